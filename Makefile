@@ -1,0 +1,83 @@
+# Terminals. `make run` and `make test` are all that a newcomer needs; `make help` lists the rest.
+.DELETE_ON_ERROR:
+SHELL = /bin/sh
+
+CC ?= gcc
+SANITIZE ?= 0
+ifeq ($(SANITIZE),1)
+BUILD ?= build/sanitize
+OPTIMIZE = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+else
+BUILD ?= build/release
+OPTIMIZE = -O2 -D_FORTIFY_SOURCE=2
+endif
+
+WARNINGS = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef
+HARDENING = -fstack-protector-strong -fPIE -fno-strict-aliasing
+CFLAGS ?= -g
+ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(OPTIMIZE) $(WARNINGS) $(HARDENING) -D_GNU_SOURCE -I. -MMD -MP
+ALL_LDFLAGS = $(LDFLAGS) $(filter -fsanitize=%,$(OPTIMIZE)) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+
+# Each program is a folder: its sources, and the libraries it may use.
+PROGRAMS = terminals-api terminals-gate terminals-provisioner open-terminal terminals
+SRC_terminals-api         = $(wildcard fcgi-api/*.c)
+LIB_terminals-api         = -lfcgi -ljson-c -lcrypto -lpthread
+SRC_terminals-gate        = $(wildcard gate/*.c)
+LIB_terminals-gate        = -levent_core -ljson-c -lcrypto
+SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c)
+LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -ljson-c -lcrypto
+SRC_open-terminal         = $(wildcard instance/*.c)
+LIB_open-terminal         = -lmicrohttpd -lwslay -ljson-c
+SRC_terminals             = $(wildcard cli/*.c)
+LIB_terminals             = -levent_core -ljson-c -lcrypto
+
+COMMON_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard common/*.c))
+COMMON_LIBRARY = $(BUILD)/libcommon.a
+
+.PHONY: all help
+all: $(addprefix $(BUILD)/bin/,$(PROGRAMS)) ## build every program into $(BUILD)/bin
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 24
+
+define program_rule
+.PHONY: $(1)
+$(1): $(BUILD)/bin/$(1)
+$(BUILD)/bin/$(1): $$(patsubst %.c,$(BUILD)/%.o,$$(SRC_$(1))) $(COMMON_LIBRARY)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$(1))
+endef
+$(foreach program,$(PROGRAMS),$(eval $(call program_rule,$(program))))
+
+$(COMMON_LIBRARY): $(COMMON_OBJECTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# Unit tests: tests/unit/<folder>/test_<what>.c, each a cmocka program linked with its folder (without main.c) and common.
+# A test may #include the .c file it looks into.
+UNIT_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c))
+UNIT_FOLDER_common      =
+UNIT_FOLDER_fcgi-api    = terminals-api
+UNIT_FOLDER_gate        = terminals-gate
+UNIT_FOLDER_provisioner = terminals-provisioner
+UNIT_FOLDER_instance    = open-terminal
+UNIT_FOLDER_cli         = terminals
+
+define unit_rule
+$(BUILD)/lib$(1).a: $$(patsubst %.c,$(BUILD)/%.o,$$(filter-out %/main.c,$$(SRC_$$(UNIT_FOLDER_$(1)))))
+	@rm -f $$@
+	$$(AR) rcs $$@ $$^
+$(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(BUILD)/lib$(1).a $(COMMON_LIBRARY)
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(1))) -lcmocka -ljson-c -lcrypto
+endef
+$(foreach folder,common fcgi-api gate provisioner instance cli,$(eval $(call unit_rule,$(folder))))
+
+.PHONY: unit unit-tests
+unit-tests: $(UNIT_TESTS)
+
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
