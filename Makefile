@@ -79,5 +79,17 @@ $(foreach folder,common fcgi-api gate provisioner instance cli,$(eval $(call uni
 .PHONY: unit unit-tests
 unit-tests: $(UNIT_TESTS)
 
+# Fuzzers: tests/fuzz/fuzz_<what>.c; a first line `// LINK: folder` names the folder it looks into. libFuzzer, so clang.
+FUZZERS = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 5
+FUZZ_FLAGS = -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -I.
+.PHONY: fuzzers
+fuzzers: $(FUZZERS)
+build/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch] fcgi-api/*.[ch] gate/*.[ch] provisioner/*.[ch] instance/*.[ch])
+	@mkdir -p $(@D)
+	@folder=$$(sed -n '1s|^// LINK: *||p' $<); \
+	sources=$$(ls common/*.c; [ -z "$$folder" ] || ls $$folder/*.c | grep -v /main.c); \
+	clang $(FUZZ_FLAGS) -o $@ $< $$sources -levent_core -lmicrohttpd -lwslay -ljson-c -lcrypto -lfcgi -lpthread
+
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -20,7 +20,8 @@ bool buffer_append(struct buffer *buffer, const void *bytes, size_t length);
 bool buffer_append_string(struct buffer *buffer, const char *text);
 bool buffer_append_format(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Makes room for `length` more bytes and returns where they go; the caller adds to `length` what it wrote. NULL: no memory. */
+/* Makes room for `length` more bytes and returns where they go; the caller adds to `length` what it wrote. NULL: no
+ * memory. */
 char *buffer_reserve(struct buffer *buffer, size_t length);
 
 /* Drops the first `length` bytes (at most what there is). */

@@ -39,9 +39,9 @@ static inline int steal_fd(int *fd) {
     return value;
 }
 
-#define cleanup_free __attribute__((cleanup(cleanup_free_function)))
-#define cleanup_close __attribute__((cleanup(cleanup_close_function)))
-#define cleanup_fclose __attribute__((cleanup(cleanup_fclose_function)))
+#define cleanup_free           __attribute__((cleanup(cleanup_free_function)))
+#define cleanup_close          __attribute__((cleanup(cleanup_close_function)))
+#define cleanup_fclose         __attribute__((cleanup(cleanup_fclose_function)))
 #define steal_pointer(pointer) ((__typeof__(*(pointer)))steal_pointer_function(pointer))
 
 #endif

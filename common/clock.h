@@ -1,4 +1,5 @@
-/* clock.h - time: monotonic milliseconds for intervals, Unix milliseconds and RFC 3339 for what people read. Thread-safe. */
+/* clock.h - time: monotonic milliseconds for intervals, Unix milliseconds and RFC 3339 for what people read.
+ * Thread-safe. */
 #ifndef TERMINALS_COMMON_CLOCK_H
 #define TERMINALS_COMMON_CLOCK_H
 

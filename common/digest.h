@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #define DIGEST_HEX_LENGTH 64
-#define DIGEST_HEX_SIZE (DIGEST_HEX_LENGTH + 1)
+#define DIGEST_HEX_SIZE   (DIGEST_HEX_LENGTH + 1)
 
 /* SHA-256 in upper-case hex, as HAProxy's `sha2(256),hex` writes it; `out` gets 64 digits and a NUL. */
 bool digest_sha256_hex(const void *data, size_t length, char out[DIGEST_HEX_SIZE]);

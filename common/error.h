@@ -11,17 +11,17 @@
 
 enum error_code {
     ERROR_NONE = 0,
-    ERROR_INVALID,      /* the caller asked for something that makes no sense: 400 */
-    ERROR_UNAUTHORIZED, /* no, malformed or wrong credentials: 401 */
-    ERROR_FORBIDDEN,    /* good credentials, of somebody who may not: 403 */
-    ERROR_NOT_FOUND,    /* 404 */
-    ERROR_CONFLICT,     /* it exists already, or its state forbids it: 409 */
-    ERROR_TOO_LARGE,    /* 413 */
-    ERROR_UNPROCESSABLE,/* something needed is missing: 422 */
-    ERROR_BACKEND,      /* what we depend on failed (an instance, an engine): 502 */
-    ERROR_CAPACITY,     /* not now, try again: 503 */
-    ERROR_TIMEOUT,      /* it took too long: 504 */
-    ERROR_INTERNAL,     /* out of memory, a bug, a disk: 500 */
+    ERROR_INVALID,       /* the caller asked for something that makes no sense: 400 */
+    ERROR_UNAUTHORIZED,  /* no, malformed or wrong credentials: 401 */
+    ERROR_FORBIDDEN,     /* good credentials, of somebody who may not: 403 */
+    ERROR_NOT_FOUND,     /* 404 */
+    ERROR_CONFLICT,      /* it exists already, or its state forbids it: 409 */
+    ERROR_TOO_LARGE,     /* 413 */
+    ERROR_UNPROCESSABLE, /* something needed is missing: 422 */
+    ERROR_BACKEND,       /* what we depend on failed (an instance, an engine): 502 */
+    ERROR_CAPACITY,      /* not now, try again: 503 */
+    ERROR_TIMEOUT,       /* it took too long: 504 */
+    ERROR_INTERNAL,      /* out of memory, a bug, a disk: 500 */
 };
 
 struct error {
@@ -31,8 +31,7 @@ struct error {
 
 /* Fills *err (which may be NULL) and returns false, so that a failing function can `return error_set(…)`.
  * A message that is too long is cut. */
-bool error_set(struct error *err, enum error_code code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+bool error_set(struct error *err, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same, with ": " and the text of the current errno appended. errno is unchanged. */
 bool error_set_errno(struct error *err, enum error_code code, const char *format, ...)

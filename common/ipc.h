@@ -11,11 +11,12 @@
 #include "common/error.h"
 #include "common/json.h"
 
-#define IPC_LINE_MAX_BYTES (16 * 1024 * 1024)
+#define IPC_LINE_MAX_BYTES    (16 * 1024 * 1024)
 #define IPC_REQUEST_MAX_BYTES (1024 * 1024) /* what the provisioner accepts from a peer */
 
-/* Takes the first whole line off `input` and parses it. Returns 1 and *message (the caller puts it), 0 when the line is not
- * complete yet, -1 with *err when it is no JSON object or longer than `max_bytes`: the connection is then past saving. */
+/* Takes the first whole line off `input` and parses it. Returns 1 and *message (the caller puts it), 0 when the line is
+ * not complete yet, -1 with *err when it is no JSON object or longer than `max_bytes`: the connection is then past
+ * saving. */
 int ipc_take_message(struct buffer *input, size_t max_bytes, struct json_object **message, struct error *err);
 
 /* Appends a message and its line feed. */

@@ -20,14 +20,14 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *request_id, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define log_debug(request_id, ...)                        \
-    do {                                                  \
-        if (log_enabled(LOG_DEBUG)) {                     \
-            log_write(LOG_DEBUG, request_id, __VA_ARGS__);\
-        }                                                 \
+#define log_debug(request_id, ...)                                                                                     \
+    do {                                                                                                               \
+        if (log_enabled(LOG_DEBUG)) {                                                                                  \
+            log_write(LOG_DEBUG, request_id, __VA_ARGS__);                                                             \
+        }                                                                                                              \
     } while (0)
-#define log_info(request_id, ...) log_write(LOG_INFO, request_id, __VA_ARGS__)
+#define log_info(request_id, ...)    log_write(LOG_INFO, request_id, __VA_ARGS__)
 #define log_warning(request_id, ...) log_write(LOG_WARNING, request_id, __VA_ARGS__)
-#define log_error(request_id, ...) log_write(LOG_ERROR, request_id, __VA_ARGS__)
+#define log_error(request_id, ...)   log_write(LOG_ERROR, request_id, __VA_ARGS__)
 
 #endif

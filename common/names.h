@@ -11,17 +11,20 @@
 
 #define NAME_USER_ID_MAX_BYTES 256
 #define NAME_CONTEXT_MAX_BYTES 256
-#define NAME_POLICY_MAX_BYTES 63
-#define NAME_DEFAULT "default"
-#define NAME_FOLDER_SIZE 512
+#define NAME_POLICY_MAX_BYTES  63
+#define NAME_DEFAULT           "default"
+#define NAME_FOLDER_SIZE       512
 
-/* A user id: 1 to 256 bytes without control characters. Absent or empty: ERROR_UNPROCESSABLE (422), otherwise bad: ERROR_INVALID. */
+/* A user id: 1 to 256 bytes without control characters. Absent or empty: ERROR_UNPROCESSABLE (422), otherwise bad:
+ * ERROR_INVALID. */
 bool name_check_user_id(const char *user_id, struct error *err);
 
-/* A policy id: a lower-case DNS label (RFC 1123 §2.1), as it becomes part of container and folder names. Bad: ERROR_INVALID. */
+/* A policy id: a lower-case DNS label (RFC 1123 §2.1), as it becomes part of container and folder names. Bad:
+ * ERROR_INVALID. */
 bool name_check_policy_id(const char *policy_id, struct error *err);
 
-/* A context: `default`, `chat:<id>` or `automation:<id>`, 256 bytes at most, no control characters. Bad: ERROR_INVALID. */
+/* A context: `default`, `chat:<id>` or `automation:<id>`, 256 bytes at most, no control characters. Bad: ERROR_INVALID.
+ */
 bool name_check_context_id(const char *context_id, struct error *err);
 
 /* NULL and "" mean `default`, for policies and contexts alike. */
@@ -36,9 +39,9 @@ bool name_route_key(const char *user_id, const char *policy_id, const char *cont
  * too, so two users can never meet. */
 bool name_user_folder(const char *user_id, char out[NAME_FOLDER_SIZE]);
 
-/* The folder of one (user, policy, context) below the data folder. The default policy and context have the user's folder
- * itself; others lie beside it, under `.policies/` and `.contexts/` (names no user can have), so that none of them shows
- * inside the shared instance. */
+/* The folder of one (user, policy, context) below the data folder. The default policy and context have the user's
+ * folder itself; others lie beside it, under `.policies/` and `.contexts/` (names no user can have), so that none of
+ * them shows inside the shared instance. */
 bool name_home_folder(const char *user_id, const char *policy_id, const char *context_id, char out[NAME_FOLDER_SIZE]);
 
 /* `terminals-<first 12 hex of SHA-256(user)>[-<policy>][-<first 12 hex of SHA-256(context)>]`; policy and context only

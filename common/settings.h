@@ -1,8 +1,8 @@
 /* settings.h - the settings in force: read once at start, constant afterwards.
  *
- * Sources, the later wins: defaults, `.env` in the working directory, the environment, flags. The table in settings_table.c is
- * the one list of names, types, defaults and meanings; docs/settings.md is checked against it. Adding a setting is a field
- * here and a row there. */
+ * Sources, the later wins: defaults, `.env` in the working directory, the environment, flags. The table in
+ * settings_table.c is the one list of names, types, defaults and meanings; docs/settings.md is checked against it.
+ * Adding a setting is a field here and a row there. */
 #ifndef TERMINALS_COMMON_SETTINGS_H
 #define TERMINALS_COMMON_SETTINGS_H
 
@@ -24,7 +24,7 @@ enum settings_reader {
 };
 
 struct settings {
-    int backend; /* enum settings_backend */
+    int backend;   /* enum settings_backend */
     char *api_key; /* secret; NULL when not set */
     bool open;
     char *host;
@@ -42,8 +42,8 @@ struct settings {
     int64_t proxy_connect_timeout_seconds;
     int64_t proxy_read_timeout_seconds;
     char *encryption_key; /* secret; NULL: a generated file */
-    int log_level;  /* enum log_level */
-    int log_format; /* enum log_format */
+    int log_level;        /* enum log_level */
+    int log_format;       /* enum log_format */
     bool access_log;
     char *local_binary;
     int64_t local_port_range_start;
@@ -64,8 +64,8 @@ struct settings_override {
  * On failure *settings needs no free. */
 bool settings_load(struct settings *settings, const struct settings_override *overrides, struct error *err);
 
-/* The same with every source given: a NULL-terminated list of "NAME=value" for the environment, and the text of a `.env` file
- * (NULL: none). For tests, fuzzing, and the supervisor. */
+/* The same with every source given: a NULL-terminated list of "NAME=value" for the environment, and the text of a
+ * `.env` file (NULL: none). For tests, fuzzing, and the supervisor. */
 bool settings_parse(struct settings *settings, const char *const *environment, const char *dotenv,
                     const struct settings_override *overrides, struct error *err);
 
@@ -75,8 +75,9 @@ void settings_free(struct settings *settings);
 /* Sets up the logger (log.h) for the process called `process`. */
 void settings_configure_log(const struct settings *settings, const char *process);
 
-/* Puts the settings that `reader` needs into the environment of this process (setenv) and removes every other TERMINALS_ name: what the supervisor
- * does in a child between fork and exec. Every value is written out in full, defaults included. */
+/* Puts the settings that `reader` needs into the environment of this process (setenv) and removes every other
+ * TERMINALS_ name: what the supervisor does in a child between fork and exec. Every value is written out in full,
+ * defaults included. */
 bool settings_export(const struct settings *settings, enum settings_reader reader, struct error *err);
 
 /* The settings that `readers` (a set) need as a JSON object, lower-case names without prefix; a secret becomes

@@ -1,0 +1,89 @@
+/* backend.h - what starts, watches and stops instances. Outside backends/ nobody knows which one it is.
+ *
+ * Everything runs on the provisioner's one event loop: no call blocks. What takes time is reported later through the
+ * `backend_events` given to open(); an event may be raised from inside a call. One instance is known by its
+ * `instance_id` (32 lower-case hex digits) on both sides.
+ *
+ * Crash safety: before anything exists that outlives us, start() raises `created` with a reference (a text only the
+ * backend understands: a pid and its start time, a container id). The owner commits it to the database there and then;
+ * only when that returns true does the backend let the instance run. A provisioner killed at any point therefore finds
+ * in its database every instance that can exist. */
+#ifndef TERMINALS_PROVISIONER_BACKEND_H
+#define TERMINALS_PROVISIONER_BACKEND_H
+
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/settings.h"
+
+/* What to start. Borrowed during the call. */
+struct instance_spec {
+    const char *instance_id;
+    const char *instance_name; /* name_instance() */
+    const char *user_id;
+    const char *policy_id;
+    const char *context_id;
+    const char *key;  /* OPEN_TERMINAL_API_KEY of this instance */
+    const char *home; /* absolute path of the home folder, which exists */
+};
+
+/* Where a ready instance answers. */
+struct instance_address {
+    char host[INET6_ADDRSTRLEN]; /* an IP address, always: HAProxy's set-dst takes nothing else */
+    uint16_t port;
+    char key[129]; /* the key it expects: spec->key, but for `static` */
+};
+
+struct backend_events {
+    void *owner;
+    /* See above. False: undo, and raise `failed`. `reference` is borrowed. */
+    bool (*created)(void *owner, const char *instance_id, const char *reference, struct error *err);
+    /* It answered /health with 200 and is still running. */
+    void (*ready)(void *owner, const char *instance_id, const struct instance_address *address);
+    /* A start or an adoption that did not succeed; nothing of it is left running. ERROR_BACKEND, ERROR_TIMEOUT or
+     * ERROR_CAPACITY. */
+    void (*failed)(void *owner, const char *instance_id, const struct error *err);
+    /* A ready instance ended by itself or by somebody else's hand. */
+    void (*gone)(void *owner, const char *instance_id, const char *reason);
+    /* A stop() is done: nothing of the instance runs any more. */
+    void (*stopped)(void *owner, const char *instance_id);
+};
+
+struct backend; /* one opened backend */
+
+struct backend_operations {
+    const char *name; /* TERMINALS_BACKEND */
+    /* Checks what it needs and says loudly what is missing. NULL with *err: the provisioner does not start. */
+    struct backend *(*open)(const struct settings *settings, struct event_base *base,
+                            const struct backend_events *events, struct error *err);
+    void (*close)(struct backend *backend); /* leaves instances running */
+    /* Exactly one of ready and failed follows. */
+    void (*start)(struct backend *backend, const struct instance_spec *spec);
+    /* An instance a predecessor created: exactly one of ready (it runs, and answers) and failed (it does not run, or
+     * what was half there has been removed) follows. `reference` may be NULL: the predecessor never got as far as
+     * `created`. */
+    void (*adopt)(struct backend *backend, const struct instance_spec *spec, const char *reference);
+    /* Ends it, politely first (SIGTERM), by force after a few seconds. `stopped` follows, also if there was nothing to
+     * stop. A start under way is abandoned, with `stopped` and without `failed`. */
+    void (*stop)(struct backend *backend, const char *instance_id);
+    /* Asks a ready instance whether it still answers (the recovery path): raises `gone` if not; `checked` is called
+     * once, after that. */
+    void (*check)(struct backend *backend, const char *instance_id, void (*checked)(void *argument, bool alive),
+                  void *argument);
+    /* Once, after every known instance has been passed to adopt(): ends what carries our mark (this run folder's) and
+     * is not known. */
+    void (*sweep)(struct backend *backend);
+    /* The OpenAPI document of its instances from a source no tenant controls: calls `done` once with the JSON text or
+     * NULL (the built-in document holds). */
+    void (*openapi)(struct backend *backend, void (*done)(void *argument, const char *document), void *argument);
+    bool shares_one_instance; /* static: every tenant has the same instance, so none is ever stopped or reaped, and
+                                 there are no homes */
+};
+
+extern const struct backend_operations backend_local;
+extern const struct backend_operations backend_static;
+
+#endif

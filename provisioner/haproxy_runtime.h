@@ -1,0 +1,41 @@
+/* haproxy_runtime.h - talking to HAProxy: commands on its runtime socket, and noticing that it restarted or reloaded.
+ *
+ * One connection, commands in order, asynchronously on the event loop; no call blocks. The current process is asked for
+ * its pid about once a second: another pid, or a connection that ended, raises `restarted` when HAProxy is back. */
+#ifndef TERMINALS_PROVISIONER_HAPROXY_RUNTIME_H
+#define TERMINALS_PROVISIONER_HAPROXY_RUNTIME_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+struct haproxy_runtime;
+
+/* NULL: no memory. `socket_path` is <run dir>/haproxy.sock, `master_path` <run dir>/haproxy-master.sock. */
+struct haproxy_runtime *haproxy_runtime_open(const char *socket_path, const char *master_path, struct event_base *base);
+void haproxy_runtime_close(struct haproxy_runtime *runtime);
+
+/* Registers somebody (a map) to be told each time HAProxy is another process than before, the first included. */
+bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarted)(void *argument), void *argument);
+
+bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime);
+
+/* Sends one command (with its payload, if any; all of it below tune.bufsize) and calls `done` with the answer, or with
+ * NULL if HAProxy is not there or went away before answering. `command` is copied. */
+void haproxy_runtime_command(struct haproxy_runtime *runtime, const char *command,
+                             void (*done)(void *argument, const char *answer), void *argument);
+
+/* One tenant's traffic as the stick table `tenants` knows it. */
+struct route_activity {
+    char route_key[65]; /* upper-case hex */
+    long long idle_ms;  /* since bytes last flowed */
+    unsigned in_flight; /* requests under way (conn_cur) */
+};
+
+/* Reads the stick table of the current worker and of every old worker that is still finishing (master CLI: `show proc`,
+ * `@!pid …`) and calls `done` with all entries (a route may occur once per worker). ok is false if the current worker
+ * could not be asked. */
+void haproxy_runtime_activity(struct haproxy_runtime *runtime,
+                              void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count),
+                              void *argument);
+
+#endif
