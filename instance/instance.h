@@ -1,0 +1,21 @@
+/* instance.h - what one running instance consists of. Handlers get at it with http_instance(). */
+#ifndef TERMINALS_INSTANCE_INSTANCE_H
+#define TERMINALS_INSTANCE_INSTANCE_H
+
+struct loop;
+struct process_table;
+struct terminal_table;
+struct session_folders;
+
+struct instance {
+    const char *api_key; /* NULL: no key is asked for */
+    const char *home;    /* absolute, without a trailing slash: relative paths start here */
+    const char *cors_allowed_origins;
+    unsigned port; /* our own, which /ports leaves out */
+    struct loop *loop;
+    struct session_folders *folders;
+    struct process_table *processes;
+    struct terminal_table *terminals;
+};
+
+#endif
