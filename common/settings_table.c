@@ -1,0 +1,60 @@
+#include "common/settings_table.h"
+
+#define MAX_SECONDS (100LL * 365 * 24 * 3600)
+
+static const char *const backend_choices[] = {"local", "static", NULL};
+static const char *const sandbox_choices[] = {"auto", "bwrap", "none", NULL};
+static const char *const log_level_choices[] = {"DEBUG", "INFO", "WARNING", "ERROR", NULL};
+static const char *const log_format_choices[] = {"text", "json", NULL};
+
+#define EVERYBODY (READER_API | READER_GATE | READER_PROVISIONER)
+#define AT(field) offsetof(struct settings, field)
+#define TEXT(name, field, value, readers)                                                                              \
+    { name, SETTING_TEXT, AT(field), value, readers, NULL, 0, 0 }
+#define SECRET(name, field, readers)                                                                                   \
+    { name, SETTING_SECRET, AT(field), NULL, readers, NULL, 0, 0 }
+#define NUMBER(name, field, value, readers, minimum, maximum)                                                          \
+    { name, SETTING_NUMBER, AT(field), value, readers, NULL, minimum, maximum }
+#define SWITCH(name, field, value, readers)                                                                            \
+    { name, SETTING_SWITCH, AT(field), value, readers, NULL, 0, 0 }
+#define CHOICE(name, field, value, readers, choices)                                                                   \
+    { name, SETTING_CHOICE, AT(field), value, readers, choices, 0, 0 }
+
+const struct setting settings_table[] = {
+    CHOICE("BACKEND", backend, "local", READER_PROVISIONER, backend_choices),
+    SECRET("API_KEY", api_key, READER_API),
+    SWITCH("OPEN", open, "false", READER_API | READER_HAPROXY),
+    TEXT("HOST", host, "0.0.0.0", READER_HAPROXY),
+    NUMBER("PORT", port, "3000", READER_HAPROXY, 1, 65535),
+    TEXT("CORS_ALLOWED_ORIGINS", cors_allowed_origins, "*", READER_HAPROXY),
+    TEXT("DATABASE_URL", database_url, "sqlite:///./data/terminals.db", READER_PROVISIONER),
+    TEXT("DATA_DIR", data_dir, "./data/terminals", READER_PROVISIONER),
+    TEXT("RUN_DIR", run_dir, "./data/run", EVERYBODY | READER_HAPROXY),
+    NUMBER("IDLE_TIMEOUT_SECONDS", idle_timeout_seconds, "1800", READER_PROVISIONER, 0, MAX_SECONDS),
+    NUMBER("CLEANUP_INTERVAL_SECONDS", cleanup_interval_seconds, "60", READER_PROVISIONER, 0, MAX_SECONDS),
+    NUMBER("IDLE_CLEANUP_TIMEOUT_SECONDS", idle_cleanup_timeout_seconds, "120", READER_PROVISIONER, 1, MAX_SECONDS),
+    NUMBER("START_CONCURRENCY", start_concurrency, "32", READER_PROVISIONER | READER_API, 1, 1024),
+    NUMBER("START_TIMEOUT_SECONDS", start_timeout_seconds, "120", EVERYBODY | READER_HAPROXY, 1, 3600),
+    NUMBER("MAX_BODY_BYTES", max_body_bytes, "0", READER_GATE | READER_HAPROXY, 0, INT64_MAX),
+    NUMBER("PROXY_CONNECT_TIMEOUT_SECONDS", proxy_connect_timeout_seconds, "10", READER_GATE | READER_HAPROXY, 1, 3600),
+    NUMBER("PROXY_READ_TIMEOUT_SECONDS", proxy_read_timeout_seconds, "360", READER_GATE | READER_HAPROXY, 1, 86400),
+    SECRET("ENCRYPTION_KEY", encryption_key, READER_PROVISIONER),
+    CHOICE("LOG_LEVEL", log_level, "INFO", EVERYBODY, log_level_choices),
+    CHOICE("LOG_FORMAT", log_format, "text", EVERYBODY, log_format_choices),
+    SWITCH("ACCESS_LOG", access_log, "false", READER_GATE | READER_HAPROXY),
+    TEXT("LOCAL_BINARY", local_binary, "open-terminal", READER_PROVISIONER),
+    NUMBER("LOCAL_PORT_RANGE_START", local_port_range_start, "9000", READER_PROVISIONER, 1024, 65535),
+    CHOICE("LOCAL_SANDBOX", local_sandbox, "auto", READER_PROVISIONER, sandbox_choices),
+    TEXT("STATIC_HOST", static_host, "127.0.0.1", READER_PROVISIONER),
+    NUMBER("STATIC_PORT", static_port, "8000", READER_PROVISIONER, 1, 65535),
+    SECRET("STATIC_API_KEY", static_api_key, READER_PROVISIONER),
+};
+
+const size_t settings_table_count = sizeof settings_table / sizeof settings_table[0];
+
+const struct setting_alias settings_aliases[] = {
+    {"DOCKER_DATA_DIR", "DATA_DIR", 1},
+    {"IDLE_TIMEOUT_MINUTES", "IDLE_TIMEOUT_SECONDS", 60},
+};
+
+const size_t settings_aliases_count = sizeof settings_aliases / sizeof settings_aliases[0];
