@@ -21,6 +21,7 @@
 struct ipc_client {
     struct sockaddr_un address;
     int fd;
+    unsigned connections;
     int64_t next_id;
     struct buffer input;
 };
@@ -52,6 +53,10 @@ void ipc_client_free(struct ipc_client *client) {
     }
 }
 
+unsigned ipc_client_connections(const struct ipc_client *client) {
+    return client->connections;
+}
+
 static void pause_ms(int64_t milliseconds) {
     struct timespec pause = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000};
     nanosleep(&pause, NULL);
@@ -65,6 +70,7 @@ static bool connect_until(struct ipc_client *client, int64_t deadline_ms, struct
         }
         if (connect(fd, (struct sockaddr *)&client->address, sizeof client->address) == 0) {
             client->fd = steal_fd(&fd);
+            client->connections++;
             return true;
         }
         if (clock_monotonic_ms() + pause >= deadline_ms) {

@@ -20,4 +20,7 @@ void ipc_client_free(struct ipc_client *client);
 struct json_object *ipc_client_call(struct ipc_client *client, struct json_object *request, int timeout_ms,
                                     struct error *err);
 
+/* How many connections were made so far. One more than before: the provisioner may be another process by now. */
+unsigned ipc_client_connections(const struct ipc_client *client);
+
 #endif

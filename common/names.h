@@ -15,16 +15,16 @@
 #define NAME_DEFAULT           "default"
 #define NAME_FOLDER_SIZE       512
 
-/* A user id: 1 to 256 bytes without control characters. Absent or empty: ERROR_UNPROCESSABLE (422), otherwise bad:
- * ERROR_INVALID. */
+/* A user id: 1 to 256 bytes of UTF-8 without control characters. Absent or empty: ERROR_UNPROCESSABLE (422), otherwise
+ * bad: ERROR_INVALID. */
 bool name_check_user_id(const char *user_id, struct error *err);
 
 /* A policy id: a lower-case DNS label (RFC 1123 §2.1), as it becomes part of container and folder names. Bad:
  * ERROR_INVALID. */
 bool name_check_policy_id(const char *policy_id, struct error *err);
 
-/* A context: `default`, `chat:<id>` or `automation:<id>`, 256 bytes at most, no control characters. Bad: ERROR_INVALID.
- */
+/* A context: `default`, `chat:<id>` or `automation:<id>`, 256 bytes of UTF-8 at most, no control characters. Bad:
+ * ERROR_INVALID. */
 bool name_check_context_id(const char *context_id, struct error *err);
 
 /* NULL and "" mean `default`, for policies and contexts alike. */
