@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/utf8.h"
+#include "common/text.h"
 
 #define PLAIN_NAME_MAX_BYTES 128
 #define HASH_PREFIX_LENGTH   12
@@ -27,7 +27,7 @@ bool name_check_user_id(const char *user_id, struct error *err) {
     if (has_control_character(user_id)) {
         return error_set(err, ERROR_INVALID, "X-User-Id has a control character");
     }
-    if (!utf8_is_valid(user_id)) {
+    if (!text_is_utf8(user_id)) {
         return error_set(err, ERROR_INVALID, "X-User-Id is not UTF-8");
     }
     return true;
@@ -49,7 +49,7 @@ bool name_check_context_id(const char *context_id, struct error *err) {
     if (context_id != NULL && strnlen(context_id, NAME_CONTEXT_MAX_BYTES + 1) > NAME_CONTEXT_MAX_BYTES) {
         return error_set(err, ERROR_INVALID, "X-Terminal-Context-Id is longer than %d bytes", NAME_CONTEXT_MAX_BYTES);
     }
-    if (context_id != NULL && !utf8_is_valid(context_id)) {
+    if (context_id != NULL && !text_is_utf8(context_id)) {
         return error_set(err, ERROR_INVALID, "X-Terminal-Context-Id is not UTF-8");
     }
     for (size_t i = 0; context_id != NULL && i < sizeof kinds / sizeof kinds[0]; i++) {

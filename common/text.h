@@ -1,15 +1,15 @@
-/* utf8.h - is a text UTF-8? What comes from a header or a percent-encoding may be any bytes, and JSON carries no other
+/* text.h - is a text UTF-8? What comes from a header or a percent-encoding may be any bytes, and JSON carries no other
  * encoding. Thread-safe. */
-#ifndef TERMINALS_COMMON_UTF8_H
-#define TERMINALS_COMMON_UTF8_H
+#ifndef TERMINALS_COMMON_TEXT_H
+#define TERMINALS_COMMON_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 /* The length in bytes of the character that `text` begins with, if that is well-formed UTF-8 (Unicode 15, table 3-7: no
  * overlong forms, no surrogates, nothing above U+10FFFF); else 0, also at the end of the text. */
-size_t utf8_character_length(const char *text);
+size_t text_utf8_character_length(const char *text);
 
-bool utf8_is_valid(const char *text);
+bool text_is_utf8(const char *text);
 
 #endif

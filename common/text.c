@@ -1,10 +1,10 @@
-#include "common/utf8.h"
+#include "common/text.h"
 
 static bool is_continuation(unsigned char byte) {
     return (byte & 0xc0) == 0x80;
 }
 
-size_t utf8_character_length(const char *text) {
+size_t text_utf8_character_length(const char *text) {
     /* A NUL is no continuation byte, so the comparisons below never look past the end of the text. */
     const unsigned char *bytes = (const unsigned char *)text;
     if (bytes[0] < 0x80) {
@@ -28,9 +28,9 @@ size_t utf8_character_length(const char *text) {
     return is_continuation(bytes[3]) ? 4 : 0;
 }
 
-bool utf8_is_valid(const char *text) {
+bool text_is_utf8(const char *text) {
     while (*text != '\0') {
-        size_t length = utf8_character_length(text);
+        size_t length = text_utf8_character_length(text);
         if (length == 0) {
             return false;
         }
