@@ -1,0 +1,105 @@
+#include "instance/session_folders.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A few hundred at most, so a list that is searched from its most recently used end is enough. */
+struct session {
+    char *id;
+    char *folder;
+    uint64_t used;
+};
+
+struct session_folders {
+    char *home;
+    uint64_t clock;
+    size_t count;
+    struct session *sessions; /* grows up to SESSION_FOLDERS_MAX */
+};
+
+struct session_folders *session_folders_new(const char *home) {
+    struct session_folders *folders = calloc(1, sizeof *folders);
+    if (folders == NULL || (folders->home = strdup(home)) == NULL) {
+        free(folders);
+        return NULL;
+    }
+    return folders;
+}
+
+static void forget(struct session *session) {
+    free(session->id);
+    free(session->folder);
+}
+
+void session_folders_free(struct session_folders *folders) {
+    if (folders == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < folders->count; i++) {
+        forget(&folders->sessions[i]);
+    }
+    free(folders->sessions);
+    free(folders->home);
+    free(folders);
+}
+
+static struct session *find(struct session_folders *folders, const char *session_id) {
+    for (size_t i = 0; session_id != NULL && i < folders->count; i++) {
+        if (strcmp(folders->sessions[i].id, session_id) == 0) {
+            folders->sessions[i].used = ++folders->clock;
+            return &folders->sessions[i];
+        }
+    }
+    return NULL;
+}
+
+const char *session_folder_get(struct session_folders *folders, const char *session_id) {
+    struct session *session = find(folders, session_id);
+    return session != NULL ? session->folder : folders->home;
+}
+
+/* A place for one more session: a new one, or that of the session unused longest. NULL: no memory. */
+static struct session *make_room(struct session_folders *folders) {
+    if (folders->count < SESSION_FOLDERS_MAX) {
+        struct session *grown = realloc(folders->sessions, (folders->count + 1) * sizeof *grown);
+        if (grown == NULL) {
+            return NULL;
+        }
+        folders->sessions = grown;
+        return &grown[folders->count++];
+    }
+    struct session *oldest = &folders->sessions[0];
+    for (size_t i = 1; i < folders->count; i++) {
+        if (folders->sessions[i].used < oldest->used) {
+            oldest = &folders->sessions[i];
+        }
+    }
+    forget(oldest);
+    return oldest;
+}
+
+bool session_folder_set(struct session_folders *folders, const char *session_id, const char *folder) {
+    if (session_id == NULL || *session_id == '\0') {
+        return true;
+    }
+    struct session *session = find(folders, session_id);
+    char *new_folder = strdup(folder);
+    if (new_folder == NULL) {
+        return false;
+    }
+    if (session != NULL) {
+        free(session->folder);
+        session->folder = new_folder;
+        return true;
+    }
+    char *id = strdup(session_id);
+    session = id != NULL ? make_room(folders) : NULL;
+    if (session == NULL) {
+        free(id);
+        free(new_folder);
+        return false;
+    }
+    *session = (struct session){.id = id, .folder = new_folder, .used = ++folders->clock};
+    return true;
+}
