@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A few hundred at most, so a list that is searched from its most recently used end is enough. */
+/* A few hundred at most, so a plain array is enough. */
 struct session {
     char *id;
     char *folder;
