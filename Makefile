@@ -24,7 +24,7 @@ SRC_terminals-api         = $(wildcard fcgi-api/*.c)
 LIB_terminals-api         = -lfcgi -ljson-c -lcrypto -lpthread
 SRC_terminals-gate        = $(wildcard gate/*.c)
 LIB_terminals-gate        = -levent_core -ljson-c -lcrypto
-SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c)
+SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c) sql/embedded_sql.c
 LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -ljson-c -lcrypto
 SRC_open-terminal         = $(wildcard instance/*.c)
 LIB_open-terminal         = -lmicrohttpd -lwslay -ljson-c
@@ -57,6 +57,13 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# The numbered files in sql/ become one C file (provisioner/migrations.h says what is in it).
+$(BUILD)/sql/embedded_sql.c: scripts/embed-sql $(wildcard sql/*/*.sql)
+	@mkdir -p $(@D)
+	scripts/embed-sql $(filter %.sql,$^) > $@
+$(BUILD)/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
 # Unit tests: tests/unit/<folder>/test_<what>.c, each a cmocka program linked with its folder (without main.c) and common.
 # A test may #include the .c file it looks into.
 UNIT_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c))
@@ -68,10 +75,10 @@ UNIT_FOLDER_instance    = open-terminal
 UNIT_FOLDER_cli         = terminals
 
 define unit_rule
-$(BUILD)/lib$(1).a: $$(patsubst %.c,$(BUILD)/%.o,$$(filter-out %/main.c,$$(SRC_$$(UNIT_FOLDER_$(1)))))
+$(BUILD)/libunit-$(1).a: $$(patsubst %.c,$(BUILD)/%.o,$$(filter-out %/main.c,$$(SRC_$$(UNIT_FOLDER_$(1)))))
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
-$(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(BUILD)/lib$(1).a $(COMMON_LIBRARY)
+$(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(BUILD)/libunit-$(1).a $(COMMON_LIBRARY)
 	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(1))) -lcmocka -ljson-c -lcrypto
 endef
 $(foreach folder,common fcgi-api gate provisioner instance cli,$(eval $(call unit_rule,$(folder))))

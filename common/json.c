@@ -12,6 +12,24 @@ static void tokener_cleanup_function(struct json_tokener **tokener) {
     }
 }
 
+/* What json-c's strict mode lets pass although RFC 8259 does not: single quotes, NaN and Infinity, raw control
+ * characters in strings. Returns the offset of the first such byte, or `length`. */
+static size_t first_forbidden_byte(const char *text, size_t length) {
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (in_string ? c < 0x20 : c == '\0' || strchr("{}[]:,\" \t\r\n0123456789+-.eEtrufalsn", c) == NULL) {
+            return i;
+        }
+        if (c == '"') {
+            in_string = !in_string;
+        } else if (in_string && c == '\\') {
+            i++;
+        }
+    }
+    return length;
+}
+
 struct json_object *json_parse(const char *text, size_t length, struct error *err) {
     if (length > INT_MAX) {
         error_set(err, ERROR_INVALID, "JSON of %zu bytes is too long", length);
@@ -19,6 +37,11 @@ struct json_object *json_parse(const char *text, size_t length, struct error *er
     }
     /* json-c keeps strings with their length, but every getter here returns a C string: a NUL inside would cut it
      * silently. */
+    size_t forbidden = first_forbidden_byte(text, length);
+    if (forbidden < length) {
+        error_set(err, ERROR_INVALID, "not JSON: unexpected character at byte %zu", forbidden);
+        return NULL;
+    }
     __attribute__((cleanup(tokener_cleanup_function))) struct json_tokener *tokener =
         json_tokener_new_ex(JSON_MAX_DEPTH);
     if (tokener == NULL) {
@@ -75,7 +98,9 @@ static struct json_object *member(struct json_object *object, const char *key, e
 
 const char *json_get_string(struct json_object *object, const char *key) {
     struct json_object *value = member(object, key, json_type_string);
-    return value == NULL ? NULL : json_object_get_string(value);
+    const char *text = value == NULL ? NULL : json_object_get_string(value);
+    /* json-c keeps a \u0000; a C string ends there, and "a\u0000b" must not pass for "a". */
+    return text == NULL || strlen(text) != (size_t)json_object_get_string_len(value) ? NULL : text;
 }
 
 int64_t json_get_int(struct json_object *object, const char *key, int64_t fallback) {

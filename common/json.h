@@ -18,7 +18,8 @@ struct json_object *json_parse(const char *text, size_t length, struct error *er
 /* The same, and the value must be an object. */
 struct json_object *json_parse_object(const char *text, size_t length, struct error *err);
 
-/* A member by type; NULL or the fallback when it is absent, null or of another type. */
+/* A member by type; NULL or the fallback when it is absent, null or of another type. A string with a NUL in it (\u0000)
+ * counts as absent: a C string cannot hold it (json_object_get_string_len() tells). */
 const char *json_get_string(struct json_object *object, const char *key);
 int64_t json_get_int(struct json_object *object, const char *key, int64_t fallback);
 bool json_get_bool(struct json_object *object, const char *key, bool fallback);

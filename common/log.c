@@ -7,7 +7,11 @@
 
 #include "common/clock.h"
 
-#define LOG_LINE_MAX_BYTES 4096
+#define LOG_LINE_MAX_BYTES    8192
+#define LOG_MESSAGE_MAX_BYTES 2048
+/* Kept free behind the escaped message and behind the escaped request id, so that what closes the line always fits. */
+#define LOG_ROOM_AFTER_MESSAGE    1024
+#define LOG_ROOM_AFTER_REQUEST_ID 16
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
 
@@ -53,7 +57,7 @@ void log_write(enum log_level level, const char *request_id, const char *format,
     if (!log_enabled(level)) {
         return;
     }
-    char message[LOG_LINE_MAX_BYTES / 2];
+    char message[LOG_MESSAGE_MAX_BYTES];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
@@ -63,14 +67,14 @@ void log_write(enum log_level level, const char *request_id, const char *format,
     clock_format_rfc3339(clock_unix_ms(), now);
     bool json = logger.format == LOG_JSON;
     char line[LOG_LINE_MAX_BYTES];
-    size_t size = sizeof line - 8; /* room for what closes the line */
     size_t used = (size_t)snprintf(
-        line, size, json ? "{\"time\":\"%s\",\"level\":\"%s\",\"process\":\"%s\",\"message\":\"" : "%s %-7s %s: ", now,
+        line, sizeof line,
+        json ? "{\"time\":\"%s\",\"level\":\"%s\",\"process\":\"%s\",\"message\":\"" : "%s %-7s %s: ", now,
         level_names[level], logger.process);
-    used = append_escaped(line, used, size, message);
+    used = append_escaped(line, used, sizeof line - LOG_ROOM_AFTER_MESSAGE, message);
     if (request_id != NULL && request_id[0] != '\0') {
-        used = append(line, used, size, json ? "\",\"request_id\":\"" : " request=");
-        used = append_escaped(line, used, size, request_id);
+        used = append(line, used, sizeof line, json ? "\",\"request_id\":\"" : " request=");
+        used = append_escaped(line, used, sizeof line - LOG_ROOM_AFTER_REQUEST_ID, request_id);
     }
     used = append(line, used, sizeof line, json ? "\"}\n" : "\n");
     /* One write, so that lines of several processes and threads never mix; if standard error is gone there is nobody to

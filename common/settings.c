@@ -13,8 +13,11 @@
 #include "common/secret.h"
 #include "common/settings_table.h"
 
-#define PREFIX         "TERMINALS_"
-#define PREFIX_LENGTH  (sizeof PREFIX - 1)
+#define PREFIX        "TERMINALS_"
+#define PREFIX_LENGTH (sizeof PREFIX - 1)
+/* Set by settings_export(): the supervisor has read everything, and a process must not find in `.env` what was kept
+ * from it. */
+#define COMPLETE       "SETTINGS_COMPLETE"
 #define FILE_MAX_BYTES (1024 * 1024)
 #define SETTINGS_MAX   64
 
@@ -119,6 +122,9 @@ static bool take_assignment(char **texts, bool *by_alias, const char *name, cons
         return true;
     }
     const char *own = name + PREFIX_LENGTH;
+    if (strcmp(own, COMPLETE) == 0) {
+        return true;
+    }
     size_t row = row_called(own, strlen(own));
     if (row < settings_table_count) {
         return remember(texts, by_alias, row, false, strdup(value), err);
@@ -285,7 +291,7 @@ bool settings_parse(struct settings *settings, const char *const *environment, c
 
 bool settings_load(struct settings *settings, const struct settings_override *overrides, struct error *err) {
     cleanup_secret char *dotenv = NULL;
-    if (access(".env", F_OK) == 0) {
+    if (getenv(PREFIX COMPLETE) == NULL && access(".env", F_OK) == 0) {
         dotenv = read_text_file(".env", err);
         if (dotenv == NULL) {
             return false;
@@ -364,7 +370,7 @@ bool settings_export(const struct settings *settings, enum settings_reader reade
             return error_set_errno(err, ERROR_INTERNAL, "set %s%s", PREFIX, settings_table[i].name);
         }
     }
-    return true;
+    return setenv(PREFIX COMPLETE, "true", 1) == 0 || error_set_errno(err, ERROR_INTERNAL, "set %s", PREFIX COMPLETE);
 }
 
 static bool row_to_json(const struct settings *settings, const struct setting *row, struct json_object *object) {
