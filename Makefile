@@ -34,6 +34,36 @@ LIB_terminals             = -levent_core -ljson-c -lcrypto
 COMMON_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard common/*.c))
 COMMON_LIBRARY = $(BUILD)/libcommon.a
 
+.PHONY: run
+run: ## install what is missing, build, and start everything on this machine (Ctrl-C ends it)
+	@scripts/install-deps run
+	@$(MAKE) --no-print-directory -s -j2 all
+	@TERMINALS_BACKEND=$${TERMINALS_BACKEND:-local} scripts/terminals serve
+
+.PHONY: test
+test: ## install what is missing, build, and run every check and test (SANITIZE=1: only unit and e2e, under ASan + UBSan)
+	@scripts/install-deps test
+	@tests/run.py $(if $(filter 1,$(SANITIZE)),--sanitize)
+
+.PHONY: bench fuzz format install-deps clean
+bench: ## measure, and print the tables that the README quotes
+	@scripts/install-deps test
+	@$(MAKE) --no-print-directory -s -j2 all
+	@TERMINALS_BIN=$(CURDIR)/$(BUILD)/bin /usr/bin/python3 tests/bench/bench.py
+
+fuzz: ## fuzz every parser for FUZZ_SECONDS each (default 600)
+	@scripts/install-deps test
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} tests/run.py fuzz
+
+format: ## lay out the C code
+	@clang-format -i $(wildcard */*.[ch] provisioner/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
+
+install-deps: ## install the Debian packages that building, running and testing need
+	@scripts/install-deps all
+
+clean: ## remove everything built
+	rm -rf build
+
 .PHONY: all help
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS)) ## build every program into $(BUILD)/bin
 
@@ -83,12 +113,11 @@ $(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(BUILD)/libunit-$(1).a
 endef
 $(foreach folder,common fcgi-api gate provisioner instance cli,$(eval $(call unit_rule,$(folder))))
 
-.PHONY: unit unit-tests
+.PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
 
 # Fuzzers: tests/fuzz/fuzz_<what>.c; a first line `// LINK: folder` names the folder it looks into. libFuzzer, so clang.
 FUZZERS = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SECONDS ?= 5
 FUZZ_FLAGS = -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -I.
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)

@@ -1,0 +1,186 @@
+#!/usr/bin/python3
+"""Runs every check and test there is, and closes with one line: `N passed, N failed`.
+
+    tests/run.py                 everything, as CI does
+    tests/run.py unit e2e        only these stages
+    tests/run.py --sanitize ...  unit and e2e on the ASan + UBSan build only
+
+Each stage says how many of its tests passed and failed; a stage that dies counts as one failure. In CI (CI=true) a skipped test is a
+failure too.
+"""
+import argparse
+import glob
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CI = os.environ.get("CI") == "true"
+JOBS = str(os.cpu_count() or 2)
+C_FOLDERS = ["common", "gate", "fcgi-api", "provisioner", "instance", "cli"]
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add(self, passed, failed, skipped=0):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+
+    def check(self, name, ok):
+        print(f"{'ok    ' if ok else 'FAILED'} {name}", flush=True)
+        self.add(int(ok), int(not ok))
+
+
+def run(command, **options):
+    print("+ " + " ".join(command), flush=True)
+    return subprocess.run(command, cwd=ROOT, check=False, **options)
+
+
+def sources(*patterns):
+    return sorted(path for pattern in patterns for path in glob.glob(pattern, root_dir=ROOT, recursive=True))
+
+
+def c_sources():
+    return sources(*[f"{folder}/**/*.c" for folder in C_FOLDERS])
+
+
+def all_c():
+    return sources("tests/**/*.[ch]", *[f"{folder}/**/*.[ch]" for folder in C_FOLDERS])
+
+
+def make(build, *targets, sanitize=False, cc=None):
+    command = ["make", "-s", f"-j{JOBS}", f"BUILD={build}", f"SANITIZE={int(sanitize)}", *targets]
+    return run(command + ([f"CC={cc}"] if cc else [])).returncode == 0
+
+
+def stage_build(tally, _):
+    tally.check("gcc builds everything without a warning", make("build/release", "all"))
+    tally.check("clang builds everything without a warning", make("build/clang", "all", cc="clang"))
+
+
+def stage_lint(tally, _):
+    tally.check("clang-format", run(["clang-format", "--dry-run", "-Werror", *all_c()]).returncode == 0)
+    shell = [path for path in sources("scripts/*", "tests/*.sh", ".ci/run")
+             if open(os.path.join(ROOT, path), "rb").readline().startswith(b"#!/bin/sh")]
+    tally.check("shellcheck", run(["shellcheck", *shell]).returncode == 0)
+    tally.check("cppcheck", run(
+        ["cppcheck", "--quiet", "--std=c11", "--enable=warning,performance,portability", "--inline-suppr",
+         "--error-exitcode=1", f"-j{JOBS}", "-I.", "-D_GNU_SOURCE", "--suppress=missingIncludeSystem",
+         *c_sources()]).returncode == 0)
+    tidy = subprocess.run(
+        ["xargs", "-P", JOBS, "-n", "4", "sh", "-c",
+         'clang-tidy --quiet "$@" -- -std=gnu17 -D_GNU_SOURCE -I. -Ibuild/release 2>/dev/null', "tidy"],
+        input="\n".join(c_sources()), text=True, cwd=ROOT, check=False)
+    tally.check("clang-tidy", tidy.returncode == 0)
+
+
+def cmocka(tally, build):
+    for program in sources(f"{build}/tests/unit/*/test_*"):
+        if not os.access(os.path.join(ROOT, program), os.X_OK):
+            continue
+        try:
+            done = run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                       timeout=300)
+            output, status = done.stdout, done.returncode
+        except subprocess.TimeoutExpired as late:
+            output, status = (late.stdout or b"").decode(errors="replace"), -1
+        passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
+        failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", output))
+        skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", output))
+        if status != 0:
+            print(output)
+            failed = max(failed, 1)
+        print(f"{'ok    ' if status == 0 else 'FAILED'} {program} ({passed} tests)", flush=True)
+        tally.add(passed, failed, skipped)
+
+
+def stage_unit(tally, sanitize):
+    for build, is_sanitized in [("build/release", False), ("build/sanitize", True)]:
+        if is_sanitized or not sanitize:
+            if make(build, "unit-tests", sanitize=is_sanitized):
+                cmocka(tally, build)
+            else:
+                tally.check(f"unit tests build in {build}", False)
+
+
+def stage_fuzz(tally, _):
+    seconds = os.environ.get("FUZZ_SECONDS", "5")
+    if not make("build/release", "fuzzers"):
+        tally.check("fuzzers build", False)
+        return
+    for fuzzer in sources("build/fuzz/fuzz_*"):
+        if os.access(os.path.join(ROOT, fuzzer), os.X_OK) and not os.path.isdir(os.path.join(ROOT, fuzzer)):
+            corpus = tempfile.mkdtemp(prefix="corpus-")
+            seeds = os.path.join(ROOT, "tests/fuzz/seeds", os.path.basename(fuzzer))
+            done = run([fuzzer, f"-max_total_time={seconds}", "-verbosity=0", "-print_final_stats=0",
+                        f"-artifact_prefix={corpus}/", corpus] + ([seeds] if os.path.isdir(seeds) else []))
+            tally.check(f"{fuzzer} finds nothing in {seconds} s", done.returncode == 0)
+
+
+def pytest(tally, build, name, arguments, slow=False):
+    report = os.path.join(ROOT, "build", f"report-{name}.xml")
+    environment = dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, build, "bin"))
+    if slow:
+        environment["TERMINALS_TEST_SLOW"] = "1"
+    status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider",
+                  f"--junitxml={report}", *arguments], env=environment).returncode
+    try:
+        suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite").attrib
+        failed = int(suite["failures"]) + int(suite["errors"])
+        skipped = int(suite["skipped"])
+        tally.add(int(suite["tests"]) - failed - skipped, failed or int(status != 0), skipped)
+    except (OSError, xml.etree.ElementTree.ParseError):
+        tally.check(f"pytest {name}", False)
+
+
+def stage_e2e(tally, sanitize):
+    if not sanitize:
+        if make("build/release", "all"):
+            pytest(tally, "build/release", "e2e", ["tests/e2e"])
+        else:
+            tally.check("the release build", False)
+    if make("build/sanitize", "all", sanitize=True):
+        pytest(tally, "build/sanitize", "e2e-sanitize", ["tests/e2e", "-m", "not release_only"], slow=True)
+    else:
+        tally.check("the sanitizer build", False)
+
+
+def stage_bench(tally, _):
+    done = run(["/usr/bin/python3", "tests/bench/bench.py", "--quick"],
+               env=dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, "build/release/bin")))
+    tally.check("the benchmarks run", done.returncode == 0)
+
+
+STAGES = {"build": stage_build, "lint": stage_lint, "unit": stage_unit, "fuzz": stage_fuzz, "e2e": stage_e2e,
+          "bench": stage_bench}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("stages", nargs="*", help="of: " + ", ".join(STAGES))
+    parser.add_argument("--sanitize", action="store_true", help="unit and e2e on the sanitizer build only")
+    arguments = parser.parse_args()
+    wanted = arguments.stages or (["unit", "e2e"] if arguments.sanitize else list(STAGES))
+    tally = Tally()
+    for name in wanted:
+        started = time.monotonic()
+        print(f"\n=== {name}", flush=True)
+        STAGES[name](tally, arguments.sanitize)
+        print(f"=== {name}: {time.monotonic() - started:.0f} s", flush=True)
+    if tally.skipped:
+        print(f"\n{tally.skipped} tests were skipped" + (", which counts as failure in CI" if CI else ""))
+        if CI:
+            tally.failed += tally.skipped
+    print(f"\n{tally.passed} passed, {tally.failed} failed")
+    sys.exit(1 if tally.failed or not tally.passed else 0)
+
+
+if __name__ == "__main__":
+    main()
