@@ -1,4 +1,5 @@
 # Terminals. `make run` and `make test` are all that a newcomer needs; `make help` lists the rest.
+.DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
 SHELL = /bin/sh
 
