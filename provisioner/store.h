@@ -1,0 +1,119 @@
+/* store.h - the database, hidden: what the provisioner must remember when it is killed.
+ *
+ * Nobody outside store*.c and migrations.c sees SQL or a row. Every function that changes something is one transaction:
+ * it happened whole or not at all. Errors say what was attempted: ERROR_CAPACITY for what passes (disk full, locked),
+ * ERROR_INTERNAL for what does not (read-only, damaged, out of memory). One thread only. Times are Unix milliseconds.
+ *
+ * The SQL keeps to what SQLite and PostgreSQL share, with $1, $2, … numbered in order of appearance. */
+#ifndef TERMINALS_PROVISIONER_STORE_H
+#define TERMINALS_PROVISIONER_STORE_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/digest.h"
+#include "common/error.h"
+#include "provisioner/instance_states.h"
+
+struct store;
+
+/* Opens (and creates, mode 0600, folder included) what TERMINALS_DATABASE_URL names and brings its schema up to date.
+ * `sqlite:///relative`, `sqlite:////absolute`; a `+driver` suffix of the scheme is ignored, as SQLAlchemy writes it.
+ * NULL with *err. */
+struct store *store_open(const char *url, struct error *err);
+void store_close(struct store *store);
+
+/* The folder that the database file lies in, or NULL if it is no file. Valid as long as the store. */
+const char *store_folder(const struct store *store);
+
+/* One row of `tenants`. On the way in, the store only reads; on the way out, everything is borrowed during the call. */
+struct tenant_record {
+    char id[37];
+    char *user_id;
+    char *policy_id;
+    char *context_id;
+    char route_key[DIGEST_HEX_SIZE];
+    char instance_id[33]; /* "": there never was one */
+    char *instance_name;
+    char *backend_type;
+    char *backend_reference;     /* NULL: nothing outside us can exist */
+    char host[INET6_ADDRSTRLEN]; /* "": no address (yet) */
+    uint16_t port;
+    void *key_encrypted; /* vault.h; NULL while there is no instance */
+    size_t key_encrypted_length;
+    enum instance_state status;
+    char *error; /* why it is in `error`, or why it ended by itself; else NULL */
+    int64_t created_at_ms;
+    int64_t updated_at_ms;
+    int64_t last_accessed_at_ms;
+};
+
+/* Inserts the row, or overwrites the one with the same id. */
+bool store_save_tenant(struct store *store, const struct tenant_record *record, struct error *err);
+bool store_delete_tenant(struct store *store, const char *id, struct error *err);
+
+/* Calls `row` for each tenant, the oldest first, until it returns false (which is then the result, with its *err). */
+bool store_each_tenant(struct store *store,
+                       bool (*row)(void *argument, const struct tenant_record *record, struct error *err),
+                       void *argument, struct error *err);
+
+/* Writes many times of last access in one transaction. */
+struct tenant_access {
+    const char *id;
+    int64_t last_accessed_at_ms;
+};
+bool store_save_accesses(struct store *store, const struct tenant_access *accesses, size_t count, struct error *err);
+
+/* One row of `identities`: the digest of a token and whom it stands for ("*": anybody). */
+struct identity_record {
+    const char *digest;
+    const char *user_id;
+    int64_t expires_at_ms; /* 0: never */
+};
+
+/* Makes `digests` the identities of "*", and no others; the rest of the table stays. */
+bool store_replace_api_keys(struct store *store, const char *const *digests, size_t count, struct error *err);
+
+/* Calls `row` for each identity that has not expired at `now_ms`, until it returns false. */
+bool store_each_identity(struct store *store, int64_t now_ms,
+                         bool (*row)(void *argument, const struct identity_record *record, struct error *err),
+                         void *argument, struct error *err);
+
+/* One row of `audit_logs`; texts may be NULL but for id, action and severity. */
+struct audit_record {
+    const char *id;
+    const char *action;
+    const char *severity;
+    const char *user_id;
+    const char *request_id;
+    const char *resource_type;
+    const char *resource_id;
+    const char *detail;
+    const char *ip_address;
+    const char *user_agent;
+    int64_t status_code; /* 0: none */
+    int64_t created_at_ms;
+};
+
+struct audit_filter {
+    const char *action;  /* NULL: any */
+    const char *user_id; /* NULL: any */
+    int64_t since_ms;    /* 0: any */
+    int64_t limit;
+    int64_t offset;
+};
+
+bool store_append_audit(struct store *store, const struct audit_record *record, struct error *err);
+
+/* Calls `row` for each match, newest first, and counts all matches in *total. */
+bool store_list_audit(struct store *store, const struct audit_filter *filter,
+                      bool (*row)(void *argument, const struct audit_record *record, struct error *err), void *argument,
+                      int64_t *total, struct error *err);
+
+/* A single value. Get: 1 and a copy that the caller frees, 0 if there is none, -1 with *err. */
+int store_get_property(struct store *store, const char *name, void **value, size_t *length, struct error *err);
+bool store_set_property(struct store *store, const char *name, const void *value, size_t length, struct error *err);
+
+#endif

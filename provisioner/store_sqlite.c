@@ -1,0 +1,257 @@
+/* store_sqlite.c - the SQLite connection: opening it, the statements, and what its errors mean to us. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "provisioner/migrations.h"
+#include "provisioner/run_folder.h"
+#include "provisioner/store_internal.h"
+
+/* Others at the same file: a person with sqlite3, a backup. Longer than that the event loop shall not stand still. */
+#define BUSY_TIMEOUT_MS 1000
+
+#define TENANT_COLUMNS                                                                                                 \
+    "id, user_id, policy_id, context_id, route_key, instance_id, instance_name, backend_type, backend_reference, "     \
+    "host, port, key_encrypted, status, error, created_at, updated_at, last_accessed_at"
+#define AUDIT_COLUMNS                                                                                                  \
+    "id, action, severity, user_id, request_id, resource_type, resource_id, detail, ip_address, user_agent, "          \
+    "status_code, created_at"
+#define AUDIT_FILTER                                                                                                   \
+    " FROM audit_logs WHERE (CAST($1 AS TEXT) IS NULL OR action = $1)"                                                 \
+    " AND (CAST($2 AS TEXT) IS NULL OR user_id = $2) AND created_at >= $3"
+
+static const char *const statement_texts[STATEMENT_COUNT] = {
+    [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
+    [STATEMENT_COMMIT] = "COMMIT",
+    [STATEMENT_ROLLBACK] = "ROLLBACK",
+    [STATEMENT_SAVE_TENANT] =
+        "INSERT INTO tenants (" TENANT_COLUMNS ") "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) "
+        "ON CONFLICT (id) DO UPDATE SET instance_id = excluded.instance_id, instance_name = excluded.instance_name, "
+        "backend_type = excluded.backend_type, backend_reference = excluded.backend_reference, host = excluded.host, "
+        "port = excluded.port, key_encrypted = excluded.key_encrypted, status = excluded.status, "
+        "error = excluded.error, updated_at = excluded.updated_at, last_accessed_at = excluded.last_accessed_at",
+    [STATEMENT_DELETE_TENANT] = "DELETE FROM tenants WHERE id = $1",
+    [STATEMENT_LIST_TENANTS] = "SELECT " TENANT_COLUMNS " FROM tenants ORDER BY created_at, id",
+    [STATEMENT_SAVE_ACCESS] = "UPDATE tenants SET last_accessed_at = $1 WHERE id = $2",
+    [STATEMENT_DELETE_API_KEYS] = "DELETE FROM identities WHERE user_id = '*'",
+    [STATEMENT_ADD_API_KEY] = "INSERT INTO identities (digest, user_id) VALUES ($1, '*') "
+                              "ON CONFLICT (digest) DO UPDATE SET user_id = '*', expires_at = NULL",
+    [STATEMENT_LIST_IDENTITIES] = "SELECT digest, user_id, coalesce(expires_at, 0) FROM identities "
+                                  "WHERE expires_at IS NULL OR expires_at > $1",
+    [STATEMENT_APPEND_AUDIT] = "INSERT INTO audit_logs (" AUDIT_COLUMNS ") "
+                               "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    [STATEMENT_COUNT_AUDIT] = "SELECT count(*)" AUDIT_FILTER,
+    [STATEMENT_LIST_AUDIT] = "SELECT " AUDIT_COLUMNS AUDIT_FILTER " ORDER BY created_at DESC, id LIMIT $4 OFFSET $5",
+    [STATEMENT_GET_PROPERTY] = "SELECT value FROM properties WHERE name = $1",
+    [STATEMENT_SET_PROPERTY] = "INSERT INTO properties (name, value) VALUES ($1, $2) "
+                               "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+};
+
+bool store_error(struct store *store, int result, struct error *err) {
+    static const struct {
+        int result;
+        enum error_code code;
+        const char *meaning;
+    } meanings[] = {
+        {SQLITE_FULL, ERROR_CAPACITY, "the disk is full"},
+        {SQLITE_BUSY, ERROR_CAPACITY, "another program keeps it locked"},
+        {SQLITE_LOCKED, ERROR_CAPACITY, "another program keeps it locked"},
+        {SQLITE_READONLY, ERROR_INTERNAL, "it cannot be written"},
+        {SQLITE_CANTOPEN, ERROR_INTERNAL, "it cannot be opened"},
+        {SQLITE_CORRUPT, ERROR_INTERNAL, "it is damaged: restore it from a backup"},
+        {SQLITE_NOTADB, ERROR_INTERNAL, "it is not an SQLite database"},
+        {SQLITE_IOERR, ERROR_INTERNAL, "the disk does not do what it is told"},
+        {SQLITE_NOMEM, ERROR_INTERNAL, "out of memory"},
+    };
+    for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
+        if (meanings[i].result == (result & 0xff)) {
+            return error_set(err, meanings[i].code, "database `%s`: %s (%s)", store->path, meanings[i].meaning,
+                             sqlite3_errmsg(store->database));
+        }
+    }
+    return error_set(err, ERROR_INTERNAL, "database `%s`: %s", store->path, sqlite3_errmsg(store->database));
+}
+
+static bool check(struct store *store, int result, struct error *err) {
+    return result == SQLITE_OK || store_error(store, result, err);
+}
+
+/* The path in `sqlite:///path` or `sqlite+driver:///path`; NULL with *err. */
+static const char *url_path(const char *url, struct error *err) {
+    size_t scheme = strcspn(url, "+:");
+    const char *rest = strstr(url, "://");
+    if (scheme != strlen("sqlite") || strncmp(url, "sqlite", scheme) != 0 || rest == NULL ||
+        strcspn(url, ":") != (size_t)(rest - url)) {
+        error_set(err, ERROR_INVALID, "TERMINALS_DATABASE_URL: expected `sqlite:///path`");
+        return NULL;
+    }
+    rest += strlen("://");
+    if (rest[0] != '/' || rest[1] == '\0' || rest[strlen(rest) - 1] == '/' || strcmp(rest, "/:memory:") == 0 ||
+        strchr(rest, '?') != NULL) {
+        error_set(err, ERROR_INVALID,
+                  "TERMINALS_DATABASE_URL: expected a file, `sqlite:///relative/path` or `sqlite:////absolute/path`");
+        return NULL;
+    }
+    return rest + 1;
+}
+
+static bool split_path(struct store *store, const char *path, struct error *err) {
+    const char *slash = strrchr(path, '/');
+    store->path = strdup(path);
+    store->folder = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    if (store->path == NULL || store->folder == NULL) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    return true;
+}
+
+static bool configure(struct store *store, struct error *err) {
+    /* WAL with synchronous=NORMAL: a killed process loses nothing that was committed; a power cut may lose the last
+     * transactions but never tears one, and after it no instance of that boot runs anyway. */
+    static const char *const pragmas[] = {
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = NORMAL",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA cache_size = -2048",
+    };
+    if (!check(store, sqlite3_busy_timeout(store->database, BUSY_TIMEOUT_MS), err)) {
+        return false;
+    }
+    sqlite3_extended_result_codes(store->database, 1);
+    for (size_t i = 0; i < sizeof pragmas / sizeof pragmas[0]; i++) {
+        if (!check(store, sqlite3_exec(store->database, pragmas[i], NULL, NULL, NULL), err)) {
+            return false;
+        }
+    }
+    if (sqlite3_db_readonly(store->database, "main") != 0) {
+        return error_set(err, ERROR_INTERNAL, "database `%s`: it cannot be written (check its owner and mode)",
+                         store->path);
+    }
+    return true;
+}
+
+static bool prepare(struct store *store, struct error *err) {
+    for (int i = 0; i < STATEMENT_COUNT; i++) {
+        int result = sqlite3_prepare_v3(store->database, statement_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+                                        &store->statements[i], NULL);
+        if (!check(store, result, err)) {
+            return false;
+        }
+        /* To SQLite "$7" is a name, and its place is where it first appears. */
+        for (int j = 1; j <= sqlite3_bind_parameter_count(store->statements[i]); j++) {
+            if (atoi(sqlite3_bind_parameter_name(store->statements[i], j) + 1) != j) {
+                return error_set(err, ERROR_INTERNAL, "statement %d does not number its parameters in order", i);
+            }
+        }
+    }
+    return true;
+}
+
+struct store *store_open(const char *url, struct error *err) {
+    const char *path = url_path(url, err);
+    struct store *store = path == NULL ? NULL : calloc(1, sizeof *store);
+    if (store == NULL) {
+        if (path != NULL) {
+            error_set(err, ERROR_INTERNAL, "out of memory");
+        }
+        return NULL;
+    }
+    bool ok = split_path(store, path, err) && run_folder_create(store->folder, err) &&
+              check(store,
+                    sqlite3_open_v2(store->path, &store->database,
+                                    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL),
+                    err) &&
+              configure(store, err) &&
+              migrations_run(store->database, embedded_sql_sqlite, embedded_sql_sqlite_count, err) &&
+              prepare(store, err);
+    if (!ok) {
+        store_close(store);
+        return NULL;
+    }
+    return store;
+}
+
+void store_close(struct store *store) {
+    if (store == NULL) {
+        return;
+    }
+    for (int i = 0; i < STATEMENT_COUNT; i++) {
+        sqlite3_finalize(store->statements[i]);
+    }
+    sqlite3_close(store->database);
+    free(store->path);
+    free(store->folder);
+    free(store);
+}
+
+const char *store_folder(const struct store *store) {
+    return store->folder;
+}
+
+sqlite3_stmt *store_statement(struct store *store, enum statement which) {
+    sqlite3_stmt *statement = store->statements[which];
+    /* Reports the error of the last run, which its caller has seen. */
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return statement;
+}
+
+bool store_bind_text(struct store *store, sqlite3_stmt *statement, int index, const char *text, struct error *err) {
+    return check(store, sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC), err);
+}
+
+bool store_bind_int(struct store *store, sqlite3_stmt *statement, int index, int64_t value, struct error *err) {
+    return check(store, sqlite3_bind_int64(statement, index, value), err);
+}
+
+bool store_bind_int_or_null(struct store *store, sqlite3_stmt *statement, int index, int64_t value, struct error *err) {
+    return value == 0 ? check(store, sqlite3_bind_null(statement, index), err)
+                      : store_bind_int(store, statement, index, value, err);
+}
+
+bool store_bind_blob(struct store *store, sqlite3_stmt *statement, int index, const void *data, size_t length,
+                     struct error *err) {
+    return check(store, sqlite3_bind_blob64(statement, index, data, length, SQLITE_STATIC), err);
+}
+
+int store_step(struct store *store, sqlite3_stmt *statement, struct error *err) {
+    int result = sqlite3_step(statement);
+    if (result == SQLITE_ROW) {
+        return 1;
+    }
+    if (result != SQLITE_DONE) {
+        store_error(store, result, err);
+    }
+    sqlite3_reset(statement);
+    return result == SQLITE_DONE ? 0 : -1;
+}
+
+bool store_run(struct store *store, sqlite3_stmt *statement, struct error *err) {
+    return store_step(store, statement, err) == 0;
+}
+
+const char *store_column_text(sqlite3_stmt *statement, int column) {
+    return (const char *)sqlite3_column_text(statement, column);
+}
+
+bool store_begin(struct store *store, struct error *err) {
+    return store_run(store, store_statement(store, STATEMENT_BEGIN), err);
+}
+
+bool store_end(struct store *store, bool ok, struct error *err) {
+    if (ok && store_run(store, store_statement(store, STATEMENT_COMMIT), err)) {
+        return true;
+    }
+    /* SQLite rolls back by itself after some errors (a full disk); then there is nothing to roll back. */
+    if (sqlite3_get_autocommit(store->database) == 0) {
+        struct error ignored;
+        if (!store_run(store, store_statement(store, STATEMENT_ROLLBACK), &ignored)) {
+            log_error(NULL, "roll back: %s", ignored.message);
+        }
+    }
+    return false;
+}

@@ -1,0 +1,159 @@
+/* store_tenants.c - rows of `tenants`, `identities` and `properties`. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "provisioner/store_internal.h"
+
+static const char *or_null(const char *text) {
+    return text[0] == '\0' ? NULL : text;
+}
+
+bool store_save_tenant(struct store *store, const struct tenant_record *record, struct error *err) {
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_SAVE_TENANT);
+    return store_bind_text(store, statement, 1, record->id, err) &&
+           store_bind_text(store, statement, 2, record->user_id, err) &&
+           store_bind_text(store, statement, 3, record->policy_id, err) &&
+           store_bind_text(store, statement, 4, record->context_id, err) &&
+           store_bind_text(store, statement, 5, record->route_key, err) &&
+           store_bind_text(store, statement, 6, or_null(record->instance_id), err) &&
+           store_bind_text(store, statement, 7, record->instance_name, err) &&
+           store_bind_text(store, statement, 8, record->backend_type, err) &&
+           store_bind_text(store, statement, 9, record->backend_reference, err) &&
+           store_bind_text(store, statement, 10, or_null(record->host), err) &&
+           store_bind_int_or_null(store, statement, 11, record->port, err) &&
+           store_bind_blob(store, statement, 12, record->key_encrypted, record->key_encrypted_length, err) &&
+           store_bind_text(store, statement, 13, instance_state_name(record->status), err) &&
+           store_bind_text(store, statement, 14, record->error, err) &&
+           store_bind_int(store, statement, 15, record->created_at_ms, err) &&
+           store_bind_int(store, statement, 16, record->updated_at_ms, err) &&
+           store_bind_int(store, statement, 17, record->last_accessed_at_ms, err) && store_run(store, statement, err);
+}
+
+bool store_delete_tenant(struct store *store, const char *id, struct error *err) {
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_DELETE_TENANT);
+    return store_bind_text(store, statement, 1, id, err) && store_run(store, statement, err);
+}
+
+/* Copies a column into a field of fixed size. False if somebody else wrote something longer there. */
+static bool column_into(sqlite3_stmt *statement, int column, char *out, size_t size) {
+    const char *text = store_column_text(statement, column);
+    size_t length = text == NULL ? 0 : strlen(text);
+    if (length >= size) {
+        return false;
+    }
+    memcpy(out, text == NULL ? "" : text, length + 1);
+    return true;
+}
+
+static bool read_tenant(sqlite3_stmt *statement, struct tenant_record *record, struct error *err) {
+    *record = (struct tenant_record){
+        .user_id = (char *)store_column_text(statement, 1),
+        .policy_id = (char *)store_column_text(statement, 2),
+        .context_id = (char *)store_column_text(statement, 3),
+        .instance_name = (char *)store_column_text(statement, 6),
+        .backend_type = (char *)store_column_text(statement, 7),
+        .backend_reference = (char *)store_column_text(statement, 8),
+        .port = (uint16_t)sqlite3_column_int(statement, 10),
+        .key_encrypted = (void *)sqlite3_column_blob(statement, 11),
+        .key_encrypted_length = (size_t)sqlite3_column_bytes(statement, 11),
+        .error = (char *)store_column_text(statement, 13),
+        .created_at_ms = sqlite3_column_int64(statement, 14),
+        .updated_at_ms = sqlite3_column_int64(statement, 15),
+        .last_accessed_at_ms = sqlite3_column_int64(statement, 16),
+    };
+    bool ok = column_into(statement, 0, record->id, sizeof record->id) &&
+              column_into(statement, 4, record->route_key, sizeof record->route_key) &&
+              column_into(statement, 5, record->instance_id, sizeof record->instance_id) &&
+              column_into(statement, 9, record->host, sizeof record->host) &&
+              instance_state_from_name(store_column_text(statement, 12), &record->status) && record->user_id != NULL &&
+              record->policy_id != NULL && record->context_id != NULL && record->instance_name != NULL &&
+              record->backend_type != NULL;
+    return ok || error_set(err, ERROR_INTERNAL, "the row of tenant `%s` makes no sense", record->id);
+}
+
+bool store_each_tenant(struct store *store,
+                       bool (*row)(void *argument, const struct tenant_record *record, struct error *err),
+                       void *argument, struct error *err) {
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_LIST_TENANTS);
+    int more = 0;
+    while ((more = store_step(store, statement, err)) > 0) {
+        struct tenant_record record;
+        if (!read_tenant(statement, &record, err) || !row(argument, &record, err)) {
+            sqlite3_reset(statement);
+            return false;
+        }
+    }
+    return more == 0;
+}
+
+bool store_save_accesses(struct store *store, const struct tenant_access *accesses, size_t count, struct error *err) {
+    if (!store_begin(store, err)) {
+        return false;
+    }
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        sqlite3_stmt *statement = store_statement(store, STATEMENT_SAVE_ACCESS);
+        ok = store_bind_int(store, statement, 1, accesses[i].last_accessed_at_ms, err) &&
+             store_bind_text(store, statement, 2, accesses[i].id, err) && store_run(store, statement, err);
+    }
+    return store_end(store, ok, err);
+}
+
+bool store_replace_api_keys(struct store *store, const char *const *digests, size_t count, struct error *err) {
+    if (!store_begin(store, err)) {
+        return false;
+    }
+    bool ok = store_run(store, store_statement(store, STATEMENT_DELETE_API_KEYS), err);
+    for (size_t i = 0; ok && i < count; i++) {
+        sqlite3_stmt *statement = store_statement(store, STATEMENT_ADD_API_KEY);
+        ok = store_bind_text(store, statement, 1, digests[i], err) && store_run(store, statement, err);
+    }
+    return store_end(store, ok, err);
+}
+
+bool store_each_identity(struct store *store, int64_t now_ms,
+                         bool (*row)(void *argument, const struct identity_record *record, struct error *err),
+                         void *argument, struct error *err) {
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_LIST_IDENTITIES);
+    if (!store_bind_int(store, statement, 1, now_ms, err)) {
+        return false;
+    }
+    int more = 0;
+    while ((more = store_step(store, statement, err)) > 0) {
+        struct identity_record record = {
+            .digest = store_column_text(statement, 0),
+            .user_id = store_column_text(statement, 1),
+            .expires_at_ms = sqlite3_column_int64(statement, 2),
+        };
+        if (!row(argument, &record, err)) {
+            sqlite3_reset(statement);
+            return false;
+        }
+    }
+    return more == 0;
+}
+
+int store_get_property(struct store *store, const char *name, void **value, size_t *length, struct error *err) {
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_GET_PROPERTY);
+    int found = store_bind_text(store, statement, 1, name, err) ? store_step(store, statement, err) : -1;
+    if (found <= 0) {
+        return found;
+    }
+    *length = (size_t)sqlite3_column_bytes(statement, 0);
+    *value = malloc(*length + 1);
+    if (*value != NULL && *length > 0) {
+        memcpy(*value, sqlite3_column_blob(statement, 0), *length);
+    }
+    sqlite3_reset(statement);
+    if (*value == NULL) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return -1;
+    }
+    return 1;
+}
+
+bool store_set_property(struct store *store, const char *name, const void *value, size_t length, struct error *err) {
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_SET_PROPERTY);
+    return store_bind_text(store, statement, 1, name, err) &&
+           store_bind_blob(store, statement, 2, value, length, err) && store_run(store, statement, err);
+}
