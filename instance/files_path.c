@@ -1,7 +1,9 @@
 #include "instance/files_path.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "common/buffer.h"
 #include "common/cleanup.h"
@@ -72,6 +74,15 @@ char *path_join(const char *folder, const char *name) {
     char *result = buffer_take(&path);
     buffer_free(&path);
     return result;
+}
+
+bool path_temporary_name(char name[PATH_TEMPORARY_NAME_SIZE]) {
+    unsigned long long number;
+    if (getrandom(&number, sizeof(number), 0) != sizeof(number)) {
+        return false;
+    }
+    snprintf(name, PATH_TEMPORARY_NAME_SIZE, ".open-terminal-%016llx.tmp", number);
+    return true;
 }
 
 bool path_is_within(const char *path, const char *folder) {

@@ -23,6 +23,10 @@ char *path_folder(const char *absolute);
 /* `folder`/`name`, for the caller to free. NULL: no memory. */
 char *path_join(const char *folder, const char *name);
 
+/* Fills `name` with a hidden name that nobody else uses, for a file on its way to its place. False: no random bytes. */
+#define PATH_TEMPORARY_NAME_SIZE 48
+bool path_temporary_name(char name[PATH_TEMPORARY_NAME_SIZE]);
+
 /* True if `path` is `folder` or lies below it, by their names. */
 bool path_is_within(const char *path, const char *folder);
 

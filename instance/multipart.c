@@ -39,7 +39,7 @@ static void skip_blanks(const char **at) {
 }
 
 /* Appends the value at *at, a token or a quoted string. A backslash is an escape only before a quote: some clients send
- * that is followed by one: some clients send Windows paths as they are. False: an open quote. */
+ * Windows paths as they are. False: an open quote. */
 static bool read_value(const char **at, struct buffer *value) {
     if (**at != '"') {
         size_t length = strcspn(*at, "; \t\r\n");

@@ -1,0 +1,224 @@
+#include "instance/atomic_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "instance/files_path.h"
+#include "instance/files_text.h"
+
+#define SYMLINKS_MAX      40 /* as the kernel's own limit, path_resolution(7) */
+#define NAME_ATTEMPTS_MAX 100
+#define NEW_FILE_MODE     0666 /* the umask takes from it */
+
+struct atomic_file {
+    char *path;   /* as given, for errors */
+    char *target; /* behind all symbolic links; NULL: written in place */
+    int folder;   /* the target's; -1 in place */
+    int fd;
+    bool is_new;                              /* there was no target */
+    char temporary[PATH_TEMPORARY_NAME_SIZE]; /* the name in `folder` that has the new content, "" while it has none */
+};
+
+static const char *target_name(const struct atomic_file *file) {
+    return path_name(file->target);
+}
+
+/* Where `path` leads behind its last segment's symbolic links, which may dangle. NULL: errno says. */
+static char *follow_links(const char *path) {
+    cleanup_free char *current = strdup(path);
+    for (int i = 0; current != NULL && i < SYMLINKS_MAX; i++) {
+        char link[PATH_MAX];
+        ssize_t length = readlink(current, link, sizeof(link) - 1);
+        if (length < 0) {
+            return steal_pointer(&current); /* no link, or nothing there: open() will say what is wrong */
+        }
+        link[length] = '\0';
+        char *next = link[0] == '/' ? strdup(link) : NULL;
+        if (link[0] != '/') {
+            cleanup_free char *folder = path_folder(current);
+            next = folder == NULL ? NULL : path_join(folder, link);
+        }
+        free(current);
+        current = next;
+    }
+    if (current != NULL) {
+        errno = ELOOP;
+    }
+    return NULL;
+}
+
+/* Opens the file for the new content. False: errno says. */
+static bool open_temporary(struct atomic_file *file) {
+    file->fd = openat(file->folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, NEW_FILE_MODE);
+    if (file->fd >= 0) {
+        return true;
+    }
+    if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL) {
+        return false;
+    }
+    for (int i = 0; i < NAME_ATTEMPTS_MAX; i++) {
+        if (!path_temporary_name(file->temporary)) {
+            break;
+        }
+        file->fd =
+            openat(file->folder, file->temporary, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, NEW_FILE_MODE);
+        if (file->fd >= 0) {
+            return true;
+        }
+        if (errno != EEXIST) {
+            break;
+        }
+    }
+    file->temporary[0] = '\0';
+    return false;
+}
+
+/* O_NONBLOCK: a pipe that nobody reads fails with ENXIO instead of waiting for a reader. */
+static bool open_in_place(struct atomic_file *file) {
+    file->fd = open(file->path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (file->fd < 0) {
+        return false;
+    }
+    struct stat status;
+    if (fstat(file->fd, &status) == 0 && S_ISREG(status.st_mode) && ftruncate(file->fd, 0) != 0) {
+        return false;
+    }
+    free(steal_pointer(&file->target));
+    return true;
+}
+
+/* The new file gets what is known of the one it replaces. Ownership is tried: only root can give a file away. */
+static bool copy_attributes(const struct atomic_file *file, const struct stat *old) {
+    if (fchown(file->fd, old->st_uid, old->st_gid) != 0 && errno != EPERM) {
+        return false;
+    }
+    return fchmod(file->fd, old->st_mode & 07777) == 0;
+}
+
+/* False: errno says. */
+static bool open_replacement(struct atomic_file *file) {
+    struct stat old;
+    file->is_new = stat(file->path, &old) != 0;
+    if (file->is_new && errno != ENOENT) {
+        return false;
+    }
+    if (!file->is_new && S_ISDIR(old.st_mode)) {
+        errno = EISDIR;
+        return false;
+    }
+    if (!file->is_new && (!S_ISREG(old.st_mode) || old.st_nlink > 1)) {
+        return open_in_place(file);
+    }
+    /* Replacing a file needs no permission on it, only on its folder; writing to it does. */
+    if (!file->is_new && faccessat(AT_FDCWD, file->path, W_OK, AT_EACCESS) != 0) {
+        return false;
+    }
+    cleanup_free char *folder = path_folder(file->target);
+    if (folder == NULL) {
+        return false;
+    }
+    file->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (file->folder < 0) {
+        return false;
+    }
+    if (!open_temporary(file)) {
+        return (errno == EACCES || errno == EROFS) && !file->is_new && open_in_place(file);
+    }
+    return file->is_new || copy_attributes(file, &old);
+}
+
+struct atomic_file *atomic_file_open(const char *path, struct error *err) {
+    cleanup_atomic_file struct atomic_file *file = calloc(1, sizeof(*file));
+    if (file == NULL) {
+        error_set_path(err, ENOMEM, path);
+        return NULL;
+    }
+    file->folder = -1;
+    file->fd = -1;
+    file->path = strdup(path);
+    file->target = follow_links(path);
+    if (file->path == NULL || file->target == NULL || !open_replacement(file)) {
+        error_set_path(err, errno, path);
+        return NULL;
+    }
+    return steal_pointer(&file);
+}
+
+bool atomic_file_write(struct atomic_file *file, const void *bytes, size_t length, struct error *err) {
+    const char *at = bytes;
+    while (length > 0) {
+        ssize_t written = write(file->fd, at, length);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            return error_set_path(err, written == 0 ? EIO : errno, file->path);
+        }
+        at += written;
+        length -= (size_t)written;
+    }
+    return true;
+}
+
+/* Gives the file without a name this one. False: errno says. */
+static bool link_as(struct atomic_file *file, const char *name) {
+    char self[64];
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
+    return linkat(AT_FDCWD, self, file->folder, name, AT_SYMLINK_FOLLOW) == 0;
+}
+
+/* False: errno says. */
+static bool put_in_place(struct atomic_file *file) {
+    if (file->temporary[0] == '\0') {
+        /* A new name needs no detour, so a death here leaves nothing behind. */
+        if (file->is_new && link_as(file, target_name(file))) {
+            return true;
+        }
+        char name[PATH_TEMPORARY_NAME_SIZE];
+        if (!path_temporary_name(name) || !link_as(file, name)) {
+            return false;
+        }
+        memcpy(file->temporary, name, sizeof(name));
+    }
+    if (renameat(file->folder, file->temporary, file->folder, target_name(file)) != 0) {
+        return false;
+    }
+    file->temporary[0] = '\0';
+    return true;
+}
+
+bool atomic_file_commit(struct atomic_file *file, struct error *err) {
+    if (file->target != NULL && !put_in_place(file)) {
+        return error_set_path(err, errno, file->path);
+    }
+    int fd = steal_fd(&file->fd);
+    if (close(fd) != 0 && errno != EINTR) { /* where a full disk shows on a network file system */
+        return error_set_path(err, errno, file->path);
+    }
+    return true;
+}
+
+void atomic_file_free(struct atomic_file *file) {
+    if (file == NULL) {
+        return;
+    }
+    if (file->temporary[0] != '\0') {
+        unlinkat(file->folder, file->temporary, 0);
+    }
+    if (file->fd >= 0) {
+        close(file->fd);
+    }
+    if (file->folder >= 0) {
+        close(file->folder);
+    }
+    free(file->path);
+    free(file->target);
+    free(file);
+}
