@@ -76,4 +76,3 @@ def test_it_starts_before_its_instance_does(fresh):
     stack.request("u", "GET", "/x").expect_error((502, 504))
     with FakeInstance(port):
         eventually(lambda: stack.request("u", "GET", "/x").status == 200, what="the late instance's answer")
-

@@ -366,4 +366,3 @@ def test_an_unmasked_or_oversized_first_message_is_4001_or_a_protocol_error(stac
             shell.sock.close()
     assert stack.request(None, "GET", "/health", key=None).status == 200
     assert [stack.one(name) for name in OURS]
-
