@@ -1,0 +1,255 @@
+#include "provisioner/backends/bubblewrap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "provisioner/backends/program.h"
+#include "provisioner/backends/spawn.h"
+
+#define INSIDE_PROGRAM    "/run/terminals/open-terminal"
+#define INSIDE_ID         "1000"
+#define TMP_MAX_BYTES     "1073741824" /* /tmp is memory: without a limit one user could take all of it */
+#define SHM_MAX_BYTES     "268435456"
+#define PROBE_TIMEOUT_MS  5000
+#define PROBE_ANSWER_SIZE 512
+
+/* What an instance sees of /etc, as glob(7) patterns. When the provisioner runs as root the instance's kernel uid is 0,
+ * so file modes protect nothing: only what may be read by everybody belongs here. That leaves out shadow, private keys,
+ * machine-id, and configuration in which administrators put passwords (pip.conf, gitconfig, environment, profile.d). */
+static const char *const visible_configuration[] = {
+    "/etc/alternatives",
+    "/etc/bash.bashrc",
+    "/etc/debian_version",
+    "/etc/fonts",
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/inputrc",
+    "/etc/java-*-openjdk/security",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/locale.alias",
+    "/etc/localtime",
+    "/etc/magic",
+    "/etc/magic.mime",
+    "/etc/mime.types",
+    "/etc/networks",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/perl",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/pki/tls/certs",
+    "/etc/protocols",
+    "/etc/python3*",
+    "/etc/resolv.conf",
+    "/etc/rpc",
+    "/etc/services",
+    "/etc/shells",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/terminfo",
+    "/etc/timezone",
+    "/etc/vim",
+};
+
+/* On a system with merged /usr these are links into it, on others folders of their own. */
+static const char *const system_folders[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+
+static const struct {
+    const char *name;
+    const char *content;
+} account_files[] = {
+    {"passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\n" BUBBLEWRAP_USER ":x:" INSIDE_ID ":" INSIDE_ID
+               "::" BUBBLEWRAP_HOME ":/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
+    {"group", "root:x:0:\ntty:x:5:\n" BUBBLEWRAP_USER ":x:" INSIDE_ID ":\nnogroup:x:65534:\n"},
+};
+
+static void add_system(const struct bubblewrap *sandbox, struct string_list *arguments) {
+    string_list_add(arguments, "--ro-bind", "/usr", "/usr", NULL);
+    for (size_t i = 0; i < sizeof system_folders / sizeof *system_folders; i++) {
+        const char *folder = system_folders[i];
+        struct stat status;
+        char target[256];
+        if (lstat(folder, &status) != 0) {
+            continue;
+        }
+        ssize_t length = S_ISLNK(status.st_mode) ? readlink(folder, target, sizeof target - 1) : -1;
+        if (length > 0) {
+            target[length] = '\0';
+            string_list_add(arguments, "--symlink", target, folder, NULL);
+        } else {
+            string_list_add(arguments, "--ro-bind", folder, folder, NULL);
+        }
+    }
+    glob_t found = {0};
+    for (size_t i = 0; i < sizeof visible_configuration / sizeof *visible_configuration; i++) {
+        if (glob(visible_configuration[i], i == 0 ? 0 : GLOB_APPEND, NULL, &found) == GLOB_NOSPACE) {
+            arguments->failed = true;
+        }
+    }
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        string_list_add(arguments, "--ro-bind-try", found.gl_pathv[i], found.gl_pathv[i], NULL);
+    }
+    globfree(&found);
+    for (size_t i = 0; i < sizeof account_files / sizeof *account_files; i++) {
+        string_list_add(arguments, "--ro-bind", NULL);
+        string_list_add_format(arguments, "%s/%s", sandbox->accounts_folder, account_files[i].name);
+        string_list_add_format(arguments, "/etc/%s", account_files[i].name);
+    }
+    if (sandbox->interpreter_folder != NULL) {
+        string_list_add(arguments, "--ro-bind", sandbox->interpreter_folder, sandbox->interpreter_folder, NULL);
+    }
+}
+
+/* Not --die-with-parent: an instance outlives us. Not --new-session: the process is a session leader without a terminal
+ * already (spawn.c). */
+static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int info_fd,
+                        struct string_list *arguments) {
+    string_list_add(arguments, sandbox->program, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
+                    "--unshare-cgroup-try", "--uid", INSIDE_ID, "--gid", INSIDE_ID, "--cap-drop", "ALL", "--hostname",
+                    "terminal", "--unsetenv", sandbox->hidden_variable, NULL);
+    if (sandbox->user_namespaces_off) {
+        string_list_add(arguments, "--disable-userns", NULL);
+    }
+    if (info_fd >= 0) {
+        string_list_add(arguments, "--info-fd", NULL);
+        string_list_add_format(arguments, "%d", info_fd);
+    }
+    add_system(sandbox, arguments);
+    string_list_add(arguments, "--proc", "/proc", "--dev", "/dev", "--size", SHM_MAX_BYTES, "--tmpfs", "/dev/shm",
+                    "--remount-ro", "/dev", "--perms", "1777", "--size", TMP_MAX_BYTES, "--tmpfs", "/tmp", "--symlink",
+                    "../tmp", "/var/tmp", "--symlink", "../run", "/var/run", "--bind", home, BUBBLEWRAP_HOME, "--chdir",
+                    BUBBLEWRAP_HOME, "--ro-bind", sandbox->binary, INSIDE_PROGRAM, "--remount-ro", "/", "--", NULL);
+}
+
+void bubblewrap_add_command(const struct bubblewrap *sandbox, const char *home, int info_fd,
+                            struct string_list *arguments) {
+    add_sandbox(sandbox, home, info_fd, arguments);
+    string_list_add(arguments, INSIDE_PROGRAM, NULL);
+}
+
+int bubblewrap_parse_info(const char *text) {
+    static const char member[] = "\"child-pid\":";
+    const char *at = strstr(text, member);
+    int pid;
+    return at != NULL && sscanf(at + strlen(member), "%d", &pid) == 1 && pid > 0 ? pid : -1;
+}
+
+static bool write_file(const char *path, const char *content, struct error *err) {
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0 || write(fd, content, strlen(content)) != (ssize_t)strlen(content)) {
+        return error_set_errno(err, ERROR_BACKEND, "write `%s`", path);
+    }
+    return true;
+}
+
+static bool write_accounts(struct bubblewrap *sandbox, const char *run_dir, struct error *err) {
+    if (asprintf(&sandbox->accounts_folder, "%s/sandbox", run_dir) < 0) {
+        sandbox->accounts_folder = NULL;
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    if (mkdir(sandbox->accounts_folder, 0755) != 0 && errno != EEXIST) {
+        return error_set_errno(err, ERROR_BACKEND, "make `%s`", sandbox->accounts_folder);
+    }
+    for (size_t i = 0; i < sizeof account_files / sizeof *account_files; i++) {
+        cleanup_free char *path = NULL;
+        if (asprintf(&path, "%s/%s", sandbox->accounts_folder, account_files[i].name) < 0) {
+            path = NULL;
+            return error_set(err, ERROR_INTERNAL, "out of memory");
+        }
+        if (!write_file(path, account_files[i].content, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Waits for the end of a process by its pidfd; kills it when it takes too long. Returns its wait status, -1 if that is
+ * not known. */
+static int wait_for_end(const struct spawned *process) {
+    struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
+    int status = -1;
+    if (poll(&ended, 1, PROBE_TIMEOUT_MS) != 1) {
+        kill(process->pid, SIGKILL);
+    }
+    return waitpid(process->pid, &status, 0) == process->pid ? status : -1;
+}
+
+/* Runs `true` in exactly the sandbox an instance gets, the account folder taking the home's place. */
+static bool probe(const struct bubblewrap *sandbox, struct error *err) {
+    cleanup_string_list struct string_list arguments = {0};
+    cleanup_string_list struct string_list environment = {0};
+    add_sandbox(sandbox, sandbox->accounts_folder, -1, &arguments);
+    string_list_add(&arguments, "/usr/bin/true", NULL);
+    string_list_add(&environment, "PATH=/usr/bin:/bin", NULL);
+    int ends[2];
+    if (arguments.failed || environment.failed || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+        return error_set(err, ERROR_INTERNAL, "out of memory or descriptors");
+    }
+    cleanup_close int read_end = ends[0];
+    cleanup_close int write_end = ends[1];
+    const struct spawn_request request = {.arguments = arguments.strings,
+                                          .environment = environment.strings,
+                                          .folder = "/",
+                                          .output_fd = write_end,
+                                          .info_fd = -1};
+    struct spawned process;
+    if (!spawn_held(&request, &process, err)) {
+        return false;
+    }
+    cleanup_close int pidfd = process.pidfd;
+    (void)pidfd;
+    spawn_release(&process);
+    int status = wait_for_end(&process);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        return true;
+    }
+    char said[PROBE_ANSWER_SIZE] = "";
+    ssize_t length = read(read_end, said, sizeof said - 1);
+    said[length > 0 ? length : 0] = '\0';
+    said[strcspn(said, "\n")] = '\0';
+    return error_set(err, ERROR_BACKEND, "%s does not work here: %s", sandbox->program,
+                     said[0] != '\0' ? said : "it ended without saying why");
+}
+
+void bubblewrap_close(struct bubblewrap *sandbox) {
+    free(sandbox->program);
+    free(sandbox->binary);
+    free(sandbox->interpreter_folder);
+    free(sandbox->accounts_folder);
+    *sandbox = (struct bubblewrap){0};
+}
+
+bool bubblewrap_open(struct bubblewrap *sandbox, const char *run_dir, const char *binary, const char *hidden_variable,
+                     struct error *err) {
+    *sandbox = (struct bubblewrap){.hidden_variable = hidden_variable, .user_namespaces_off = true};
+    sandbox->program = program_find("bwrap");
+    sandbox->binary = strdup(binary);
+    bool opened = true;
+    if (sandbox->program == NULL) {
+        opened = error_set(err, ERROR_BACKEND, "bwrap is not installed (Debian package bubblewrap)");
+    } else if (sandbox->binary == NULL) {
+        opened = error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    opened = opened && program_interpreter_folder(binary, &sandbox->interpreter_folder, err) &&
+             write_accounts(sandbox, run_dir, err);
+    if (opened && !probe(sandbox, err)) {
+        sandbox->user_namespaces_off = false; /* an older bwrap, or a kernel that does not let it */
+        opened = probe(sandbox, err);
+    }
+    if (!opened) {
+        bubblewrap_close(sandbox);
+    }
+    return opened;
+}
