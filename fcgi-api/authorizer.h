@@ -1,0 +1,12 @@
+/* authorizer.h - the FastCGI authorizer that terminals-gate asks: who is this request, and where may it go
+ * (docs/internals.md, "terminals-gate to terminals-api"). It looks at parameters only, asks nobody and never waits. */
+#ifndef TERMINALS_FCGI_API_AUTHORIZER_H
+#define TERMINALS_FCGI_API_AUTHORIZER_H
+
+#include "fcgi-api/answer.h"
+#include "fcgi-api/api.h"
+#include "fcgi-api/request.h"
+
+void authorizer_answer(const struct api *api, struct request *request, struct answer *answer);
+
+#endif

@@ -1,0 +1,170 @@
+#include "fcgi-api/calls.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/ipc.h"
+#include "common/names.h"
+#include "fcgi-api/openapi.h"
+#include "fcgi-api/uri.h"
+
+#define ASK_TIMEOUT_MS    10000
+#define START_SLACK_S     10 /* the provisioner, which knows why, gives a start up first */
+#define MILLISECONDS_IN_S 1000
+
+static int timeout_ms(const struct exchange *exchange) {
+    return exchange->route->waits
+               ? (int)(exchange->api->settings->start_timeout_seconds + START_SLACK_S) * MILLISECONDS_IN_S
+               : ASK_TIMEOUT_MS;
+}
+
+/* Adds what the path says. */
+static bool add_parameter(const struct exchange *exchange, struct json_object *request, struct error *err) {
+    const char *name = exchange->route->parameter;
+    if (name == NULL) {
+        return true;
+    }
+    bool is_policy = strcmp(name, "policy_id") == 0;
+    bool good =
+        is_policy ? name_check_policy_id(exchange->parameter, err) : name_check_user_id(exchange->parameter, err);
+    return good &&
+           (json_add_string(request, name, exchange->parameter) || error_set(err, ERROR_INTERNAL, "out of memory"));
+}
+
+/* The request to the provisioner, all but its user where the path does not name it. NULL: an answer was given. */
+static struct json_object *make_request(const struct exchange *exchange, struct answer *answer) {
+    struct error err = {0};
+    cleanup_json struct json_object *entries = NULL;
+    cleanup_json struct json_object *request = ipc_request(exchange->route->operation);
+    struct json_object *actor = request_actor(exchange->request);
+    bool good = request != NULL && actor != NULL && json_add(request, "actor", json_object_get(actor));
+    json_object_put(actor);
+    if (!good) {
+        error_set(&err, ERROR_INTERNAL, "out of memory");
+    } else if (add_parameter(exchange, request, &err) &&
+               query_read(uri_query(request_parameter(exchange->request, "REQUEST_URI")), exchange->route->query,
+                          request, &entries, &err)) {
+        return steal_pointer(&request);
+    }
+    if (entries != NULL) {
+        answer_unprocessable(answer, entries);
+    } else {
+        answer_error(answer, &err);
+    }
+    return NULL;
+}
+
+/* Asks; the answer must have the member `route->result`, if there is one. NULL: an answer was given. */
+static struct json_object *ask(const struct exchange *exchange, struct json_object *request, struct answer *answer) {
+    struct error err = {0};
+    struct json_object *reply =
+        exchange->provisioner->call(exchange->provisioner->argument, request, timeout_ms(exchange), &err);
+    const char *result = exchange->route->result;
+    if (reply != NULL && result != NULL && !json_object_object_get_ex(reply, result, NULL)) {
+        error_set(&err, ERROR_INTERNAL, "terminals-provisioner answered without `%s`", result);
+        json_object_put(reply);
+        reply = NULL;
+    }
+    if (reply == NULL) {
+        answer_error(answer, &err);
+    }
+    return reply;
+}
+
+static struct json_object *make_request_and_ask(const struct exchange *exchange, struct answer *answer) {
+    struct json_object *request = make_request(exchange, answer);
+    return request == NULL ? NULL : ask(exchange, request, answer);
+}
+
+static void answer_with_result(const struct exchange *exchange, struct json_object *reply, struct answer *answer) {
+    answer_json(answer, 200, json_object_object_get(reply, exchange->route->result));
+}
+
+void call_member(const struct exchange *exchange, struct answer *answer) {
+    cleanup_json struct json_object *reply = make_request_and_ask(exchange, answer);
+    if (reply != NULL) {
+        answer_with_result(exchange, reply, answer);
+    }
+}
+
+void call_list(const struct exchange *exchange, struct answer *answer) {
+    cleanup_json struct json_object *reply = make_request_and_ask(exchange, answer);
+    if (reply == NULL) {
+        return;
+    }
+    char total[24];
+    snprintf(total, sizeof total, "%lld", (long long)json_get_int(reply, "total", 0));
+    answer_add_header(answer, "X-Total-Count", total);
+    answer_with_result(exchange, reply, answer);
+}
+
+void call_create_tenant(const struct exchange *exchange, struct answer *answer) {
+    struct error err = {0};
+    const char *user_id = NULL;
+    if (!request_user_id(exchange->request, &user_id, &err)) {
+        if (err.code == ERROR_UNPROCESSABLE) {
+            answer_missing_header(answer, "x-user-id");
+        } else {
+            answer_error(answer, &err);
+        }
+        return;
+    }
+    if (!identity_may_act_for(exchange->identity, user_id, &err)) {
+        answer_error(answer, &err);
+        return;
+    }
+    struct json_object *request = make_request(exchange, answer);
+    if (request == NULL) {
+        return;
+    }
+    if (!json_add_string(request, "user_id", user_id)) {
+        json_object_put(request);
+        return; /* without a status: answer_write() says 500 */
+    }
+    cleanup_json struct json_object *reply = ask(exchange, request, answer);
+    if (reply != NULL) {
+        answer_with_result(exchange, reply, answer);
+    }
+}
+
+void call_delete_tenant(const struct exchange *exchange, struct answer *answer) {
+    cleanup_json struct json_object *reply = make_request_and_ask(exchange, answer);
+    if (reply != NULL) {
+        answer_detail(answer, 200, "deleted");
+    }
+}
+
+void call_config(const struct exchange *exchange, struct answer *answer) {
+    cleanup_json struct json_object *reply = make_request_and_ask(exchange, answer);
+    if (reply == NULL) {
+        return;
+    }
+    struct json_object *config = json_get_object(reply, exchange->route->result);
+    cleanup_json struct json_object *own = settings_to_json(exchange->api->settings, READER_API);
+    if (own == NULL) {
+        return; /* without a status: answer_write() says 500 */
+    }
+    if (config != NULL) {
+        json_object_object_foreach(config, key, value) {
+            if (!json_add(own, key, json_object_get(value))) {
+                return;
+            }
+        }
+    }
+    answer_json(answer, 200, own);
+}
+
+void call_openapi(const struct exchange *exchange, struct answer *answer) {
+    cleanup_json struct json_object *reply = make_request_and_ask(exchange, answer);
+    if (reply == NULL) {
+        return;
+    }
+    struct json_object *document = json_get_object(reply, exchange->route->result);
+    if (document == NULL) {
+        answer_text(answer, 200, exchange->api->openapi, strlen(exchange->api->openapi));
+        return;
+    }
+    openapi_strip_security(document);
+    answer_json(answer, 200, document);
+}

@@ -1,0 +1,25 @@
+/* calls.h - how each API call is answered: routes.c names these in its table. */
+#ifndef TERMINALS_FCGI_API_CALLS_H
+#define TERMINALS_FCGI_API_CALLS_H
+
+#include "fcgi-api/routes.h"
+
+/* The body is the member `route->result` of the provisioner's answer. */
+void call_member(const struct exchange *exchange, struct answer *answer);
+
+/* The same, a list, and its member `total` goes into X-Total-Count. */
+void call_list(const struct exchange *exchange, struct answer *answer);
+
+/* The same for the user named by X-User-Id. */
+void call_create_tenant(const struct exchange *exchange, struct answer *answer);
+
+/* {"detail": "deleted"} */
+void call_delete_tenant(const struct exchange *exchange, struct answer *answer);
+
+/* The provisioner's settings and ours. */
+void call_config(const struct exchange *exchange, struct answer *answer);
+
+/* The OpenAPI document of the instances of a policy, without its security parts. */
+void call_openapi(const struct exchange *exchange, struct answer *answer);
+
+#endif

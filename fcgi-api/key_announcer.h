@@ -1,0 +1,14 @@
+/* key_announcer.h - keeps the provisioner told which API key (its digest only) stands for everybody in identities.map.
+ *
+ * It is told whenever a connection to it is new, which a ping every second notices: a provisioner that was restarted
+ * knows no key. Until then requests with the key go the cold way and work all the same. */
+#ifndef TERMINALS_FCGI_API_KEY_ANNOUNCER_H
+#define TERMINALS_FCGI_API_KEY_ANNOUNCER_H
+
+#include "common/ipc_client.h"
+#include "fcgi-api/authenticate.h"
+
+/* Runs in a thread of its own until `stop_fd` becomes readable. */
+void key_announcer_run(const struct authenticator *authenticator, struct ipc_client *client, int stop_fd);
+
+#endif

@@ -1,0 +1,53 @@
+#include "fcgi-api/responder.h"
+
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "fcgi-api/auth_failures.h"
+#include "fcgi-api/routes.h"
+
+#define METHOD_NOT_ALLOWED 405
+
+static void answer_not_found(struct answer *answer, const struct buffer *allow, const struct error *err) {
+    if (err->code != ERROR_CONFLICT) {
+        answer_error(answer, err);
+        return;
+    }
+    answer_add_header(answer, "Allow", allow->data);
+    answer_detail(answer, METHOD_NOT_ALLOWED, err->message);
+}
+
+void responder_answer(const struct api *api, const struct provisioner *provisioner, bool may_wait,
+                      struct request *request, struct answer *answer) {
+    struct error err = {0};
+    struct identity identity;
+    const char *method = request_parameter(request, "REQUEST_METHOD");
+    const char *target = request_parameter(request, "REQUEST_URI");
+    answer->omits_body = method != NULL && strcmp(method, "HEAD") == 0;
+    if (!authenticate(&api->authenticator, request, &identity, &err)) {
+        auth_failures_add(api->auth_failures, request, &err);
+        answer_error(answer, &err);
+        return;
+    }
+    if (method == NULL || target == NULL || target[0] != '/') {
+        answer_detail(answer, 400, "The path must begin with `/`");
+        return;
+    }
+
+    cleanup_free char *parameter = NULL;
+    cleanup_buffer struct buffer allow = {0};
+    const struct route *route = route_find(method, target, &parameter, &allow, &err);
+    if (route == NULL) {
+        answer_not_found(answer, &allow, &err);
+    } else if (!route->is_for_users && !identity_may_administer(&identity, &err)) {
+        answer_error(answer, &err);
+    } else if (route->waits && !may_wait) {
+        log_error(request_id(request), "%s %s came to api-admin, but belongs to api-operations", method,
+                  route->pattern);
+        answer_detail(answer, 500, "This call was routed to the wrong socket");
+    } else {
+        struct exchange exchange = {api, provisioner, request, &identity, route, parameter};
+        route->handle(&exchange, answer);
+    }
+}

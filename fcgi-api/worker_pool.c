@@ -1,0 +1,154 @@
+#include "fcgi-api/worker_pool.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/ipc_client.h"
+#include "common/log.h"
+
+#define STACK_BYTES     (256 * 1024)
+#define PEER_PATIENCE_S 10
+#define ACCEPT_PAUSE_MS 100
+
+struct worker_pool {
+    struct worker_pool_options options;
+    pthread_mutex_t accepting; /* held by the one thread that waits for a connection */
+    size_t started;
+    pthread_t threads[];
+};
+
+/* Waits for a connection. Only one thread of the pool does at a time, so that a connection wakes one thread and not all
+ * of them. -1: it is time to stop. */
+static int next_connection(struct worker_pool *pool) {
+    struct pollfd waiting[] = {{.fd = pool->options.stop_fd, .events = POLLIN},
+                               {.fd = pool->options.listener, .events = POLLIN}};
+    int fd = -1;
+    pthread_mutex_lock(&pool->accepting);
+    while (fd < 0) {
+        if (poll(waiting, 2, -1) < 0 && errno != EINTR) {
+            log_error(NULL, "wait on %s: errno %d", pool->options.name, errno);
+            poll(NULL, 0, ACCEPT_PAUSE_MS);
+            continue;
+        }
+        if (waiting[0].revents != 0) {
+            break;
+        }
+        fd = accept4(pool->options.listener, NULL, NULL, SOCK_CLOEXEC);
+        /* EAGAIN: a predecessor that is ending shares the listener and was faster. */
+        if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+            log_error(NULL, "accept on %s: errno %d", pool->options.name, errno);
+            poll(&waiting[0], 1, ACCEPT_PAUSE_MS);
+        }
+    }
+    pthread_mutex_unlock(&pool->accepting);
+    return fd;
+}
+
+/* Reads the request that comes on a connection of ours. libfcgi has no call for that: FCGX_Accept_r() accepts by itself
+ * unless the request has a connection left from an earlier one (ipcFd) that is kept (keepConnection, which the new
+ * request sets anew). So we make it look like that, and get timeouts and a prompt stop, neither of which its own accept
+ * has. It has no listening socket to fall back to when the request turns out to be none. */
+static bool read_request(FCGX_Request *request, int connection) {
+    static const struct timeval patience = {.tv_sec = PEER_PATIENCE_S};
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    request->ipcFd = connection;
+    request->keepConnection = 1;
+    return FCGX_Accept_r(request) == 0;
+}
+
+static void serve(const struct worker_pool *pool, const struct provisioner *provisioner, FCGX_Request *fcgi) {
+    struct request request = {fcgi->envp};
+    cleanup_answer struct answer answer = {0};
+    cleanup_buffer struct buffer text = {0};
+    pool->options.answer(pool->options.api, provisioner, &request, &answer);
+    if (answer_write(&answer, &text)) {
+        FCGX_PutStr(text.data, (int)text.length, fcgi->out);
+    } else {
+        log_error(request_id(&request), "no memory for an answer");
+    }
+}
+
+static struct json_object *call_provisioner(void *argument, struct json_object *request, int timeout_ms,
+                                            struct error *err) {
+    return ipc_client_call(argument, request, timeout_ms, err);
+}
+
+static void *work(void *argument) {
+    struct worker_pool *pool = argument;
+    struct ipc_client *client = ipc_client_new(pool->options.provisioner_path);
+    if (client == NULL) {
+        log_error(NULL, "no memory for a thread of %s", pool->options.name);
+        return NULL;
+    }
+    struct provisioner provisioner = {call_provisioner, client};
+    for (int connection = next_connection(pool); connection >= 0; connection = next_connection(pool)) {
+        FCGX_Request request;
+        FCGX_InitRequest(&request, -1, 0);
+        if (read_request(&request, connection)) {
+            serve(pool, &provisioner, &request);
+        } else {
+            log_warning(NULL, "a peer on %s sent no whole request", pool->options.name);
+        }
+        FCGX_Finish_r(&request);
+        FCGX_Free(&request, 1); /* also a connection that the peer asked us to keep */
+    }
+    ipc_client_free(client);
+    return NULL;
+}
+
+static bool start_threads(struct worker_pool *pool, struct error *err) {
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    int problem = 0;
+    while (problem == 0 && pool->started < pool->options.threads) {
+        problem = pthread_create(&pool->threads[pool->started], &attributes, work, pool);
+        pool->started += problem == 0;
+    }
+    pthread_attr_destroy(&attributes);
+    errno = problem;
+    return problem == 0 ||
+           error_set_errno(err, ERROR_INTERNAL, "start thread %zu of %s", pool->started + 1, pool->options.name);
+}
+
+struct worker_pool *worker_pool_start(const struct worker_pool_options *options, struct error *err) {
+    int flags = fcntl(options->listener, F_GETFL);
+    if (flags < 0 || fcntl(options->listener, F_SETFL, flags | O_NONBLOCK) != 0) {
+        error_set_errno(err, ERROR_INTERNAL, "set up the socket %s", options->name);
+        return NULL;
+    }
+    struct worker_pool *pool = calloc(1, sizeof *pool + options->threads * sizeof pool->threads[0]);
+    if (pool == NULL) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    pool->options = *options;
+    pthread_mutex_init(&pool->accepting, NULL);
+    /* On failure the pool is leaked: its threads may be running, and the process ends. */
+    return start_threads(pool, err) ? pool : NULL;
+}
+
+bool worker_pool_join(struct worker_pool *pool, int64_t deadline_ms) {
+    /* pthread_clockjoin_np: the wall clock may jump, ours may not. */
+    struct timespec deadline = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    for (; pool->started > 0; pool->started--) {
+        if (pthread_clockjoin_np(pool->threads[pool->started - 1], NULL, CLOCK_MONOTONIC, &deadline) != 0) {
+            return false;
+        }
+    }
+    pthread_mutex_destroy(&pool->accepting);
+    free(pool);
+    return true;
+}
