@@ -219,7 +219,7 @@ def test_a_start_that_fails_is_502_and_the_next_may_succeed(fresh, user, tmp_pat
 
 def test_one_users_endless_start_does_not_hold_up_another(fresh, tmp_path):
     stack = fresh(local_sandbox="none", local_binary=slow_start(
-        tmp_path, f'case "$PWD$HOME" in *slowpoke*) sleep 4713;; esac; exec "$REAL" "$@"'))
+        tmp_path, 'case "$PWD$HOME" in *slowpoke*) sleep 4713;; esac; exec "$REAL" "$@"'))
     with stack.connect() as sock:
         sock.sendall(f"GET /files/list HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.key}\r\nX-User-Id: slowpoke\r\n\r\n".encode())
         eventually(lambda: stack.tenants(), what="the slow start")
