@@ -28,7 +28,8 @@ LIB_terminals-gate        = -levent_core -ljson-c -lcrypto
 SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c) sql/embedded_sql.c
 LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -ljson-c -lcrypto
 SRC_open-terminal         = $(wildcard instance/*.c)
-LIB_open-terminal         = -lmicrohttpd -lwslay -ljson-c
+# Static, so that no GnuTLS comes along: see instance/no_tls.c.
+LIB_open-terminal         = -Wl,-Bstatic -lmicrohttpd -Wl,-Bdynamic -lwslay -ljson-c -lpthread
 SRC_terminals             = $(wildcard cli/*.c)
 LIB_terminals             = -levent_core -ljson-c -lcrypto
 
@@ -45,6 +46,24 @@ run: ## install what is missing, build, and start everything on this machine (Ct
 test: ## install what is missing, build, and run every check and test (SANITIZE=1: only unit and e2e, under ASan + UBSan)
 	@scripts/install-deps test
 	@tests/run.py $(if $(filter 1,$(SANITIZE)),--sanitize)
+
+# Programs, haproxy.cfg and its like stay together in lib/terminals, so that `terminals` finds them from where it is itself.
+PREFIX ?= /usr/local
+.PHONY: install
+install: ## install the programs and the systemd service (PREFIX, DESTDIR as usual)
+	@[ -n "$(DESTDIR)" ] || scripts/install-deps run
+	@$(MAKE) --no-print-directory -s -j2 all
+	install -d $(DESTDIR)$(PREFIX)/lib/terminals/bin $(DESTDIR)$(PREFIX)/lib/terminals/haproxy $(DESTDIR)$(PREFIX)/lib/terminals/scripts \
+	    $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/terminals $(DESTDIR)/etc/systemd/system $(DESTDIR)/usr/lib/sysusers.d
+	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/lib/terminals/bin
+	install -m 644 haproxy/haproxy.cfg $(DESTDIR)$(PREFIX)/lib/terminals/haproxy
+	install -m 755 scripts/idle-cleanup $(DESTDIR)$(PREFIX)/lib/terminals/scripts
+	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/terminals
+	ln -sf ../lib/terminals/bin/terminals $(DESTDIR)$(PREFIX)/bin/terminals
+	install -m 644 deploy/systemd/terminals.service $(DESTDIR)/etc/systemd/system
+	install -m 644 deploy/systemd/terminals.sysusers $(DESTDIR)/usr/lib/sysusers.d/terminals.conf
+	@[ -n "$(DESTDIR)" ] || systemd-sysusers terminals.conf
+	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
 .PHONY: bench fuzz format install-deps clean
 bench: ## measure, and print the tables that the README quotes
@@ -94,6 +113,8 @@ $(BUILD)/sql/embedded_sql.c: scripts/embed-sql $(wildcard sql/*/*.sql)
 	scripts/embed-sql $(filter %.sql,$^) > $@
 $(BUILD)/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/common/openapi_document.o: instance/openapi.json
 
 # Unit tests: tests/unit/<folder>/test_<what>.c, each a cmocka program linked with its folder (without main.c) and common.
 # A test may #include the .c file it looks into.
