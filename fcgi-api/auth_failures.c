@@ -110,8 +110,8 @@ void auth_failures_add(struct auth_failures *failures, const struct request *req
     }
     char address[ADDRESS_SIZE];
     char detail[DETAIL_SIZE];
-    snprintf(address, sizeof address, "%s", request_client(request));
-    snprintf(detail, sizeof detail, "%s", err->message);
+    snprintf(address, sizeof address, "%.*s", ADDRESS_SIZE - 1, request_client(request));
+    snprintf(detail, sizeof detail, "%.*s", DETAIL_SIZE - 1, err->message);
 
     pthread_mutex_lock(&failures->lock);
     struct kind *kind = find_kind(failures, address, detail);
