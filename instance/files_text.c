@@ -42,6 +42,15 @@ size_t line_length(const char *text, size_t length) {
     return length;
 }
 
+bool line_is_ended(const char *text, size_t length) {
+    for (size_t size = 1; size <= 3 && size <= length; size++) {
+        if (line_ending_length(text + length - size, size) == size) {
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t line_range_find(const char *text, size_t length, struct line_range range, size_t *start) {
     size_t at = 0;
     *start = length;

@@ -23,6 +23,9 @@ struct line_range {
  * CR, CR LF, VT, FF, FS, GS, RS, NEL, U+2028, U+2029. 0 only for an empty text. */
 size_t line_length(const char *text, size_t length);
 
+/* True if the text ends with such a line ending. */
+bool line_is_ended(const char *text, size_t length);
+
 /* Where the lines of the range are: from *start, of the returned length. */
 size_t line_range_find(const char *text, size_t length, struct line_range range, size_t *start);
 

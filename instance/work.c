@@ -1,0 +1,98 @@
+#include "instance/work.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "instance/instance.h"
+#include "instance/loop.h"
+
+#define STACK_BYTES (256UL * 1024)
+
+struct work_thread {
+    struct work *work;
+    struct loop *loop;
+    struct loop_watch watch; /* an eventfd that the thread raises as its last act */
+};
+
+/* The request is over before the work: the work goes on and is released when it is done. */
+static void abandon(void *state) {
+    struct work *work = state;
+    work->request = NULL;
+    atomic_store(&work->is_abandoned, true);
+    if (work->thread == NULL) {
+        work->release(work);
+    }
+}
+
+static void *run_on_thread(void *argument) {
+    struct work_thread *thread = argument;
+    int fd = thread->watch.fd; /* the loop may free `thread` as soon as the eventfd is raised */
+    thread->work->run(thread->work);
+    eventfd_write(fd, 1);
+    return NULL;
+}
+
+static void free_thread(struct work_thread *thread) {
+    if (thread->watch.fd >= 0) {
+        loop_watch_remove(thread->loop, &thread->watch);
+        close(thread->watch.fd);
+    }
+    free(thread);
+}
+
+static void finish(struct loop_watch *watch, uint32_t events) {
+    (void)events;
+    struct work_thread *thread = loop_owner(watch, struct work_thread, watch);
+    struct work *work = thread->work;
+    free_thread(thread);
+    work->thread = NULL;
+    if (work->request != NULL) {
+        work->respond(work); /* the end of the request releases it */
+    } else {
+        work->release(work);
+    }
+}
+
+static bool start_thread(struct work_thread *thread) {
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) {
+        return false;
+    }
+    pthread_t id;
+    bool ok = pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
+              pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+              pthread_create(&id, &attributes, run_on_thread, thread) == 0;
+    pthread_attr_destroy(&attributes);
+    return ok;
+}
+
+void work_now(struct http_request *request, struct work *work) {
+    work->request = request;
+    http_set_state(request, work, abandon);
+    work->run(work);
+    work->respond(work);
+}
+
+void work_start(struct http_request *request, struct work *work) {
+    struct work_thread *thread = calloc(1, sizeof(*thread));
+    if (thread == NULL) {
+        work_now(request, work);
+        return;
+    }
+    thread->work = work;
+    thread->loop = http_instance(request)->loop;
+    thread->watch.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    thread->watch.ready = finish;
+    work->thread = thread;
+    if (thread->watch.fd < 0 || !loop_watch_set(thread->loop, &thread->watch, EPOLLIN) || !start_thread(thread)) {
+        work->thread = NULL;
+        free_thread(thread);
+        work_now(request, work);
+        return;
+    }
+    work->request = request;
+    http_set_state(request, work, abandon);
+}
