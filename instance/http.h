@@ -47,6 +47,7 @@ struct http_route {
     bool is_open; /* needs no key */
     void (*handle)(struct http_request *request);
     const struct http_body_reader *reader; /* HTTP_BODY_STREAMED only */
+    bool takes_websocket;                  /* a WebSocket handshake may come here; elsewhere one is refused with 403 */
 };
 
 /* Ends a route table. */

@@ -1,0 +1,104 @@
+#include "instance/http_body.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define BODY_MAX_DEPTH 64
+
+/* application/json, application/<anything>+json, or none at all (RFC 6839 §3.1). */
+static bool is_json_type(const char *content_type) {
+    static const char application[] = "application/";
+    if (content_type == NULL) {
+        return true;
+    }
+    content_type += strspn(content_type, " \t");
+    size_t length = strcspn(content_type, "; \t");
+    if (length < sizeof application - 1 || strncasecmp(content_type, application, sizeof application - 1) != 0) {
+        return false;
+    }
+    const char *subtype = content_type + sizeof application - 1;
+    size_t subtype_length = length - (sizeof application - 1);
+    if (subtype_length == 4 && strncasecmp(subtype, "json", 4) == 0) {
+        return true;
+    }
+    return subtype_length > 5 && strncasecmp(subtype + subtype_length - 5, "+json", 5) == 0;
+}
+
+static const char *syntax_message(enum json_tokener_error problem) {
+    static const struct {
+        enum json_tokener_error problem;
+        const char *message;
+    } messages[] = {
+        {json_tokener_error_parse_object_key_name, "Expecting property name enclosed in double quotes"},
+        {json_tokener_error_parse_object_key_sep, "Expecting ':' delimiter"},
+        {json_tokener_error_parse_object_value_sep, "Expecting ',' delimiter"},
+        {json_tokener_error_parse_array, "Expecting ',' delimiter"},
+        {json_tokener_error_parse_string, "Invalid \\escape"},
+        {json_tokener_error_parse_utf8_string, "Invalid UTF-8"},
+        {json_tokener_error_depth, "Too deeply nested"},
+    };
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        if (messages[i].problem == problem) {
+            return messages[i].message;
+        }
+    }
+    return "Expecting value";
+}
+
+static size_t skip_space(const char *text, size_t position, size_t length) {
+    while (position < length &&
+           (text[position] == ' ' || text[position] == '\t' || text[position] == '\r' || text[position] == '\n')) {
+        position++;
+    }
+    return position;
+}
+
+static enum http_body_problem parse_text(struct json_tokener *tokener, const char *text, size_t length,
+                                         struct json_object **value, struct http_body_syntax *syntax) {
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    *value = json_tokener_parse_ex(tokener, text, (int)length);
+    enum json_tokener_error problem = json_tokener_get_error(tokener);
+    size_t used = json_tokener_get_parse_end(tokener);
+    if (problem == json_tokener_continue) {
+        /* A number at the very end is only finished by what follows it. */
+        *value = json_tokener_parse_ex(tokener, "", 1);
+        problem = json_tokener_get_error(tokener);
+        used = length;
+    }
+    *syntax = (struct http_body_syntax){used, syntax_message(problem)};
+    if (problem != json_tokener_success) {
+        return HTTP_BODY_NO_JSON;
+    }
+    syntax->position = skip_space(text, used, length);
+    if (syntax->position < length) {
+        syntax->message = "Extra data";
+        return HTTP_BODY_NO_JSON;
+    }
+    if (*value == NULL) {
+        return HTTP_BODY_MISSING;
+    }
+    return json_object_is_type(*value, json_type_object) ? HTTP_BODY_FINE : HTTP_BODY_NO_OBJECT;
+}
+
+enum http_body_problem http_body_parse(const char *text, size_t length, const char *content_type,
+                                       struct json_object **value, struct http_body_syntax *syntax) {
+    *value = NULL;
+    if (length == 0) {
+        return HTTP_BODY_MISSING;
+    }
+    if (!is_json_type(content_type)) {
+        *value = json_object_new_string_len(text, (int)length);
+        return *value != NULL ? HTTP_BODY_NO_OBJECT : HTTP_BODY_OUT_OF_MEMORY;
+    }
+    struct json_tokener *tokener = json_tokener_new_ex(BODY_MAX_DEPTH);
+    if (tokener == NULL) {
+        return HTTP_BODY_OUT_OF_MEMORY;
+    }
+    enum http_body_problem problem = parse_text(tokener, text, length, value, syntax);
+    if (problem == HTTP_BODY_NO_JSON) {
+        json_object_put(*value);
+        *value = NULL;
+    }
+    json_tokener_free(tokener);
+    return problem;
+}

@@ -1,0 +1,21 @@
+/* http_server.h - libmicrohttpd inside the instance's event loop. */
+#ifndef TERMINALS_INSTANCE_HTTP_SERVER_H
+#define TERMINALS_INSTANCE_HTTP_SERVER_H
+
+#include "common/error.h"
+#include "instance/instance.h"
+
+struct http_server;
+
+/* Listens on `host` ("0.0.0.0", "::1", "localhost"; no name is looked up) and `port` and serves the route tables.
+ * NULL with *err. */
+struct http_server *http_server_start(struct instance *instance, const char *host, unsigned port, struct error *err);
+
+/* Ends every connection, answers nothing more, and frees. */
+void http_server_stop(struct http_server *server);
+
+/* Lets libmicrohttpd do what is due without any event on a socket (resumed connections). Call before each wait of the
+ * loop; returns how long that may last in milliseconds, -1 for no limit. */
+int http_server_work(struct http_server *server);
+
+#endif

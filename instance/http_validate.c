@@ -1,0 +1,286 @@
+/* The getters that check: what FastAPI would refuse is noted in request->problems in its words. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "instance/http_body.h"
+#include "instance/http_request.h"
+#include "instance/utf8.h"
+
+#define ECHOED_INPUT_MAX_BYTES (64 * 1024)
+
+void http_invalid_at(struct http_request *request, const char *type, struct json_object *location, const char *message,
+                     struct json_object *input, struct json_object *context) {
+    struct json_object *problem = json_object_new_object();
+    if (request->problems == NULL) {
+        request->problems = json_object_new_array();
+    }
+    bool is_noted = problem != NULL && request->problems != NULL && json_add_string(problem, "type", type);
+    is_noted = is_noted && json_add(problem, "loc", json_object_get(location)) &&
+               json_add_string(problem, "msg", message) && json_add(problem, "input", json_object_get(input)) &&
+               (context == NULL || json_add(problem, "ctx", json_object_get(context))) &&
+               json_object_array_add(request->problems, problem) == 0;
+    json_object_put(location);
+    json_object_put(input);
+    json_object_put(context);
+    if (!is_noted) {
+        json_object_put(problem);
+        http_respond(request, 500, NULL);
+    }
+}
+
+void http_invalid(struct http_request *request, const char *type, const char *place, const char *name,
+                  const char *message, struct json_object *input, struct json_object *context) {
+    struct json_object *location = json_object_new_array_ext(2);
+    if (location != NULL) {
+        json_object_array_add(location, json_object_new_string(place));
+        if (name != NULL) {
+            json_object_array_add(location, json_object_new_string(name));
+        }
+    }
+    http_invalid_at(request, type, location, message, input, context);
+}
+
+bool http_refused_as_invalid(struct http_request *request) {
+    if (request->response != NULL) {
+        return true; /* memory ran out while a problem was noted */
+    }
+    if (request->problems == NULL) {
+        return false;
+    }
+    struct json_object *body = json_object_new_object();
+    if (body != NULL && !json_add(body, "detail", request->problems)) {
+        json_object_put(body);
+        body = NULL;
+    } else if (body == NULL) {
+        json_object_put(request->problems);
+    }
+    request->problems = NULL;
+    http_respond_json(request, 422, body);
+    return true;
+}
+
+/* What the client sent, for the "input" of a problem; JSON null if it is no UTF-8 and so cannot stand in JSON. */
+static struct json_object *echo(const char *text) {
+    size_t length = strlen(text);
+    return length <= ECHOED_INPUT_MAX_BYTES && utf8_is_valid(text, length)
+               ? json_object_new_string_len(text, (int)length)
+               : NULL;
+}
+
+static void missing(struct http_request *request, const char *place, const char *name, struct json_object *input) {
+    http_invalid(request, "missing", place, name, "Field required", input, NULL);
+}
+
+bool http_query_text(struct http_request *request, const char *name, bool required, const char **value) {
+    const char *text = http_query(request, name, NULL);
+    if (text == NULL && required) {
+        missing(request, "query", name, NULL);
+        return false;
+    }
+    *value = text != NULL ? text : *value;
+    return true;
+}
+
+static void out_of_bounds(struct http_request *request, const char *name, const char *text, bool is_too_small,
+                          struct json_object *bound) {
+    char message[96];
+    snprintf(message, sizeof message, "Input should be %s than or equal to %s", is_too_small ? "greater" : "less",
+             json_object_get_string(bound));
+    size_t length = strlen(message);
+    if (length > 2 && strcmp(message + length - 2, ".0") == 0) {
+        message[length - 2] = '\0'; /* the sentence says 300, the context 300.0 */
+    }
+    struct json_object *context = json_object_new_object();
+    if (context != NULL) {
+        json_add(context, is_too_small ? "ge" : "le", bound);
+    } else {
+        json_object_put(bound);
+    }
+    http_invalid(request, is_too_small ? "greater_than_equal" : "less_than_equal", "query", name, message, echo(text),
+                 context);
+}
+
+bool http_query_integer(struct http_request *request, const char *name, int64_t minimum, int64_t maximum,
+                        int64_t *value) {
+    const char *text = http_query(request, name, NULL);
+    if (text == NULL) {
+        return true;
+    }
+    char *end = NULL;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (end == text || *end != '\0') {
+        http_invalid(request, "int_parsing", "query", name,
+                     "Input should be a valid integer, unable to parse string as an integer", echo(text), NULL);
+        return false;
+    }
+    if (number < minimum || number > maximum) {
+        bool is_too_small = number < minimum;
+        out_of_bounds(request, name, text, is_too_small, json_object_new_int64(is_too_small ? minimum : maximum));
+        return false;
+    }
+    *value = number;
+    return true;
+}
+
+/* A number as Python writes a float: 300.0. */
+static struct json_object *python_float(double number) {
+    char text[32];
+    snprintf(text, sizeof text, number == (double)(int64_t)number ? "%.1f" : "%g", number);
+    return json_object_new_double_s(number, text);
+}
+
+bool http_query_number(struct http_request *request, const char *name, double minimum, double maximum, double *value) {
+    const char *text = http_query(request, name, NULL);
+    if (text == NULL) {
+        return true;
+    }
+    char *end = NULL;
+    double number = strtod(text, &end);
+    if (end == text || *end != '\0' || number != number) {
+        http_invalid(request, "float_parsing", "query", name,
+                     "Input should be a valid number, unable to parse string as a number", echo(text), NULL);
+        return false;
+    }
+    if (number < minimum || number > maximum) {
+        bool is_too_small = number < minimum;
+        out_of_bounds(request, name, text, is_too_small, python_float(is_too_small ? minimum : maximum));
+        return false;
+    }
+    *value = number;
+    return true;
+}
+
+bool http_query_boolean(struct http_request *request, const char *name, bool *value) {
+    static const struct {
+        const char *word;
+        bool truth;
+    } words[] = {
+        {"true", true},   {"1", true},  {"on", true},   {"t", true},  {"yes", true}, {"y", true},
+        {"false", false}, {"0", false}, {"off", false}, {"f", false}, {"no", false}, {"n", false},
+    };
+    const char *text = http_query(request, name, NULL);
+    if (text == NULL) {
+        return true;
+    }
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcasecmp(text, words[i].word) == 0) {
+            *value = words[i].truth;
+            return true;
+        }
+    }
+    http_invalid(request, "bool_parsing", "query", name, "Input should be a valid boolean, unable to interpret input",
+                 echo(text), NULL);
+    return false;
+}
+
+/* Finds a member of the body. False if that is already an answer: it is absent and required, or absent and not. */
+static bool find_member(struct http_request *request, const char *name, bool required, struct json_object **member,
+                        bool *result) {
+    bool is_present = json_object_object_get_ex(request->json, name, member);
+    if (!is_present && required) {
+        missing(request, "body", name, json_object_get(request->json));
+        *result = false;
+        return false;
+    }
+    if (!required && *member == NULL) {
+        *result = true;
+        return false;
+    }
+    return true;
+}
+
+bool http_json_text(struct http_request *request, const char *name, bool required, const char **value, size_t *length) {
+    struct json_object *member = NULL;
+    bool result = true;
+    if (!find_member(request, name, required, &member, &result)) {
+        return result;
+    }
+    if (!json_object_is_type(member, json_type_string)) {
+        http_invalid(request, "string_type", "body", name, "Input should be a valid string", json_object_get(member),
+                     NULL);
+        return false;
+    }
+    *value = json_object_get_string(member);
+    if (length != NULL) {
+        *length = (size_t)json_object_get_string_len(member);
+    }
+    return true;
+}
+
+bool http_json_array(struct http_request *request, const char *name, bool required, struct json_object **value) {
+    struct json_object *member = NULL;
+    bool result = true;
+    if (!find_member(request, name, required, &member, &result)) {
+        return result;
+    }
+    if (!json_object_is_type(member, json_type_array)) {
+        http_invalid(request, "list_type", "body", name, "Input should be a valid list", json_object_get(member), NULL);
+        return false;
+    }
+    *value = member;
+    return true;
+}
+
+bool http_json_boolean(struct http_request *request, const char *name, bool *value) {
+    struct json_object *member = NULL;
+    bool result = true;
+    if (!find_member(request, name, false, &member, &result)) {
+        return result;
+    }
+    if (!json_object_is_type(member, json_type_boolean)) {
+        http_invalid(request, "bool_type", "body", name, "Input should be a valid boolean", json_object_get(member),
+                     NULL);
+        return false;
+    }
+    *value = json_object_get_boolean(member);
+    return true;
+}
+
+static void refuse_syntax(struct http_request *request, const struct http_body_syntax *syntax) {
+    struct json_object *location = json_object_new_array_ext(2);
+    struct json_object *context = json_object_new_object();
+    if (location != NULL && context != NULL) {
+        json_object_array_add(location, json_object_new_string("body"));
+        json_object_array_add(location, json_object_new_int64((int64_t)syntax->position));
+        json_add_string(context, "error", syntax->message);
+    }
+    http_invalid_at(request, "json_invalid", location, "JSON decode error", json_object_new_object(), context);
+}
+
+bool http_parse_json_body(struct http_request *request) {
+    struct http_body_syntax syntax = {0};
+    struct json_object *value = NULL;
+    enum http_body_problem problem =
+        http_body_parse(request->body.data != NULL ? request->body.data : "", request->body.length,
+                        http_header(request, "Content-Type"), &value, &syntax);
+    buffer_free(&request->body);
+    switch (problem) {
+    case HTTP_BODY_FINE:
+        request->json = value;
+        return true;
+    case HTTP_BODY_MISSING:
+        missing(request, "body", NULL, NULL);
+        break;
+    case HTTP_BODY_NO_JSON:
+        refuse_syntax(request, &syntax);
+        break;
+    case HTTP_BODY_NO_OBJECT:
+        if (json_object_is_type(value, json_type_string)) {
+            struct json_object *input = echo(json_object_get_string(value));
+            json_object_put(value);
+            value = input;
+        }
+        http_invalid(request, "model_attributes_type", "body", NULL,
+                     "Input should be a valid dictionary or object to extract fields from", value, NULL);
+        break;
+    case HTTP_BODY_OUT_OF_MEMORY:
+        http_respond(request, 500, NULL);
+        break;
+    }
+    http_refused_as_invalid(request);
+    return false;
+}
