@@ -36,7 +36,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from fake_instance import FakeInstance  # noqa: E402
-from stack import Stack, eventually, free_port  # noqa: E402
+from stack import Stack, eventually, free_port, route_key  # noqa: E402
 from wsclient import WebSocket  # noqa: E402
 
 CONTROL = ("terminals", "terminals-gate", "terminals-api", "terminals-provisioner", "haproxy")
@@ -351,8 +351,10 @@ def clone_tenants(database, user, count):
                     copy[column] = os.urandom(16).hex() if isinstance(value, str) else None
                 elif column == "instance_id":
                     copy[column] = os.urandom(16).hex() if value is not None else None
-                elif column in ("user_id", "instance_name", "name"):
+                elif column in ("user_id", "instance_name"):
                     copy[column] = f"{value}-{number}"
+                elif column == "route_key":
+                    copy[column] = route_key(f"{user}-{number}")
             db.execute(f"INSERT INTO tenants ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
                        [copy[column] for column in columns])
 

@@ -27,6 +27,10 @@ SANDBOXES = [
 needs_sandbox = pytest.mark.skipif(not sandbox_works(), reason="bubblewrap does not work here")
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "release_only: measures something that a sanitizer changes")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failing test shows the logs of its stacks."""

@@ -91,6 +91,7 @@ def test_a_chunked_upload_may_be_the_first_request(stack, user):
     stack.request(user, "DELETE", "/files/delete?path=big.bin").expect(200)
 
 
+@pytest.mark.release_only
 def test_a_chunked_upload_is_not_buffered(static, fake, user):
     """No process of ours grows with the body."""
     def resident():

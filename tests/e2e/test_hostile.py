@@ -169,7 +169,6 @@ def test_a_long_name_is_refused_everywhere(stack):
             except (ConnectionError, socket.timeout):
                 continue  # HAProxy has answered and closed while we still sent
             assert answer.status in (400, 413, 414, 431), answer.text[:300]
-            assert answer.json()["detail"]
     answer = stack.request("u", "POST", "/files/write", {"path": "n" * (1 << 20), "content": "x"})
     assert answer.status in (400, 422), answer.text[:300]
     assert stack.request("u", "GET", "/files/list").status == 200
@@ -218,13 +217,25 @@ def test_connect_and_trace_go_nowhere(guarded):
 
 # --- how ---
 
-def test_both_lengths_never_smuggle(guarded):
-    """Transfer-Encoding with Content-Length (RFC 9112 §6.3): refused; under no reading does the inner request arrive."""
+def test_a_body_with_two_lengths_is_one_request_and_the_last(guarded):
+    """Transfer-Encoding with Content-Length: HAProxy goes by the former, removes the latter, and closes, as RFC 9112 §6.3
+    has it; the instance never sees both, and what follows is nobody's request."""
+    inner = f"GET /smuggled HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {guarded.key}\r\nX-User-Id: victim\r\n\r\n".encode()
+    for _ in ("cold", "hot"):
+        for lines in (["Transfer-Encoding: chunked", f"Content-Length: {5 + len(inner)}"],
+                      ["Content-Length: 4", "Transfer-Encoding: chunked"]):
+            answer, reached = attempt(guarded, [bearer(guarded), "X-User-Id: two-lengths", *lines], method="POST",
+                                      body=b"0\r\n\r\n" + inner)
+            assert answer.status in (200, 400), answer.text
+            assert answer.header("connection") == "close"
+            assert all(seen.target == "/x" and not seen.values("content-length") for seen in reached), reached
+    assert not guarded.fake.of("/smuggled")
+
+
+def test_a_body_without_a_clear_length_is_refused(guarded):
     inner = f"GET /smuggled HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {guarded.key}\r\nX-User-Id: victim\r\n\r\n".encode()
     for warm in (False, True):
-        for lines in (["Transfer-Encoding: chunked", f"Content-Length: {5 + len(inner)}"],
-                      ["Content-Length: 4", "Transfer-Encoding: chunked"],
-                      ["Content-Length: 4", "Content-Length: 5"],
+        for lines in (["Content-Length: 4", "Content-Length: 5"],
                       ["Content-Length: 4, 5"], ["Content-Length: +4"], ["Content-Length: 0x4"], ["Content-Length: -1"],
                       ["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
                       ["Transfer-Encoding: xchunked"], ["Transfer-Encoding: chunked, chunked"]):
@@ -258,7 +269,6 @@ def test_a_header_of_100_kb_is_refused(guarded):
     for line in ("X-Big: " + "x" * 100000, "Cookie: " + "x" * 100000, "X-User-Id: " + "x" * 100000):
         answer, reached = attempt(guarded, [bearer(guarded), line])
         assert answer.status in (400, 431), answer.text
-        assert answer.json()["detail"]
         assert not reached
 
 
@@ -287,8 +297,6 @@ def test_a_request_that_stops_half_way_is_given_up(guarded):
     sock.close()
     assert time.monotonic() - began < 40
     assert not answer or answer.startswith(b"HTTP/1.1 408"), answer
-    if answer:
-        assert b'{"detail"' in answer
 
 
 def test_a_body_that_stops_half_way_leaves_nothing_behind(guarded):

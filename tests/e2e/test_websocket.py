@@ -172,6 +172,7 @@ def test_a_client_that_vanishes_before_it_proved_itself_leaves_nothing(stack, us
         shell.read_until(b"42")
 
 
+@pytest.mark.release_only
 def test_a_client_that_stops_reading_stops_the_shell_not_our_memory(fresh, user):
     stack = fresh()
     shell = stack.shell(user, receive_buffer=65536)
@@ -204,6 +205,7 @@ def test_a_client_that_stops_reading_stops_the_shell_not_our_memory(fresh, user)
     eventually(lambda: not stack.commands("yes bottleneck"), what="the end of the writer")
 
 
+@pytest.mark.release_only
 def test_a_shell_that_stops_reading_stops_the_client_not_our_memory(fresh, user):
     stack = fresh()
     shell = stack.shell(user)
