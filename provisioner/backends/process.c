@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -121,5 +123,14 @@ void process_for_each_marked(const char *name, const char *prefix,
             strncmp(value, prefix, strlen(prefix)) == 0) {
             found(argument, pid, value);
         }
+    }
+}
+
+void process_kill_marked(pid_t pid, const char *name, const char *value) {
+    char found[256];
+    cleanup_close int pidfd = pidfd_open(pid, 0);
+    if (pidfd >= 0 && process_environment(pid, name, found, sizeof found) && strcmp(found, value) == 0 &&
+        pidfd_send_signal(pidfd, SIGKILL, NULL, 0) != 0) {
+        errno = 0; /* it ended this moment, or is not ours to kill: the caller looks again */
     }
 }

@@ -30,6 +30,9 @@ bool process_environment(pid_t pid, const char *name, char *value, size_t size);
 void process_for_each_marked(const char *name, const char *prefix,
                              void (*found)(void *argument, pid_t pid, const char *value), void *argument);
 
+/* Kills (SIGKILL) a process if it still has `name` with this value: never another one that got its pid. */
+void process_kill_marked(pid_t pid, const char *name, const char *value);
+
 /* Whether the socket listening on 127.0.0.1:port belongs to `pid` or one of its descendants, as seen from our network
  * namespace. */
 enum process_owner { OWNER_YES, OWNER_NO, OWNER_UNKNOWN /* the kernel does not let us see */ };
