@@ -49,8 +49,6 @@ static const struct route routes[] = {
     {"GET",    API "/audit-logs",                  call_list,          "audit_list",    audit_query,  NULL,        "audit_logs",  false, false},
     {"GET",    "/openapi.json",                    call_openapi,       "openapi",       NULL,         NULL,        "document",    false, true},
     {"GET",    "/p/{policy}/openapi.json",         call_openapi,       "openapi",       NULL,         "policy_id", "document",    false, true},
-    {"GET",    "/terminals/openapi.json",          call_openapi,       "openapi",       NULL,         NULL,        "document",    false, true},
-    {"GET",    "/terminals/p/{policy}/openapi.json", call_openapi,     "openapi",       NULL,         "policy_id", "document",    false, true},
 };
 /* clang-format on */
 
@@ -65,7 +63,7 @@ static bool pattern_matches(const char *pattern, const char *path, size_t length
             const char *slash = memchr(path, '/', (size_t)(end - path));
             *found = path;
             *found_length = (size_t)((slash == NULL ? end : slash) - path);
-            if (*found_length == 0) {
+            if (*found_length == 0 && strncmp(pattern, "{policy}", strlen("{policy}")) != 0) {
                 return false;
             }
             path += *found_length;

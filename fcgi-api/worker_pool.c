@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -53,14 +54,17 @@ static int next_connection(struct worker_pool *pool) {
     return fd;
 }
 
+/* HAProxy checks our health by connecting and leaving: no request, and nothing to say about it. */
+static bool leaves_at_once(int connection) {
+    char byte;
+    return recv(connection, &byte, 1, MSG_PEEK) <= 0;
+}
+
 /* Reads the request that comes on a connection of ours. libfcgi has no call for that: FCGX_Accept_r() accepts by itself
  * unless the request has a connection left from an earlier one (ipcFd) that is kept (keepConnection, which the new
  * request sets anew). So we make it look like that, and get timeouts and a prompt stop, neither of which its own accept
  * has. It has no listening socket to fall back to when the request turns out to be none. */
 static bool read_request(FCGX_Request *request, int connection) {
-    static const struct timeval patience = {.tv_sec = PEER_PATIENCE_S};
-    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     request->ipcFd = connection;
     request->keepConnection = 1;
     return FCGX_Accept_r(request) == 0;
@@ -83,6 +87,25 @@ static struct json_object *call_provisioner(void *argument, struct json_object *
     return ipc_client_call(argument, request, timeout_ms, err);
 }
 
+static void serve_connection(const struct worker_pool *pool, const struct provisioner *provisioner, int connection) {
+    static const struct timeval patience = {.tv_sec = PEER_PATIENCE_S};
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    if (leaves_at_once(connection)) {
+        close(connection);
+        return;
+    }
+    FCGX_Request request;
+    FCGX_InitRequest(&request, -1, 0);
+    if (read_request(&request, connection)) {
+        serve(pool, provisioner, &request);
+    } else {
+        log_warning(NULL, "a peer on %s sent no whole request", pool->options.name);
+    }
+    FCGX_Finish_r(&request);
+    FCGX_Free(&request, 1); /* also a connection that the peer asked us to keep */
+}
+
 static void *work(void *argument) {
     struct worker_pool *pool = argument;
     struct ipc_client *client = ipc_client_new(pool->options.provisioner_path);
@@ -92,15 +115,7 @@ static void *work(void *argument) {
     }
     struct provisioner provisioner = {call_provisioner, client};
     for (int connection = next_connection(pool); connection >= 0; connection = next_connection(pool)) {
-        FCGX_Request request;
-        FCGX_InitRequest(&request, -1, 0);
-        if (read_request(&request, connection)) {
-            serve(pool, &provisioner, &request);
-        } else {
-            log_warning(NULL, "a peer on %s sent no whole request", pool->options.name);
-        }
-        FCGX_Finish_r(&request);
-        FCGX_Free(&request, 1); /* also a connection that the peer asked us to keep */
+        serve_connection(pool, &provisioner, connection);
     }
     ipc_client_free(client);
     return NULL;
