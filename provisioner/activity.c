@@ -1,0 +1,68 @@
+#include "provisioner/activity.h"
+
+#include <stdlib.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+void activity_touch(struct tenant *tenant, int64_t monotonic_ms) {
+    if (monotonic_ms <= tenant->last_active_ms) {
+        return;
+    }
+    tenant->last_active_ms = monotonic_ms;
+    tenant->record.last_accessed_at_ms = clock_unix_ms() - (clock_monotonic_ms() - monotonic_ms);
+    tenant->access_is_unsaved = true;
+}
+
+void activity_merge(struct provisioner *provisioner, const struct route_activity *routes, size_t count) {
+    int64_t now_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < count; i++) {
+        struct tenant *tenant = tenants_find(provisioner, routes[i].route_key);
+        if (tenant != NULL) {
+            activity_touch(tenant, routes[i].in_flight > 0 ? now_ms : now_ms - routes[i].idle_ms);
+        }
+    }
+}
+
+static void retry_stale_rows(struct provisioner *provisioner) {
+    struct error err;
+    struct tenant *tenant, *next;
+    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+        if (tenant->row_is_stale && !tenant_save(provisioner, tenant, &err)) {
+            log_error(NULL, "save instance %s: %s (tried again)", tenant->record.instance_name, err.message);
+            return;
+        }
+    }
+}
+
+void activity_flush(struct provisioner *provisioner) {
+    struct tenant *tenant, *next;
+    size_t count = 0;
+    bool any_stale = false;
+    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+        count += tenant->access_is_unsaved;
+        any_stale = any_stale || tenant->row_is_stale;
+    }
+    if (any_stale) {
+        retry_stale_rows(provisioner);
+    }
+    if (count == 0) {
+        return;
+    }
+    struct error err = {.message = "out of memory"};
+    cleanup_free struct tenant_access *accesses = calloc(count, sizeof *accesses);
+    size_t used = 0;
+    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+        if (accesses != NULL && tenant->access_is_unsaved && used < count) {
+            accesses[used++] = (struct tenant_access){tenant->record.id, tenant->record.last_accessed_at_ms};
+        }
+    }
+    if (accesses == NULL || !store_save_accesses(provisioner->store, accesses, used, &err)) {
+        log_warning(NULL, "save times of access: %s (tried again)", err.message);
+        return;
+    }
+    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+        tenant->access_is_unsaved = false;
+    }
+}

@@ -1,0 +1,19 @@
+/* activity.h - when a tenant was last active, in memory and, a little later, in the database. */
+#ifndef TERMINALS_PROVISIONER_ACTIVITY_H
+#define TERMINALS_PROVISIONER_ACTIVITY_H
+
+#include "provisioner/tenants.h"
+
+/* How often what is unsaved is written: a kill forgets no more than that. */
+#define ACTIVITY_FLUSH_SECONDS 5
+
+/* The tenant was active at `monotonic_ms`; an older time than the one known changes nothing. */
+void activity_touch(struct tenant *tenant, int64_t monotonic_ms);
+
+/* What HAProxy's stick tables know (haproxy_runtime.h). A request under way is activity now. */
+void activity_merge(struct provisioner *provisioner, const struct route_activity *routes, size_t count);
+
+/* Writes all changed times in one transaction, and rows that the database would not take before. */
+void activity_flush(struct provisioner *provisioner);
+
+#endif

@@ -1,0 +1,105 @@
+#include "provisioner/adoption.h"
+
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/secret.h"
+#include "provisioner/routes.h"
+
+static bool may_exist(const struct tenant *tenant) {
+    return tenant->record.status == INSTANCE_RUNNING || tenant->record.status == INSTANCE_PROVISIONING ||
+           tenant->record.status == INSTANCE_STOPPING;
+}
+
+/* Decides whether a tenant's instance can be adopted; if not, its record says stopped. */
+static void prepare(struct provisioner *provisioner, struct tenant *tenant) {
+    struct error err = {0};
+    const struct tenant_record *record = &tenant->record;
+    if (strcmp(record->backend_type, provisioner->operations->name) != 0) {
+        error_set(&err, ERROR_CONFLICT, "it was started by the backend `%s`: stop it there", record->backend_type);
+    } else if (record->instance_id[0] == '\0' || tenants_find_instance(provisioner, record->instance_id) != NULL) {
+        error_set(&err, ERROR_INTERNAL, "its row has no instance id of its own");
+    } else {
+        tenant->key =
+            vault_unseal(provisioner->vault, record->id, record->key_encrypted, record->key_encrypted_length, &err);
+    }
+    if (tenant->key == NULL) {
+        log_error(NULL, "instance %s cannot be adopted: %s", record->instance_name, err.message);
+        tenant_set_error(tenant, err.message);
+        tenant_settle(provisioner, tenant, INSTANCE_ENDED);
+        return;
+    }
+    tenant_set_live(provisioner, tenant, true);
+    tenant->is_being_adopted = true;
+    provisioner->adoptions_left++;
+}
+
+static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
+    const struct tenant_record *record = &tenant->record;
+    cleanup_free char *home = NULL;
+    if (provisioner->homes != NULL) {
+        struct error err;
+        home = home_folder_create(provisioner->homes, record->user_id, record->policy_id, record->context_id, &err);
+        if (home == NULL) {
+            log_warning(NULL, "adopt instance %s: %s", record->instance_name, err.message);
+        }
+    }
+    const struct instance_spec spec = {
+        .instance_id = record->instance_id,
+        .instance_name = record->instance_name,
+        .user_id = record->user_id,
+        .policy_id = record->policy_id,
+        .context_id = record->context_id,
+        .key = tenant->key,
+        .home = home != NULL ? home : "/nonexistent",
+    };
+    provisioner->operations->adopt(provisioner->backend, &spec, record->backend_reference);
+}
+
+static void routes_due(struct provisioner *provisioner) {
+    if (provisioner->adoption_timer != NULL) {
+        event_free(provisioner->adoption_timer);
+        provisioner->adoption_timer = NULL;
+    }
+    routes_build(provisioner);
+}
+
+static void on_patience_over(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    routes_due(argument);
+}
+
+void adoption_ended(struct provisioner *provisioner, struct tenant *tenant) {
+    tenant->is_being_adopted = false;
+    provisioner->adoptions_left--;
+    if (provisioner->adoptions_left == 0 && provisioner->adoption_timer != NULL) {
+        /* In the next turn of the loop: the tenant is in the middle of its change. */
+        event_active(provisioner->adoption_timer, EV_TIMEOUT, 0);
+    }
+}
+
+bool adoption_begin(struct provisioner *provisioner, struct error *err) {
+    const struct timeval patience = {.tv_sec = ADOPTION_PATIENCE_MS / 1000};
+    struct tenant *tenant, *next;
+    provisioner->adoption_timer = event_new(provisioner->base, -1, 0, on_patience_over, provisioner);
+    if (provisioner->adoption_timer == NULL || event_add(provisioner->adoption_timer, &patience) < 0) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+        if (may_exist(tenant)) {
+            prepare(provisioner, tenant);
+        }
+    }
+    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+        if (tenant->is_being_adopted) {
+            adopt(provisioner, tenant);
+        }
+    }
+    provisioner->operations->sweep(provisioner->backend);
+    if (provisioner->adoptions_left == 0) {
+        routes_due(provisioner);
+    }
+    return true;
+}

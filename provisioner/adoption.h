@@ -1,0 +1,15 @@
+/* adoption.h - the first thing a provisioner does: taking over what its predecessor left running. */
+#ifndef TERMINALS_PROVISIONER_ADOPTION_H
+#define TERMINALS_PROVISIONER_ADOPTION_H
+
+#include "provisioner/tenants.h"
+
+/* Passes every instance that may exist to the backend, then has it end what nobody owns. routes.map is rebuilt when all
+ * have been found or given up, or after ADOPTION_PATIENCE_MS: those still undecided then keep their old route. */
+#define ADOPTION_PATIENCE_MS 2000
+bool adoption_begin(struct provisioner *provisioner, struct error *err);
+
+/* The backend has said what became of this tenant's instance. */
+void adoption_ended(struct provisioner *provisioner, struct tenant *tenant);
+
+#endif

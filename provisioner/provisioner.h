@@ -1,0 +1,73 @@
+/* provisioner.h - what the parts of the provisioner share: one of everything, on one thread and one event loop. */
+#ifndef TERMINALS_PROVISIONER_PROVISIONER_H
+#define TERMINALS_PROVISIONER_PROVISIONER_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/settings.h"
+#include "provisioner/backend.h"
+#include "provisioner/haproxy_runtime.h"
+#include "provisioner/home_folder.h"
+#include "provisioner/maps.h"
+#include "provisioner/stats.h"
+#include "provisioner/store.h"
+#include "provisioner/vault.h"
+
+struct tenant;
+struct sweep;
+struct identity;
+struct ipc_server;
+
+struct provisioner {
+    const struct settings *settings;
+    struct event_base *base;
+    struct store *store;
+    struct vault *vault;
+    struct home_folders *homes; /* NULL where the backend has none */
+    struct haproxy_runtime *haproxy;
+    struct map *routes;
+    struct map *identities;
+    const struct backend_operations *operations;
+    struct backend *backend;
+    struct ipc_server *server;
+
+    struct tenant *tenants_by_route;    /* in order of creation */
+    struct tenant *tenants_by_instance; /* those with an instance */
+    struct identity *api_keys;          /* identities.c */
+
+    struct tenant *start_queue; /* first come, first served */
+    size_t queued_starts;
+    size_t running_starts;
+    bool queue_is_running; /* starts.c: no recursion */
+
+    size_t adoptions_left;
+    bool routes_are_built; /* until then routes.map holds what the predecessor left */
+    struct event *adoption_timer;
+
+    struct event *flush_timer;
+    struct event *sweep_timer;
+    struct sweep *sweep; /* the one under way, or NULL */
+
+    bool is_shutting_down; /* nothing is started any more */
+    struct event *shutdown_timer;
+
+    struct stats stats;
+};
+
+/* Opens everything in the order in which it depends on each other; on failure *provisioner needs provisioner_close()
+ * all the same. `settings` must outlive it. */
+bool provisioner_open(struct provisioner *provisioner, const struct settings *settings,
+                      const struct backend_operations *operations, struct event_base *base, struct error *err);
+
+/* Saves what is unsaved and frees everything. Instances go on running. */
+void provisioner_close(struct provisioner *provisioner);
+
+/* Stops all instances, for so long as that takes or SHUTDOWN_TIMEOUT_SECONDS, then leaves the event loop. */
+#define SHUTDOWN_TIMEOUT_SECONDS 20
+void provisioner_stop_all(struct provisioner *provisioner);
+
+#endif

@@ -1,0 +1,78 @@
+#include "provisioner/routes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/buffer.h"
+#include "common/log.h"
+#include "common/secret.h"
+
+/* address|port|key|instance id, for secret_free(): the key is in it. NULL: no memory. */
+static char *route_value(const struct tenant *tenant) {
+    struct buffer value = {0};
+    buffer_append_format(&value, "%s|%u|%s|%s", tenant->record.host, tenant->record.port, tenant->key,
+                         tenant->record.instance_id);
+    char *text = buffer_take(&value);
+    if (text == NULL) {
+        buffer_free(&value);
+    }
+    return text;
+}
+
+static bool has_route(const struct tenant *tenant) {
+    return tenant->record.status == INSTANCE_RUNNING && tenant->is_live && !tenant->is_draining &&
+           tenant->key != NULL && tenant->record.host[0] != '\0';
+}
+
+void route_publish(struct provisioner *provisioner, struct tenant *tenant) {
+    if (!provisioner->routes_are_built || !has_route(tenant)) {
+        return;
+    }
+    struct error err = {0};
+    cleanup_secret char *value = route_value(tenant);
+    const char *current = map_get(provisioner->routes, tenant->record.route_key);
+    if (value != NULL && current != NULL && strcmp(current, value) == 0) {
+        return;
+    }
+    if (value == NULL || !map_put(provisioner->routes, tenant->record.route_key, value, &err)) {
+        log_warning(NULL, "publish the route of %s: %s", tenant->record.instance_name,
+                    value == NULL ? "out of memory" : err.message);
+    }
+}
+
+void route_withdraw(struct provisioner *provisioner, struct tenant *tenant) {
+    if (provisioner->routes_are_built) {
+        map_remove(provisioner->routes, tenant->record.route_key);
+    }
+}
+
+static void entries_free(struct map_entry *entries, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        secret_free((char *)entries[i].value);
+    }
+    free(entries);
+}
+
+void routes_build(struct provisioner *provisioner) {
+    if (provisioner->routes_are_built) {
+        return;
+    }
+    provisioner->routes_are_built = true;
+    struct error err = {0};
+    struct tenant *tenant, *next;
+    size_t count = 0;
+    struct map_entry *entries = calloc(HASH_CNT(by_instance, provisioner->tenants_by_instance) + 1, sizeof *entries);
+    HASH_ITER(by_instance, provisioner->tenants_by_instance, tenant, next) {
+        if (entries != NULL && has_route(tenant)) {
+            entries[count].key = tenant->record.route_key;
+            entries[count].value = route_value(tenant);
+            count += entries[count].value != NULL;
+        }
+    }
+    if (entries == NULL || !map_replace_all(provisioner->routes, entries, count, &err)) {
+        log_error(NULL, "rebuild routes.map: %s", entries == NULL ? "out of memory" : err.message);
+    }
+    if (entries != NULL) {
+        entries_free(entries, count);
+    }
+}

@@ -1,0 +1,16 @@
+/* routes.h - a tenant's entry in routes.map. */
+#ifndef TERMINALS_PROVISIONER_ROUTES_H
+#define TERMINALS_PROVISIONER_ROUTES_H
+
+#include "provisioner/tenants.h"
+
+/* Makes the map hold the way to a running instance, if it does not yet. A map that cannot be written is logged:
+ * requests then take the slow way through the gate, and the next one tries again. */
+void route_publish(struct provisioner *provisioner, struct tenant *tenant);
+
+void route_withdraw(struct provisioner *provisioner, struct tenant *tenant);
+
+/* Once after a start: replaces what the predecessor left by the routes of all that runs. */
+void routes_build(struct provisioner *provisioner);
+
+#endif

@@ -1,0 +1,191 @@
+#include "provisioner/starts.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "provisioner/activity.h"
+#include "provisioner/audit.h"
+#include "provisioner/routes.h"
+#include "provisioner/stops.h"
+
+static void launch(struct provisioner *provisioner, struct tenant *tenant) {
+    const struct tenant_record *record = &tenant->record;
+    struct error err;
+    cleanup_free char *home = NULL;
+    tenant->is_starting = true;
+    provisioner->running_starts++;
+    if (provisioner->homes != NULL) {
+        home = home_folder_create(provisioner->homes, record->user_id, record->policy_id, record->context_id, &err);
+        if (home == NULL) {
+            starts_failed(provisioner, tenant, &err);
+            return;
+        }
+    }
+    const struct instance_spec spec = {
+        .instance_id = record->instance_id,
+        .instance_name = record->instance_name,
+        .user_id = record->user_id,
+        .policy_id = record->policy_id,
+        .context_id = record->context_id,
+        .key = tenant->key,
+        .home = home,
+    };
+    provisioner->operations->start(provisioner->backend, &spec);
+}
+
+/* Launches what waits while there are places. A launch may end at once and come back here: the loop that is already
+ * running then goes on, and nothing recurses. */
+static void run_queue(struct provisioner *provisioner) {
+    if (provisioner->queue_is_running) {
+        return;
+    }
+    provisioner->queue_is_running = true;
+    while (provisioner->start_queue != NULL &&
+           provisioner->running_starts < (size_t)provisioner->settings->start_concurrency) {
+        struct tenant *tenant = provisioner->start_queue;
+        DL_DELETE(provisioner->start_queue, tenant);
+        provisioner->queued_starts--;
+        tenant->is_queued = false;
+        launch(provisioner, tenant);
+    }
+    provisioner->queue_is_running = false;
+}
+
+void starts_leave(struct provisioner *provisioner, struct tenant *tenant) {
+    if (tenant->start_timer != NULL) {
+        event_free(tenant->start_timer);
+        tenant->start_timer = NULL;
+    }
+    if (tenant->is_queued) {
+        DL_DELETE(provisioner->start_queue, tenant);
+        provisioner->queued_starts--;
+        tenant->is_queued = false;
+    }
+    if (tenant->is_starting) {
+        tenant->is_starting = false;
+        provisioner->running_starts--;
+        run_queue(provisioner);
+    }
+}
+
+static void on_timeout(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    struct tenant *tenant = argument;
+    struct provisioner *provisioner = tenant->provisioner;
+    struct error err;
+    error_set(&err, ERROR_TIMEOUT, "the instance was not ready within %lld s%s",
+              (long long)provisioner->settings->start_timeout_seconds,
+              tenant->is_queued ? ", which it spent waiting for its turn" : "");
+    if (tenant->is_queued) {
+        starts_failed(provisioner, tenant, &err);
+    } else {
+        stops_abandon_start(provisioner, tenant, &err);
+    }
+}
+
+static bool set_timer(struct provisioner *provisioner, struct tenant *tenant) {
+    const struct timeval timeout = {.tv_sec = provisioner->settings->start_timeout_seconds};
+    tenant->start_timer = event_new(provisioner->base, -1, 0, on_timeout, tenant);
+    return tenant->start_timer != NULL && event_add(tenant->start_timer, &timeout) == 0;
+}
+
+/* All that a start needs before the backend is asked; nothing is begun if it fails. */
+static bool prepare(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
+    if (provisioner->running_starts >= (size_t)provisioner->settings->start_concurrency &&
+        provisioner->queued_starts >= STARTS_QUEUE_MAX) {
+        return error_set(err, ERROR_CAPACITY, "%zu instances are waiting to start already: try again later",
+                         provisioner->queued_starts);
+    }
+    if (!tenant_new_instance(provisioner, tenant, err)) {
+        return false;
+    }
+    if (!set_timer(provisioner, tenant)) {
+        starts_leave(provisioner, tenant);
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    if (!tenant_begin(provisioner, tenant, INSTANCE_START, err)) {
+        starts_leave(provisioner, tenant);
+        return false;
+    }
+    return true;
+}
+
+void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
+    struct error err;
+    bool is_new = !tenant->has_row;
+    if (!prepare(provisioner, tenant, &err)) {
+        log_error(json_get_string(actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
+                  err.message);
+        stats_start_failed(&provisioner->stats);
+        waiters_tell(&tenant->start_waiters, NULL, &err);
+        if (is_new) {
+            tenants_remove(provisioner, tenant);
+        }
+        return;
+    }
+    tenant_set_live(provisioner, tenant, true);
+    tenant_set_actor(tenant, actor);
+    tenant->start_requested_ms = clock_monotonic_ms();
+    if (is_new) {
+        audit_append_tenant(provisioner, tenant, "tenant_created", NULL, NULL, actor);
+    }
+    tenant->is_queued = true;
+    DL_APPEND(provisioner->start_queue, tenant);
+    provisioner->queued_starts++;
+    run_queue(provisioner);
+}
+
+void starts_want(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor,
+                 waiter_function *done, void *argument) {
+    struct error err;
+    if (provisioner->is_shutting_down) {
+        error_set(&err, ERROR_CAPACITY, "Terminals is shutting down");
+        done(argument, NULL, &err);
+        return;
+    }
+    if (tenant->record.status == INSTANCE_RUNNING && !tenant->is_being_adopted) {
+        tenant->is_draining = false;
+        activity_touch(tenant, clock_monotonic_ms());
+        route_publish(provisioner, tenant);
+        done(argument, tenant, NULL);
+        return;
+    }
+    if (!waiter_add(&tenant->start_waiters, done, argument)) {
+        error_set(&err, ERROR_INTERNAL, "out of memory");
+        done(argument, NULL, &err);
+        return;
+    }
+    bool is_at_rest = tenant->record.status == INSTANCE_STOPPED || tenant->record.status == INSTANCE_ERROR;
+    if (is_at_rest && !tenant->is_being_deleted) {
+        starts_begin(provisioner, tenant, actor);
+    }
+}
+
+void starts_succeeded(struct provisioner *provisioner, struct tenant *tenant) {
+    int64_t duration_ms = clock_monotonic_ms() - tenant->start_requested_ms;
+    stats_start_succeeded(&provisioner->stats, duration_ms);
+    log_info(json_get_string(tenant->actor, "request_id"), "instance %s started in %lld ms at %s port %u",
+             tenant->record.instance_name, (long long)duration_ms, tenant->record.host, tenant->record.port);
+    audit_append_tenant(provisioner, tenant, "tenant_started", NULL, NULL, tenant->actor);
+    tenant_set_actor(tenant, NULL);
+    activity_touch(tenant, clock_monotonic_ms());
+    route_publish(provisioner, tenant);
+    waiters_tell(&tenant->start_waiters, tenant, NULL);
+    starts_leave(provisioner, tenant);
+}
+
+void starts_failed(struct provisioner *provisioner, struct tenant *tenant, const struct error *err) {
+    log_error(json_get_string(tenant->actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
+              err->message);
+    stats_start_failed(&provisioner->stats);
+    tenant_set_error(tenant, err->message);
+    tenant_set_live(provisioner, tenant, false);
+    tenant_settle(provisioner, tenant, INSTANCE_FAILED);
+    tenant_set_actor(tenant, NULL);
+    waiters_tell(&tenant->start_waiters, NULL, err);
+    starts_leave(provisioner, tenant);
+}

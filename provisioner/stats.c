@@ -1,0 +1,55 @@
+#include "provisioner/stats.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void stats_start_succeeded(struct stats *stats, int64_t duration_ms) {
+    stats->starts_succeeded++;
+    stats->durations_ms[stats->next] = duration_ms;
+    stats->next = (stats->next + 1) % STATS_COLD_STARTS_KEPT;
+    if (stats->kept < STATS_COLD_STARTS_KEPT) {
+        stats->kept++;
+    }
+}
+
+void stats_start_failed(struct stats *stats) {
+    stats->starts_failed++;
+}
+
+static int compare(const void *a, const void *b) {
+    int64_t left = *(const int64_t *)a;
+    int64_t right = *(const int64_t *)b;
+    return (left > right) - (left < right);
+}
+
+int64_t stats_percentile(const struct stats *stats, int percent) {
+    if (stats->kept == 0) {
+        return -1;
+    }
+    int64_t sorted[STATS_COLD_STARTS_KEPT];
+    memcpy(sorted, stats->durations_ms, stats->kept * sizeof sorted[0]);
+    qsort(sorted, stats->kept, sizeof sorted[0], compare);
+    size_t rank = (stats->kept * (size_t)percent + 99) / 100;
+    return sorted[rank == 0 ? 0 : rank - 1];
+}
+
+struct json_object *stats_cold_starts_json(const struct stats *stats) {
+    static const struct {
+        const char *name;
+        int percent;
+    } percentiles[] = {{"p50_ms", 50}, {"p95_ms", 95}, {"p99_ms", 99}};
+    cleanup_json struct json_object *object = json_object_new_object();
+    bool ok = object != NULL && json_add_int(object, "total", stats->starts_succeeded + stats->starts_failed) &&
+              json_add_int(object, "succeeded", stats->starts_succeeded) &&
+              json_add_int(object, "failed", stats->starts_failed);
+    for (size_t i = 0; ok && i < sizeof percentiles / sizeof percentiles[0]; i++) {
+        int64_t value = stats_percentile(stats, percentiles[i].percent);
+        ok = value < 0 ? json_add_string(object, percentiles[i].name, NULL)
+                       : json_add_int(object, percentiles[i].name, value);
+    }
+    struct json_object *result = ok ? object : NULL;
+    if (ok) {
+        object = NULL;
+    }
+    return result;
+}

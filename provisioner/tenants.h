@@ -1,0 +1,106 @@
+/* tenants.h - everybody who has an instance, or had one: the records in memory, in step with the database.
+ *
+ * A tenant is one (user, policy, context). Records are found by route key and, while there is an instance, by its id.
+ */
+#ifndef TERMINALS_PROVISIONER_TENANTS_H
+#define TERMINALS_PROVISIONER_TENANTS_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "common/error.h"
+#include "common/json.h"
+#include "provisioner/provisioner.h"
+#include "provisioner/store.h"
+
+/* Who a request is for, checked. Texts are borrowed. */
+struct tenant_name {
+    const char *user_id;
+    const char *policy_id;
+    const char *context_id;
+    char route_key[DIGEST_HEX_SIZE];
+};
+
+/* Somebody who waits for a start, a stop or a deletion; told once. `tenant` is NULL on errors and when it is deleted.
+ */
+typedef void waiter_function(void *argument, struct tenant *tenant, const struct error *err);
+struct waiter {
+    waiter_function *done;
+    void *argument;
+    struct waiter *next;
+};
+
+struct tenant {
+    struct tenant_record record;     /* owns its strings */
+    struct provisioner *provisioner; /* for timers, which have one argument */
+    char *key;                       /* the instance's, in the clear, while there is one */
+    UT_hash_handle by_route;
+    UT_hash_handle by_instance; /* hashed while is_live */
+
+    bool has_row;          /* the database knows it */
+    bool is_live;          /* an instance exists or may exist: the backend knows record.instance_id */
+    bool is_being_adopted; /* it is a predecessor's, and nobody knows yet whether it runs */
+    bool is_queued;        /* waits for its turn to start */
+    bool is_starting;      /* counts against START_CONCURRENCY */
+    bool is_draining;      /* idle: its route is gone, and it is stopped unless somebody comes */
+    bool is_being_deleted;
+    bool is_abandoned; /* its start took too long and is being undone: it ends in `error` */
+    bool purge;        /* with the deletion */
+    bool row_is_stale; /* the database would not take the last change; tried again */
+    bool access_is_unsaved;
+
+    int64_t last_active_ms; /* monotonic */
+    int64_t drain_began_ms;
+    int64_t start_requested_ms;
+    struct event *start_timer;
+
+    struct json_object *actor; /* who caused the start, stop or deletion under way, for the audit log */
+    const char *stop_action;   /* what the audit log calls the stop under way; NULL: nothing */
+
+    struct waiter *start_waiters;
+    struct waiter *stop_waiters;
+    struct waiter *delete_waiters;
+    struct tenant *prev, *next; /* in the queue of starts */
+};
+
+struct tenant *tenants_find(struct provisioner *provisioner, const char *route_key);
+struct tenant *tenants_find_instance(struct provisioner *provisioner, const char *instance_id);
+
+/* A new record, stopped, in memory only: its first start saves it. NULL with *err. */
+struct tenant *tenants_add(struct provisioner *provisioner, const struct tenant_name *name, struct error *err);
+
+/* Reads all tenants from the database. */
+bool tenants_load(struct provisioner *provisioner, struct error *err);
+
+/* Forgets a tenant (not its row) and frees it. It has no waiters any more. */
+void tenants_remove(struct provisioner *provisioner, struct tenant *tenant);
+void tenants_free_all(struct provisioner *provisioner);
+
+/* Makes the change that `event` means and saves it; nothing is changed if that fails. For what is about to be done. */
+bool tenant_begin(struct provisioner *provisioner, struct tenant *tenant, enum instance_event event, struct error *err);
+
+/* The same for what has happened already: if the database does not take it, it is tried again later. */
+void tenant_settle(struct provisioner *provisioner, struct tenant *tenant, enum instance_event event);
+
+/* Saves the record as it is. */
+bool tenant_save(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
+
+/* Gives the tenant a new instance id and key, or takes both away. */
+bool tenant_new_instance(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
+bool tenant_set_key(struct provisioner *provisioner, struct tenant *tenant, const char *key, struct error *err);
+void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, bool is_live);
+
+/* NULL text clears it; an error message that does not fit into memory is lost, no more. */
+void tenant_set_error(struct tenant *tenant, const char *text);
+void tenant_set_actor(struct tenant *tenant, struct json_object *actor);
+
+bool waiter_add(struct waiter **list, waiter_function *done, void *argument);
+/* Takes the list and tells everyone on it. */
+void waiters_tell(struct waiter **list, struct tenant *tenant, const struct error *err);
+
+/* The tenant as the API shows it. NULL: no memory. */
+struct json_object *tenant_to_json(const struct tenant *tenant);
+
+#endif
