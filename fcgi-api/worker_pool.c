@@ -17,7 +17,7 @@
 #include "common/log.h"
 
 #define STACK_BYTES     (256 * 1024)
-#define PEER_PATIENCE_S 10
+#define PEER_PATIENCE_S 5
 #define ACCEPT_PAUSE_MS 100
 
 struct worker_pool {
@@ -67,7 +67,8 @@ static bool leaves_at_once(int connection) {
 static bool read_request(FCGX_Request *request, int connection) {
     request->ipcFd = connection;
     request->keepConnection = 1;
-    return FCGX_Accept_r(request) == 0;
+    /* libfcgi takes parameters that end in the middle, at the end of the connection, for whole. */
+    return FCGX_Accept_r(request) == 0 && FCGX_GetError(request->in) == 0;
 }
 
 static void serve(const struct worker_pool *pool, const struct provisioner *provisioner, FCGX_Request *fcgi) {
@@ -99,10 +100,10 @@ static void serve_connection(const struct worker_pool *pool, const struct provis
     FCGX_InitRequest(&request, -1, 0);
     if (read_request(&request, connection)) {
         serve(pool, provisioner, &request);
+        FCGX_Finish_r(&request);
     } else {
         log_warning(NULL, "a peer on %s sent no whole request", pool->options.name);
     }
-    FCGX_Finish_r(&request);
     FCGX_Free(&request, 1); /* also a connection that the peer asked us to keep */
 }
 

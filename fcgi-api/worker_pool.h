@@ -1,7 +1,7 @@
 /* worker_pool.h - threads that answer FastCGI requests from one listening socket, one request a connection (libfcgi).
  *
  * Connections wait in the socket's backlog until a thread is free, where they outlive this process. A peer that sends
- * or reads nothing for 10 s is dropped, so that it cannot keep a thread. */
+ * or reads nothing for 5 s is dropped, so that it cannot keep a thread. */
 #ifndef TERMINALS_FCGI_API_WORKER_POOL_H
 #define TERMINALS_FCGI_API_WORKER_POOL_H
 
