@@ -1,5 +1,4 @@
 /* files_list.c - GET /files/list: one pass over a folder, one fstatat() an entry, JSON written as it goes. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,6 +9,7 @@
 #include "common/cleanup.h"
 #include "instance/files.h"
 #include "instance/files_text.h"
+#include "instance/folder_names.h"
 #include "instance/utf8.h"
 #include "instance/work.h"
 
@@ -23,50 +23,6 @@ struct listing {
     struct buffer json;
     struct error err;
 };
-
-/* Names, one behind the other in `text`, and where they start: two allocations however many entries. */
-struct names {
-    struct buffer text;
-    struct buffer offsets; /* of size_t */
-};
-
-static const char *name_at(const struct names *names, size_t offset) {
-    return names->text.data + offset;
-}
-
-static int compare_names(const void *a, const void *b, void *state) {
-    size_t first;
-    size_t second;
-    memcpy(&first, a, sizeof(first));
-    memcpy(&second, b, sizeof(second));
-    return strcmp(name_at(state, first), name_at(state, second)); /* of UTF-8 this is the order of code points */
-}
-
-/* False: errno says. */
-static bool read_names(int fd, struct names *names) {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    DIR *folder = copy < 0 ? NULL : fdopendir(copy);
-    if (folder == NULL) {
-        if (copy >= 0) {
-            close(copy);
-        }
-        return false;
-    }
-    struct dirent *entry;
-    while ((errno = 0, entry = readdir(folder)) != NULL) {
-        const char *name = entry->d_name;
-        if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'))) {
-            continue;
-        }
-        size_t offset = names->text.length;
-        buffer_append(&names->offsets, &offset, sizeof(offset));
-        buffer_append(&names->text, name, strlen(name) + 1);
-    }
-    int problem = errno;
-    closedir(folder);
-    errno = names->text.failed || names->offsets.failed ? ENOMEM : problem;
-    return errno == 0;
-}
 
 /* Nothing for what cannot be looked at: gone by now, or a symbolic link that leads nowhere. */
 static void append_entry(struct buffer *json, int folder, const char *name) {
@@ -89,27 +45,19 @@ static void append_entry(struct buffer *json, int folder, const char *name) {
 
 static void listing_run(struct work *work) {
     struct listing *listing = (struct listing *)work;
-    struct names names = {0};
-    if (read_names(listing->fd, &names)) {
-        size_t count = names.offsets.length / sizeof(size_t);
-        if (count > 0) {
-            qsort_r(names.offsets.data, count, sizeof(size_t), compare_names, &names);
-        }
-        buffer_reserve(&listing->json, (count + 1) * ENTRY_JSON_BYTES);
-        buffer_append_string(&listing->json, "{\"dir\":");
-        utf8_append_json(&listing->json, listing->path, strlen(listing->path));
-        buffer_append_string(&listing->json, ",\"entries\":[");
-        for (size_t i = 0; i < count && !listing->json.failed && !atomic_load(&work->is_abandoned); i++) {
-            size_t offset;
-            memcpy(&offset, names.offsets.data + i * sizeof(offset), sizeof(offset));
-            append_entry(&listing->json, listing->fd, name_at(&names, offset));
-        }
-        buffer_append_string(&listing->json, "]}");
-    } else {
+    cleanup_folder_names struct folder_names names = {0};
+    if (!folder_names_read(listing->fd, &names)) {
         error_set_path(&listing->err, errno, listing->path);
+        return;
     }
-    buffer_free(&names.text);
-    buffer_free(&names.offsets);
+    buffer_reserve(&listing->json, (names.count + 1) * ENTRY_JSON_BYTES);
+    buffer_append_string(&listing->json, "{\"dir\":");
+    utf8_append_json(&listing->json, listing->path, strlen(listing->path));
+    buffer_append_string(&listing->json, ",\"entries\":[");
+    for (size_t i = 0; i < names.count && !listing->json.failed && !atomic_load(&work->is_abandoned); i++) {
+        append_entry(&listing->json, listing->fd, folder_names_at(&names, i));
+    }
+    buffer_append_string(&listing->json, "]}");
 }
 
 static void listing_respond(struct work *work) {

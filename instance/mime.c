@@ -137,7 +137,7 @@ static int compare_extension(const void *name, const void *row) {
 
 const char *mime_of_name(const char *name) {
     const char *dot = strrchr(name, '.');
-    if (dot == NULL || dot == name) { /* ".png" is a hidden file, not an image */
+    if (dot == NULL || dot == name || dot[-1] == '/') { /* ".png" is a hidden file, not an image */
         return MIME_UNKNOWN;
     }
     const struct extension *found = bsearch(dot + 1, extensions, sizeof(extensions) / sizeof(extensions[0]),

@@ -111,7 +111,7 @@ static void test_the_quick_way_to_print_a_time_agrees_with_the_slow_one(void **s
     (void)state;
     unsigned seed = 7;
     for (int round = 0; round < 100000; round++) {
-        struct timespec time = {1000000000 + rand_r(&seed), rand_r(&seed) % 1000000000};
+        struct timespec time = {1000000000 + (time_t)rand_r(&seed), rand_r(&seed) % 1000000000};
         double seconds = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
         cleanup_buffer struct buffer out = {0};
         append_timestamp(&out, time);
