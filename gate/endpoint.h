@@ -1,0 +1,51 @@
+/* endpoint.h - a connected non-blocking socket in the event loop.
+ *
+ * Registered once, edge-triggered, for reading, writing and hanging up: nothing is registered anew when the interest
+ * changes, and a socket that nobody wants to read for a while causes no wake-ups. The price: whoever stops before
+ * EAGAIN must come back by itself, for which `readable` and `writable` remember what the kernel last said. */
+#ifndef TERMINALS_GATE_ENDPOINT_H
+#define TERMINALS_GATE_ENDPOINT_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct endpoint {
+    int fd; /* -1: closed */
+    bool readable;
+    bool writable;
+    struct event event;
+};
+
+#define ENDPOINT_CLOSED                                                                                                \
+    (struct endpoint) {                                                                                                \
+        .fd = -1                                                                                                       \
+    }
+
+/* Takes over `fd` (also on failure), makes it non-blocking, and calls `callback` with `context` from now on whenever
+ * something happened on it. The flags are up to date when it is called through endpoint_note(). */
+bool endpoint_open(struct endpoint *endpoint, struct event_base *base, int fd, event_callback_fn callback,
+                   void *context);
+void endpoint_close(struct endpoint *endpoint);
+
+/* To be called first in the callback: notes what the event says. */
+void endpoint_note(struct endpoint *endpoint, short what);
+
+/* Has the callback called again in the next round of the loop. */
+void endpoint_wake(struct endpoint *endpoint);
+
+/* send(2): the number of bytes taken, 0 if none can be now, -1 when the peer is gone. */
+ssize_t endpoint_send(struct endpoint *endpoint, const void *bytes, size_t length);
+
+enum { ENDPOINT_NOTHING = 0, ENDPOINT_END = -1, ENDPOINT_FAILED = -2 };
+
+/* recv(2) with `flags`: the number of bytes, or one of the above. */
+ssize_t endpoint_receive(struct endpoint *endpoint, void *bytes, size_t length, int flags);
+
+/* True once the peer has closed the socket or it failed. A peer that only said that it will send no more (half-close)
+ * is still there. */
+bool endpoint_is_hung_up(const struct endpoint *endpoint);
+
+#endif
