@@ -19,6 +19,7 @@
 #define STACK_BYTES     (256 * 1024)
 #define PEER_PATIENCE_S 5
 #define ACCEPT_PAUSE_MS 100
+#define FASTCGI_VERSION 1
 
 struct worker_pool {
     struct worker_pool_options options;
@@ -54,10 +55,21 @@ static int next_connection(struct worker_pool *pool) {
     return fd;
 }
 
-/* HAProxy checks our health by connecting and leaving: no request, and nothing to say about it. */
-static bool leaves_at_once(int connection) {
-    char byte;
-    return recv(connection, &byte, 1, MSG_PEEK) <= 0;
+/* HAProxy checks our health by asking for our limits (FCGI_GET_VALUES, FastCGI 1.0 §4.1), or just connects and leaves.
+ * We name none. libfcgi would answer too, but only once something follows the question. Returns true if that was all.
+ */
+static bool serve_health_check(int connection) {
+    enum { HEADER_BYTES = 8, TYPE = 1, GET_VALUES = 9, GET_VALUES_RESULT = 10 };
+    static const unsigned char no_values[HEADER_BYTES] = {FASTCGI_VERSION, GET_VALUES_RESULT};
+    unsigned char header[HEADER_BYTES];
+    ssize_t length = recv(connection, header, HEADER_BYTES, MSG_PEEK | MSG_WAITALL);
+    if (length == HEADER_BYTES && header[TYPE] == GET_VALUES) {
+        /* What is read is not lost by closing; what is not may become a reset that overtakes the answer. */
+        recv(connection, header, HEADER_BYTES, 0);
+        send(connection, no_values, HEADER_BYTES, MSG_NOSIGNAL);
+        return true;
+    }
+    return length <= 0;
 }
 
 /* Reads the request that comes on a connection of ours. libfcgi has no call for that: FCGX_Accept_r() accepts by itself
@@ -92,7 +104,7 @@ static void serve_connection(const struct worker_pool *pool, const struct provis
     static const struct timeval patience = {.tv_sec = PEER_PATIENCE_S};
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (leaves_at_once(connection)) {
+    if (serve_health_check(connection)) {
         close(connection);
         return;
     }

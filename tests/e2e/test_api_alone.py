@@ -302,6 +302,19 @@ def test_what_is_no_request_harms_nobody(shared, bytes_sent):
     shared.authorize().expect(200)
 
 
+def test_a_health_check_is_answered_by_a_thread_and_not_logged():
+    """What HAProxy sends: FCGI_GET_VALUES without names."""
+    with Api() as api:
+        for name in ("api-auth", "api-admin", "api-operations"):
+            with api.connect(name) as sock:
+                sock.sendall(record(9, request_id=0))
+                assert sock.recv(100)[:2] == b"\x01\x0a"
+                assert sock.recv(1) == b""
+            api.connect(name).close()
+        api.authorize().expect(200)
+        assert "whole request" not in api.log()
+
+
 def test_a_kept_connection_serves_one_request(shared):
     """Kept connections could hang all threads (libfcgi): it is closed whatever the peer asks for."""
     with shared.connect("api-auth") as sock:
