@@ -19,6 +19,7 @@ struct http_get {
     struct bufferevent *connection;
     struct event *timeout;
     size_t body_max_bytes;
+    const char *failure; /* known already, to be told from the event loop */
     http_get_done *done;
     void *argument;
 };
@@ -153,7 +154,8 @@ static void on_event(struct bufferevent *connection, short what, void *argument)
 static void on_timeout(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
-    fail(argument, "no answer in time");
+    struct http_get *get = argument;
+    fail(get, get->failure == NULL ? "no answer in time" : get->failure);
 }
 
 static bool to_address(const char *host, uint16_t port, struct sockaddr_storage *address, int *length) {
@@ -213,8 +215,9 @@ struct http_get *http_get_start(struct event_base *base, const struct http_get_r
     bufferevent_setcb(get->connection, on_readable, NULL, on_event, get);
     bufferevent_enable(get->connection, EV_READ);
     if (bufferevent_socket_connect(get->connection, (struct sockaddr *)&address, address_length) != 0) {
-        http_get_cancel(get);
-        return NULL;
+        const struct timeval now = {0, 0};
+        get->failure = strerrordesc_np(errno); /* no way there, or no descriptor left */
+        evtimer_add(get->timeout, &now);
     }
     return get;
 }

@@ -1,0 +1,368 @@
+#include "provisioner/haproxy_runtime.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "provisioner/haproxy_activity.h"
+#include "provisioner/haproxy_exchange.h"
+
+#define POLL_UP_MS      1000
+#define POLL_DOWN_MS    50
+#define LISTENERS_MAX   4
+#define OLD_WORKERS_MAX 64
+
+struct command {
+    char *text;
+    void (*done)(void *argument, const char *answer);
+    void *argument;
+    struct command *next;
+};
+
+struct restart_listener {
+    void (*restarted)(void *argument);
+    void *argument;
+};
+
+struct haproxy_runtime {
+    struct event_base *base;
+    char *socket_path;
+    char *master_path;
+    bool up;
+    long pid;              /* of the process that answered last */
+    struct command *first; /* the one under way, if `exchange` is set */
+    struct command *last;
+    struct haproxy_exchange *exchange;
+    struct event *poll;
+    struct event *lifeline; /* an idle connection, whose end says at once that HAProxy has ended */
+    struct restart_listener listeners[LISTENERS_MAX];
+    size_t listener_count;
+    struct activity_request *activities;
+};
+
+static void send_first(struct haproxy_runtime *runtime);
+static void poll_soon(struct haproxy_runtime *runtime, int after_ms);
+
+/* --- commands ----------------------------------------------------------------------------------------------------- */
+
+static void drop_lifeline(struct haproxy_runtime *runtime) {
+    if (runtime->lifeline != NULL) {
+        close(event_get_fd(runtime->lifeline));
+        event_free(runtime->lifeline);
+        runtime->lifeline = NULL;
+    }
+}
+
+static struct command *take_first(struct haproxy_runtime *runtime) {
+    struct command *command = runtime->first;
+    runtime->first = command->next;
+    if (runtime->first == NULL) {
+        runtime->last = NULL;
+    }
+    return command;
+}
+
+static void free_command(struct command *command) {
+    free(command->text);
+    free(command);
+}
+
+/* HAProxy is not there, or stands still: nobody waits for it any longer, and what is asked until it is back is refused
+ * at once. So a queue never outgrows what was asked within one timeout. */
+static void go_down(struct haproxy_runtime *runtime) {
+    if (runtime->up) {
+        log_warning(NULL, "HAProxy does not answer on `%s`", runtime->socket_path);
+    }
+    runtime->up = false;
+    drop_lifeline(runtime);
+    poll_soon(runtime, POLL_DOWN_MS);
+    struct command *lost = runtime->first;
+    runtime->first = NULL;
+    runtime->last = NULL;
+    while (lost != NULL) {
+        struct command *command = lost;
+        lost = command->next;
+        command->done(command->argument, NULL);
+        free_command(command);
+    }
+}
+
+static void on_answer(void *argument, const char *answer) {
+    struct haproxy_runtime *runtime = argument;
+    runtime->exchange = NULL;
+    if (answer == NULL) {
+        go_down(runtime);
+        return;
+    }
+    struct command *command = take_first(runtime);
+    send_first(runtime); /* the next is on its way while this answer is looked at */
+    command->done(command->argument, answer);
+    free_command(command);
+}
+
+static void send_first(struct haproxy_runtime *runtime) {
+    if (runtime->exchange != NULL || runtime->first == NULL) {
+        return;
+    }
+    runtime->exchange =
+        haproxy_exchange_start(runtime->base, runtime->socket_path, runtime->first->text, on_answer, runtime);
+    if (runtime->exchange == NULL) {
+        go_down(runtime);
+    }
+}
+
+static void enqueue(struct haproxy_runtime *runtime, const char *text, void (*done)(void *argument, const char *answer),
+                    void *argument) {
+    struct command *command = calloc(1, sizeof *command);
+    if (command != NULL) {
+        *command = (struct command){.text = strdup(text), .done = done, .argument = argument};
+    }
+    if (command == NULL || command->text == NULL) {
+        free(command);
+        done(argument, NULL);
+        return;
+    }
+    if (runtime->last != NULL) {
+        runtime->last->next = command;
+    } else {
+        runtime->first = command;
+    }
+    runtime->last = command;
+    send_first(runtime);
+}
+
+void haproxy_runtime_command(struct haproxy_runtime *runtime, const char *command,
+                             void (*done)(void *argument, const char *answer), void *argument) {
+    if (runtime->up) {
+        enqueue(runtime, command, done, argument);
+    } else {
+        done(argument, NULL);
+    }
+}
+
+/* --- is it there, and is it the same? ----------------------------------------------------------------------------- */
+
+static void on_lifeline(evutil_socket_t fd, short what, void *argument) {
+    struct haproxy_runtime *runtime = argument;
+    (void)fd;
+    (void)what;
+    drop_lifeline(runtime);
+    poll_soon(runtime, 0); /* it may only have closed a connection that was idle for `stats timeout` */
+}
+
+static void open_lifeline(struct haproxy_runtime *runtime) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || strlen(runtime->socket_path) >= sizeof address.sun_path) {
+        return;
+    }
+    strcpy(address.sun_path, runtime->socket_path);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        return; /* the poll notices the same, only later */
+    }
+    runtime->lifeline = event_new(runtime->base, fd, EV_READ, on_lifeline, runtime);
+    if (runtime->lifeline != NULL && event_add(runtime->lifeline, NULL) == 0) {
+        (void)steal_fd(&fd);
+    } else if (runtime->lifeline != NULL) {
+        event_free(runtime->lifeline);
+        runtime->lifeline = NULL;
+    }
+}
+
+static void on_info(void *argument, const char *answer) {
+    struct haproxy_runtime *runtime = argument;
+    const char *line = answer == NULL ? NULL : strstr(answer, "\nPid: ");
+    long pid = line == NULL ? 0 : strtol(line + strlen("\nPid: "), NULL, 10);
+    if (pid <= 0) {
+        poll_soon(runtime, POLL_DOWN_MS);
+        return;
+    }
+    poll_soon(runtime, POLL_UP_MS);
+    if (runtime->up && pid == runtime->pid) {
+        if (runtime->lifeline == NULL) {
+            open_lifeline(runtime);
+        }
+        return;
+    }
+    log_info(NULL, "HAProxy is there, worker %ld", pid);
+    runtime->up = true;
+    runtime->pid = pid;
+    drop_lifeline(runtime); /* an old worker would wait for it */
+    open_lifeline(runtime);
+    for (size_t i = 0; i < runtime->listener_count; i++) {
+        runtime->listeners[i].restarted(runtime->listeners[i].argument);
+    }
+}
+
+static void on_poll(evutil_socket_t fd, short what, void *argument) {
+    struct haproxy_runtime *runtime = argument;
+    (void)fd;
+    (void)what;
+    enqueue(runtime, "show info", on_info, runtime);
+}
+
+static void poll_soon(struct haproxy_runtime *runtime, int after_ms) {
+    const struct timeval after = {after_ms / 1000, after_ms % 1000 * 1000};
+    if (evtimer_add(runtime->poll, &after) != 0) {
+        log_error(NULL, "HAProxy is not watched any more: out of memory");
+    }
+}
+
+/* --- activity ----------------------------------------------------------------------------------------------------- */
+
+/* One haproxy_runtime_activity() under way: first the current worker, then one old one after the other. */
+struct activity_request {
+    struct haproxy_runtime *runtime;
+    struct haproxy_exchange *exchange; /* with the master */
+    struct route_activity_list list;
+    pid_t old_workers[OLD_WORKERS_MAX];
+    size_t old_count;
+    size_t old_next;
+    void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count);
+    void *argument;
+    struct activity_request *next;
+};
+
+static void free_activity(struct activity_request *request) {
+    haproxy_exchange_cancel(request->exchange);
+    free(request->list.routes);
+    free(request);
+}
+
+static void finish_activity(struct activity_request *request, bool ok) {
+    struct activity_request **link = &request->runtime->activities;
+    while (*link != request) {
+        link = &(*link)->next;
+    }
+    *link = request->next;
+    request->done(request->argument, ok, request->list.routes, ok ? request->list.count : 0);
+    free_activity(request);
+}
+
+static void ask_next_old_worker(struct activity_request *request);
+
+static void on_old_table(void *argument, const char *answer) {
+    struct activity_request *request = argument;
+    request->exchange = NULL;
+    /* One that ended since the master listed it holds no connection any more: the master then says that it cannot find
+     * it, or hangs up. One that stands still, HAPROXY_SILENCE_MAX_MS, will not answer its users either. */
+    if (answer != NULL && !haproxy_activity_parse(answer, &request->list)) {
+        log_debug(NULL, "old HAProxy worker %d has ended", (int)request->old_workers[request->old_next - 1]);
+    }
+    ask_next_old_worker(request);
+}
+
+static void ask_next_old_worker(struct activity_request *request) {
+    char command[64];
+    if (request->old_next == request->old_count) {
+        finish_activity(request, true);
+        return;
+    }
+    snprintf(command, sizeof command, "@!%d show table " HAPROXY_TABLE, (int)request->old_workers[request->old_next++]);
+    request->exchange =
+        haproxy_exchange_start(request->runtime->base, request->runtime->master_path, command, on_old_table, request);
+    if (request->exchange == NULL) {
+        finish_activity(request, false);
+    }
+}
+
+static void on_workers(void *argument, const char *answer) {
+    struct activity_request *request = argument;
+    request->exchange = NULL;
+    if (answer != NULL) { /* without a master there are no old workers to ask */
+        request->old_count = haproxy_activity_old_workers(answer, request->old_workers, OLD_WORKERS_MAX);
+    }
+    ask_next_old_worker(request);
+}
+
+static void on_table(void *argument, const char *answer) {
+    struct activity_request *request = argument;
+    if (answer == NULL || !haproxy_activity_parse(answer, &request->list)) {
+        finish_activity(request, false);
+        return;
+    }
+    request->exchange =
+        haproxy_exchange_start(request->runtime->base, request->runtime->master_path, "show proc", on_workers, request);
+    if (request->exchange == NULL) {
+        on_workers(request, NULL);
+    }
+}
+
+void haproxy_runtime_activity(struct haproxy_runtime *runtime,
+                              void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count),
+                              void *argument) {
+    struct activity_request *request = calloc(1, sizeof *request);
+    if (request == NULL) {
+        done(argument, false, NULL, 0);
+        return;
+    }
+    request->runtime = runtime;
+    request->done = done;
+    request->argument = argument;
+    request->next = runtime->activities;
+    runtime->activities = request;
+    haproxy_runtime_command(runtime, "show table " HAPROXY_TABLE, on_table, request);
+}
+
+/* --- opening and closing ------------------------------------------------------------------------------------------ */
+
+struct haproxy_runtime *haproxy_runtime_open(const char *socket_path, const char *master_path,
+                                             struct event_base *base) {
+    struct haproxy_runtime *runtime = calloc(1, sizeof *runtime);
+    if (runtime == NULL) {
+        return NULL;
+    }
+    runtime->base = base;
+    runtime->socket_path = strdup(socket_path);
+    runtime->master_path = strdup(master_path);
+    runtime->poll = evtimer_new(base, on_poll, runtime);
+    if (runtime->socket_path == NULL || runtime->master_path == NULL || runtime->poll == NULL) {
+        haproxy_runtime_close(runtime);
+        return NULL;
+    }
+    poll_soon(runtime, 0);
+    return runtime;
+}
+
+void haproxy_runtime_close(struct haproxy_runtime *runtime) {
+    if (runtime == NULL) {
+        return;
+    }
+    haproxy_exchange_cancel(runtime->exchange);
+    while (runtime->first != NULL) {
+        free_command(take_first(runtime));
+    }
+    while (runtime->activities != NULL) {
+        struct activity_request *request = runtime->activities;
+        runtime->activities = request->next;
+        free_activity(request);
+    }
+    drop_lifeline(runtime);
+    if (runtime->poll != NULL) {
+        event_free(runtime->poll);
+    }
+    free(runtime->socket_path);
+    free(runtime->master_path);
+    free(runtime);
+}
+
+bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarted)(void *argument), void *argument) {
+    if (runtime->listener_count == LISTENERS_MAX) {
+        return false;
+    }
+    runtime->listeners[runtime->listener_count++] = (struct restart_listener){restarted, argument};
+    return true;
+}
+
+bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime) {
+    return runtime->up;
+}
+
+struct event_base *haproxy_runtime_event_base(const struct haproxy_runtime *runtime) {
+    return runtime->base;
+}
