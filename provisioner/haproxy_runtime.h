@@ -1,6 +1,6 @@
 /* haproxy_runtime.h - talking to HAProxy: commands on its runtime socket, and noticing that it restarted or reloaded.
  *
- * One connection, commands in order, asynchronously on the event loop; no call blocks. The current process is asked for
+ * Commands in order, one at a time, asynchronously on the event loop; no call blocks. The current process is asked for
  * its pid about once a second: another pid, or a connection that ended, raises `restarted` when HAProxy is back. */
 #ifndef TERMINALS_PROVISIONER_HAPROXY_RUNTIME_H
 #define TERMINALS_PROVISIONER_HAPROXY_RUNTIME_H
@@ -12,6 +12,8 @@ struct haproxy_runtime;
 
 /* NULL: no memory. `socket_path` is <run dir>/haproxy.sock, `master_path` <run dir>/haproxy-master.sock. */
 struct haproxy_runtime *haproxy_runtime_open(const char *socket_path, const char *master_path, struct event_base *base);
+
+/* Calls nobody any more: close it before the maps that use it. */
 void haproxy_runtime_close(struct haproxy_runtime *runtime);
 
 /* Registers somebody (a map) to be told each time HAProxy is another process than before, the first included. */
@@ -19,8 +21,12 @@ bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarte
 
 bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime);
 
+/* The event loop that it runs on. */
+struct event_base *haproxy_runtime_event_base(const struct haproxy_runtime *runtime);
+
 /* Sends one command (with its payload, if any; all of it below tune.bufsize) and calls `done` with the answer, or with
- * NULL if HAProxy is not there or went away before answering. `command` is copied. */
+ * NULL if HAProxy is not there or went away before answering (then perhaps from inside the call). `command` is copied.
+ */
 void haproxy_runtime_command(struct haproxy_runtime *runtime, const char *command,
                              void (*done)(void *argument, const char *answer), void *argument);
 

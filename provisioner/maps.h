@@ -1,9 +1,9 @@
 /* maps.h - identities.map and routes.map: what HAProxy looks up for every request, on disk and in its memory.
  *
- * The content in our memory is the truth. Files are written first (an addition is appended in one write, anything else
- * replaces the file atomically), so that an HAProxy that starts at any moment loads what holds; then the runtime API is
- * told, asynchronously and in order. When HAProxy is not there, or is found to be another process than before,
- * everything is pushed again as a new version
+ * The content in our memory is the truth. Files are written first (an addition is appended in one write, a removal
+ * makes its line a comment, anything else replaces the file atomically), so that an HAProxy that starts at any moment
+ * loads what holds; then the runtime API is told, asynchronously and in order. When HAProxy is not there, or is found
+ * to be another process than before, everything is pushed again as a new version
  * (`prepare map`, `add map @v … <<`, `commit map`). Never `set map`; deletions of one event loop turn go together
  * (docs: HAProxy 2.6 management guide §9.3). Everything runs on the provisioner's event loop. */
 #ifndef TERMINALS_PROVISIONER_MAPS_H
@@ -19,12 +19,14 @@
 struct map;
 
 /* `file` is the absolute path, which is also HAProxy's name for the map. Starts empty: what an earlier process left in
- * the file is replaced by the first map_replace_all(). NULL: no memory. */
+ * the file, and in HAProxy, stays there until the first map_replace_all(); until then changes are kept in memory only.
+ * A file that is missing is made. NULL: no memory. */
 struct map *map_open(const char *file, struct haproxy_runtime *runtime);
 void map_close(struct map *map);
 
-/* Adds or changes one entry (keys hold no white space; values no line feed). False with *err if the file cannot be
- * written; the entry is then not in the map at all. */
+/* Adds or changes one entry. Keys are letters, digits, - and _; values are not empty, hold no line ends and neither
+ * begin nor end with white space (ERROR_INVALID). ERROR_INTERNAL if the file cannot be written. After a failure the
+ * entry is not in the map at all, not with its former value either. */
 bool map_put(struct map *map, const char *key, const char *value, struct error *err);
 
 /* Removes an entry, if it is there. */
@@ -37,7 +39,8 @@ void map_flush(struct map *map, void (*done)(void *argument), void *argument);
 const char *map_get(const struct map *map, const char *key);
 size_t map_count(const struct map *map);
 
-/* Makes the map hold exactly these entries. */
+/* Makes the map hold exactly these entries (the first of two with the same key). After ERROR_INVALID it is as before;
+ * after ERROR_INTERNAL it holds them, but the file is out of date until a later try, about once a second, succeeds. */
 struct map_entry {
     const char *key;
     const char *value;
