@@ -25,6 +25,7 @@ struct ipc_server;
 struct provisioner {
     const struct settings *settings;
     struct event_base *base;
+    char *run_dir; /* absolute */
     struct store *store;
     struct vault *vault;
     struct home_folders *homes; /* NULL where the backend has none */
@@ -52,7 +53,9 @@ struct provisioner {
     struct event *sweep_timer;
     struct sweep *sweep; /* the one under way, or NULL */
 
+    bool is_closing;       /* callbacks of what is being closed do nothing */
     bool is_shutting_down; /* nothing is started any more */
+    size_t stops_left;     /* of provisioner_stop_all() */
     struct event *shutdown_timer;
 
     struct stats stats;

@@ -95,6 +95,9 @@ static bool set_timer(struct provisioner *provisioner, struct tenant *tenant) {
 
 /* All that a start needs before the backend is asked; nothing is begun if it fails. */
 static bool prepare(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
+    if (provisioner->is_shutting_down) {
+        return error_set(err, ERROR_CAPACITY, "Terminals is shutting down");
+    }
     if (provisioner->running_starts >= (size_t)provisioner->settings->start_concurrency &&
         provisioner->queued_starts >= STARTS_QUEUE_MAX) {
         return error_set(err, ERROR_CAPACITY, "%zu instances are waiting to start already: try again later",

@@ -129,20 +129,14 @@ void tenants_remove(struct provisioner *provisioner, struct tenant *tenant) {
     tenant_free(tenant);
 }
 
-static void waiters_free(struct waiter **list) {
-    for (struct waiter *waiter = *list, *next; waiter != NULL; waiter = next) {
-        next = waiter->next;
-        free(waiter);
-    }
-    *list = NULL;
-}
-
 void tenants_free_all(struct provisioner *provisioner) {
+    struct error err;
     struct tenant *tenant, *next;
+    error_set(&err, ERROR_CAPACITY, "Terminals is shutting down");
     HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
-        waiters_free(&tenant->start_waiters);
-        waiters_free(&tenant->stop_waiters);
-        waiters_free(&tenant->delete_waiters);
+        waiters_tell(&tenant->start_waiters, NULL, &err);
+        waiters_tell(&tenant->stop_waiters, NULL, &err);
+        waiters_tell(&tenant->delete_waiters, NULL, &err);
         tenants_remove(provisioner, tenant);
     }
 }

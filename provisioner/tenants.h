@@ -76,6 +76,8 @@ bool tenants_load(struct provisioner *provisioner, struct error *err);
 
 /* Forgets a tenant (not its row) and frees it. It has no waiters any more. */
 void tenants_remove(struct provisioner *provisioner, struct tenant *tenant);
+
+/* At the end: tells everyone who still waits that it is over. */
 void tenants_free_all(struct provisioner *provisioner);
 
 /* Makes the change that `event` means and saves it; nothing is changed if that fails. For what is about to be done. */

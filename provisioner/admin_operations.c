@@ -1,0 +1,172 @@
+/* admin_operations.c - the operations about Terminals as a whole. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "provisioner/audit.h"
+#include "provisioner/haproxy_stat.h"
+#include "provisioner/idle.h"
+#include "provisioner/operations.h"
+#include "provisioner/policies.h"
+#include "provisioner/request.h"
+#include "provisioner/tenants.h"
+
+/* {"total", and one for each state} */
+static struct json_object *count_tenants(struct provisioner *provisioner) {
+    int64_t counts[INSTANCE_STATE_COUNT] = {0};
+    struct tenant *tenant, *next;
+    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+        counts[tenant->record.status]++;
+    }
+    struct json_object *object = json_object_new_object();
+    bool ok =
+        object != NULL && json_add_int(object, "total", (int64_t)HASH_CNT(by_route, provisioner->tenants_by_route));
+    for (int state = 0; ok && state < INSTANCE_STATE_COUNT; state++) {
+        ok = json_add_int(object, instance_state_name((enum instance_state)state), counts[state]);
+    }
+    if (!ok) {
+        json_object_put(object);
+        return NULL;
+    }
+    return object;
+}
+
+struct stats_request {
+    struct provisioner *provisioner;
+    struct ipc_call *call;
+};
+
+/* `answer` is HAProxy's table of statistics, or NULL while HAProxy does not run: then nobody counts requests. */
+static void on_haproxy_stat(void *argument, const char *answer) {
+    struct stats_request *request = argument;
+    struct provisioner *provisioner = request->provisioner;
+    int64_t requests = answer == NULL ? -1 : haproxy_stat_requests(answer);
+    cleanup_json struct json_object *stats = json_object_new_object();
+    struct json_object *tenants = count_tenants(provisioner);
+    struct json_object *cold_starts = stats_cold_starts_json(&provisioner->stats);
+    int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    bool ok = stats != NULL && tenants != NULL && cold_starts != NULL &&
+              json_add(stats, "tenants", json_object_get(tenants)) &&
+              json_add_int(stats, "active_ws_connections", websockets) &&
+              (requests < 0 ? json_add_string(stats, "requests", NULL) : json_add_int(stats, "requests", requests)) &&
+              json_add(stats, "cold_starts", json_object_get(cold_starts));
+    json_object_put(tenants);
+    json_object_put(cold_starts);
+    operation_answer(request->call, "stats", ok ? json_object_get(stats) : NULL);
+    free(request);
+}
+
+void operation_stats(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    (void)request;
+    struct stats_request *pending = malloc(sizeof *pending);
+    if (pending == NULL) {
+        operation_answer(call, "stats", NULL);
+        return;
+    }
+    *pending = (struct stats_request){provisioner, call};
+    if (haproxy_runtime_is_up(provisioner->haproxy)) {
+        haproxy_runtime_command(provisioner->haproxy, HAPROXY_STAT_COMMAND, on_haproxy_stat, pending);
+    } else {
+        on_haproxy_stat(pending, NULL);
+    }
+}
+
+void operation_status(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    (void)request;
+    int64_t active = 0;
+    struct tenant *tenant, *next;
+    HASH_ITER(by_instance, provisioner->tenants_by_instance, tenant, next) {
+        active += tenant->record.status == INSTANCE_RUNNING;
+    }
+    int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    struct json_object *status = json_object_new_object();
+    /* Neither `local` nor `static` has an image or takes limits. */
+    bool ok = status != NULL && json_add_string(status, "backend", provisioner->operations->name) &&
+              json_add_string(status, "image", NULL) &&
+              json_add_int(status, "idle_timeout_seconds", provisioner->settings->idle_timeout_seconds) &&
+              json_add_string(status, "max_cpu", NULL) && json_add_string(status, "max_memory", NULL) &&
+              json_add_string(status, "max_storage", NULL) && json_add_string(status, "allowed_images", NULL) &&
+              json_add_int(status, "active_terminals", active) &&
+              json_add_int(status, "policy_count", (int64_t)policy_count()) &&
+              json_add_int(status, "active_websocket_connections", websockets);
+    if (!ok) {
+        json_object_put(status);
+        status = NULL;
+    }
+    operation_answer(call, "status", status);
+}
+
+void operation_config(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    (void)request;
+    operation_answer(call, "config", settings_to_json(provisioner->settings, READER_PROVISIONER | READER_HAPROXY));
+}
+
+void operation_audit_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    struct error err;
+    struct audit_filter filter;
+    int64_t total = 0;
+    struct json_object *rows =
+        request_audit_filter(request, &filter, &err) ? audit_list(provisioner, &filter, &total, &err) : NULL;
+    if (rows == NULL) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    struct json_object *answer = ipc_call_new_answer(call);
+    if (answer == NULL) {
+        json_object_put(rows);
+    } else if (!json_add(answer, "audit_logs", rows) || !json_add_int(answer, "total", total)) {
+        json_object_put(answer);
+        answer = NULL;
+    }
+    ipc_call_answer(call, answer);
+}
+
+static void on_document(void *argument, const char *document) {
+    struct ipc_call *call = argument;
+    struct json_object *object = document == NULL ? NULL : json_parse_object(document, strlen(document), NULL);
+    struct json_object *answer = ipc_call_new_answer(call);
+    if (answer == NULL || !json_add(answer, "document", object)) {
+        if (answer == NULL) {
+            json_object_put(object);
+        }
+        json_object_put(answer);
+        answer = NULL;
+    }
+    ipc_call_answer(call, answer);
+}
+
+void operation_openapi(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    struct error err;
+    const char *policy_id = NULL;
+    if (!request_string(request, "policy_id", &policy_id, &err)) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    if (policy_id != NULL && !policy_exists(policy_id)) {
+        error_set(&err, ERROR_NOT_FOUND, "Policy `%.100s` not found", policy_id);
+        ipc_call_fail(call, &err);
+        return;
+    }
+    provisioner->operations->openapi(provisioner->backend, on_document, call);
+}
+
+static void on_swept(void *argument, const struct sweep_result *result, const struct error *err) {
+    struct ipc_call *call = argument;
+    if (err != NULL) {
+        ipc_call_fail(call, err);
+        return;
+    }
+    struct json_object *answer = ipc_call_new_answer(call);
+    if (answer == NULL || !(json_add_int(answer, "checked", (int64_t)result->checked) &&
+                            json_add_int(answer, "stopped", (int64_t)result->stopped) &&
+                            json_add_int(answer, "kept", (int64_t)result->kept))) {
+        json_object_put(answer);
+        answer = NULL;
+    }
+    ipc_call_answer(call, answer);
+}
+
+void operation_reap(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    (void)request;
+    idle_sweep(provisioner, on_swept, call);
+}

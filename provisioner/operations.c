@@ -1,0 +1,126 @@
+#include "provisioner/operations.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/ipc.h"
+#include "provisioner/activity.h"
+#include "provisioner/audit.h"
+#include "provisioner/identities.h"
+#include "provisioner/request.h"
+#include "provisioner/tenants.h"
+
+void operation_answer(struct ipc_call *call, const char *name, struct json_object *value) {
+    struct json_object *answer = ipc_call_new_answer(call);
+    if (name != NULL && (value == NULL || answer == NULL || !json_add(answer, name, value))) {
+        /* json_add() takes the value over even when it fails. */
+        if (answer == NULL) {
+            json_object_put(value);
+        }
+        json_object_put(answer);
+        answer = NULL;
+    }
+    ipc_call_answer(call, answer);
+}
+
+static void operation_ping(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    (void)provisioner;
+    (void)request;
+    operation_answer(call, NULL, NULL);
+}
+
+static void operation_activity(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    struct error err;
+    cleanup_free const char **routes = NULL;
+    size_t count = 0;
+    int64_t websockets = 0;
+    if (!request_digests(request, "routes", REQUEST_ROUTES_MAX, &routes, &count, &err) ||
+        !request_int(request, "websockets", 0, REQUEST_WEBSOCKETS_MAX, 0, &websockets, &err)) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    int64_t now_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < count; i++) {
+        struct tenant *tenant = tenants_find(provisioner, routes[i]);
+        if (tenant != NULL) {
+            activity_touch(tenant, now_ms);
+        }
+    }
+    ipc_call_report_websockets(call, websockets);
+    operation_answer(call, NULL, NULL);
+}
+
+static void operation_audit(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    struct error err;
+    struct audit_event event = {0};
+    if (!request_required_string(request, "action", &event.action, &err) ||
+        !request_string(request, "severity", &event.severity, &err) ||
+        !request_string(request, "user_id", &event.user_id, &err) ||
+        !request_string(request, "resource_type", &event.resource_type, &err) ||
+        !request_string(request, "resource_id", &event.resource_id, &err) ||
+        !request_string(request, "detail", &event.detail, &err) ||
+        !request_int(request, "status_code", 0, 999, 0, &event.status_code, &err) ||
+        !request_actor(request, &event.actor, &err)) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    audit_append(provisioner, &event);
+    operation_answer(call, NULL, NULL);
+}
+
+static void operation_set_api_keys(struct provisioner *provisioner, struct ipc_call *call,
+                                   struct json_object *request) {
+    struct error err;
+    cleanup_free const char **digests = NULL;
+    size_t count = 0;
+    if (!request_digests(request, "digests", REQUEST_API_KEYS_MAX, &digests, &count, &err) ||
+        !identities_set_api_keys(provisioner, digests, count, &err)) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    operation_answer(call, NULL, NULL);
+}
+
+static const struct {
+    const char *name;
+    operation_function *run;
+} operations[] = {
+    {"resolve", operation_resolve},
+    {"lookup", operation_lookup},
+    {"recover", operation_recover},
+    {"activity", operation_activity},
+    {"audit", operation_audit},
+    {"set_api_keys", operation_set_api_keys},
+    {"ping", operation_ping},
+    {"tenant_create", operation_tenant_create},
+    {"tenant_list", operation_tenant_list},
+    {"tenant_get", operation_tenant_get},
+    {"tenant_start", operation_tenant_start},
+    {"tenant_stop", operation_tenant_stop},
+    {"tenant_delete", operation_tenant_delete},
+    {"stats", operation_stats},
+    {"status", operation_status},
+    {"config", operation_config},
+    {"audit_list", operation_audit_list},
+    {"openapi", operation_openapi},
+    {"reap", operation_reap},
+};
+
+void operations_handle(void *argument, struct ipc_call *call, struct json_object *request) {
+    struct error err;
+    const char *name = NULL;
+    if (!request_required_string(request, "op", &name, &err)) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        if (strcmp(operations[i].name, name) == 0) {
+            operations[i].run(argument, call, request);
+            return;
+        }
+    }
+    error_set(&err, ERROR_INVALID, "unknown operation `%.100s`", name);
+    ipc_call_fail(call, &err);
+}

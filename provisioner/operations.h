@@ -1,0 +1,27 @@
+/* operations.h - what peers may ask (docs/internals.md, "IPC with terminals-provisioner"). */
+#ifndef TERMINALS_PROVISIONER_OPERATIONS_H
+#define TERMINALS_PROVISIONER_OPERATIONS_H
+
+#include "common/json.h"
+#include "provisioner/ipc_server.h"
+#include "provisioner/provisioner.h"
+
+/* One operation. It answers the call once, at once or later; `request` is borrowed during this call. */
+typedef void operation_function(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request);
+
+/* For ipc_server_open(): finds the operation and runs it. `argument` is the provisioner. */
+void operations_handle(void *argument, struct ipc_call *call, struct json_object *request);
+
+/* Answers `ok` with one member besides, which is taken over (NULL: no memory, and the peer is dropped). A NULL name: no
+ * member. */
+void operation_answer(struct ipc_call *call, const char *name, struct json_object *value);
+
+/* tenant_operations.c */
+operation_function operation_resolve, operation_lookup, operation_recover, operation_tenant_create,
+    operation_tenant_list, operation_tenant_get, operation_tenant_start, operation_tenant_stop, operation_tenant_delete;
+
+/* admin_operations.c */
+operation_function operation_stats, operation_status, operation_config, operation_audit_list, operation_openapi,
+    operation_reap;
+
+#endif
