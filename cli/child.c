@@ -96,7 +96,7 @@ static bool detach(pid_t parent, struct error *err) {
     return getppid() == parent || error_set(err, ERROR_INTERNAL, "`terminals serve` is gone");
 }
 
-static bool execute(const struct child_plan *plan, enum program_id id, struct error *err) {
+static bool execute(const struct child_plan *plan, enum program_id id, bool quiet, struct error *err) {
     const char *path = plan->executables->programs[id];
     cleanup_free char *master = NULL;
     if (id == PROGRAM_HAPROXY) {
@@ -105,14 +105,15 @@ static bool execute(const struct child_plan *plan, enum program_id id, struct er
             return error_set(err, ERROR_INTERNAL, "no memory");
         }
         /* -W: a master, which reloads on SIGUSR2, and its workers, in the foreground. */
-        execl(path, path, "-W", "-S", master, "-f", plan->executables->haproxy_config, (char *)NULL);
+        execl(path, path, "-W", "-S", master, "-f", plan->executables->haproxy_config, quiet ? "-q" : (char *)NULL,
+              (char *)NULL);
     } else {
         execl(path, path, (char *)NULL);
     }
     return error_set_errno(err, ERROR_INTERNAL, "run `%s`", path);
 }
 
-pid_t child_start(const struct child_plan *plan, enum program_id id, struct error *err) {
+pid_t child_start(const struct child_plan *plan, enum program_id id, bool quiet, struct error *err) {
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid < 0) {
@@ -128,7 +129,7 @@ pid_t child_start(const struct child_plan *plan, enum program_id id, struct erro
         raise_file_limit();
     }
     if (detach(parent, &why) && set_environment(plan, id, &why) && hand_over_listeners(plan, id, &why)) {
-        execute(plan, id, &why);
+        execute(plan, id, quiet, &why);
     }
     dprintf(STDERR_FILENO, "%s: %s\n", programs[id].name, why.message);
     _exit(EXIT_NOT_STARTED);

@@ -18,8 +18,9 @@ struct child_plan {
 };
 
 /* Starts it with its settings in the environment and its sockets inherited (LISTEN_FDS), in a process group of its own,
- * so that Ctrl-C reaches only us, and with SIGTERM to come should we die. Returns its pid, or -1 with *err. */
-pid_t child_start(const struct child_plan *plan, enum program_id id, struct error *err);
+ * so that Ctrl-C reaches only us, and with SIGTERM to come should we die. `quiet`: HAProxy keeps its notices to itself,
+ * and, alas, the reason why it cannot start. Returns its pid, or -1 with *err. */
+pid_t child_start(const struct child_plan *plan, enum program_id id, bool quiet, struct error *err);
 
 /* The value for HAProxy of TERMINALS_CORS_ALLOWED_ORIGINS: commas and white space become single spaces, since its
  * configuration can split a list nowhere else. The caller frees; NULL: no memory. */

@@ -151,7 +151,7 @@ static void pause_before_restart(struct process *process, int64_t lived_ms, cons
 static void start(struct process *process) {
     struct error err = {0};
     process->started_ms = clock_monotonic_ms();
-    process->pid = child_start(process->supervisor->plan, process->id, &err);
+    process->pid = child_start(process->supervisor->plan, process->id, process->early_deaths == 0, &err);
     if (process->pid < 0) {
         pause_before_restart(process, 0, err.message);
         return;

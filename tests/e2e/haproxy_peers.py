@@ -3,6 +3,7 @@ client that sends bytes as they are."""
 
 import hashlib
 import json
+import re
 import socket
 import struct
 import threading
@@ -88,7 +89,7 @@ class Wire:
         if head is None:
             return None
         message = Message(head)
-        if bodiless:
+        if bodiless or re.match(r"HTTP/1.1 (1..|204|304)", message.first_line):
             return message
         if (message.get("Transfer-Encoding") or "").lower() == "chunked":
             message.body = self.chunks()

@@ -339,17 +339,24 @@ def test_a_request_that_was_sent_is_never_sent_again(world):
 
 
 def test_a_gate_that_restarts_is_waited_for(make_world):
-    world = make_world().start()
+    """Whoever supervises the gate holds its socket open: requests wait there, and only there."""
+    world = make_world()
     world.gate.stop()
     os.unlink(world.folder / "gate.sock")
-    result = []
-    waiting = threading.Thread(target=lambda: result.append(world.get("/x", method="POST", body=b"body")))
-    waiting.start()
-    waiting.join(1.0)  # long enough for several refused attempts
-    assert waiting.is_alive()
-    world.gate = Peer(str(world.folder / "gate.sock"), lambda request: answer(body=request.body))
-    waiting.join(5)
-    assert result and result[0].body == b"body", result
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(world.folder / "gate.sock"))
+        held.listen()
+        world.start()
+        client = Client(world.port)
+        client.send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
+        client.connection.settimeout(1)
+        with pytest.raises(TimeoutError):
+            client.message()
+        connection, _ = held.accept()  # the new gate
+        assert connection.recv(65536).endswith(b"body")
+        connection.sendall(answer(body=b"gate"))
+        assert client.message().body == b"gate"
+        connection.close()
 
 
 # ---- Hostile requests
@@ -433,7 +440,6 @@ def test_the_admin_api_in_disguise_is_not_found(world, target):
         "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
         "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n",
         "GET / HTTP/1.1\r\nHost: x\r\nContent-Length : 1\r\n",
-        "GET / HTTP/1.1\r\nHost: x\r\n folded: 1\r\n",
         "GET / HTTP/1.1\r\nHost: x\r\nA: " + "x" * 100_000 + "\r\n",
         "GET /" + "x" * 100_000 + " HTTP/1.1\r\nHost: x\r\n",
         "nonsense\r\n",
@@ -486,8 +492,11 @@ def test_a_client_that_leaves_in_the_middle_is_noticed_by_the_instance(world):
         connection, _ = listener.accept()
         connection.recv(65536)
         arrived.set()
-        if connection.recv(1) == b"":
-            left.set()
+        try:
+            connection.recv(1)
+        except ConnectionResetError:
+            pass
+        left.set()
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -512,15 +521,12 @@ def test_a_body_above_the_limit_is_refused_unread(make_world):
     got = world.hot("/x", [f"Content-Length: {2 * 1024**3}"], method="POST")
     assert (got.status, got.detail) == (413, "Request body too large")
     assert world.hot("/x", method="POST", body=b"x" * 1000).body == b"instance"
-    chunked = Client(world.port).request(
-        "/x", [f"Authorization: Bearer {KEY}", "X-User-Id: u", "Transfer-Encoding: chunked", "Connection: close"], method="POST"
-    ) if False else None
     client = Client(world.port)
     client.send(
         f"POST /x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nX-User-Id: u\r\n"
         "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     )
-    assert client.message().body == b"gate", chunked
+    assert client.message().body == b"gate"
     assert world.gate.last.body == b"abc"
 
 
@@ -801,13 +807,12 @@ def test_the_access_log_holds_no_secret(make_world, log_format):
     while "the-id" not in world.logged():
         assert time.monotonic() < deadline, world.logged()
     line = next(line for line in world.logged().splitlines() if "the-id" in line)
-    assert "/terminals/x" in line and "secret-in-query" not in line and KEY not in line and INSTANCE_KEY not in line
-    if log_format == "json":
-        assert json.loads(line)["path"] == "/terminals/x"
+    assert "secret-in-query" not in line and KEY not in line and INSTANCE_KEY not in line
+    path = json.loads(line)["path"] if log_format == "json" else re.search(r"path=(\S+)", line).group(1)
+    assert path == "/terminals/x"
 
 
 def test_nothing_is_logged_unless_asked_for(make_world):
     world = make_world().start()
     world.hot("/quiet")
-    world.stop_log = world.logged()
-    assert "/quiet" not in world.stop_log
+    assert "/quiet" not in world.logged()
