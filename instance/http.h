@@ -47,7 +47,9 @@ struct http_route {
     bool is_open; /* needs no key */
     void (*handle)(struct http_request *request);
     const struct http_body_reader *reader; /* HTTP_BODY_STREAMED only */
-    bool takes_websocket;                  /* a WebSocket handshake may come here; elsewhere one is refused with 403 */
+    /* Called instead of `handle` for a WebSocket handshake, and without a key being asked for; NULL: refused with 403.
+     */
+    void (*upgrade)(struct http_request *request);
 };
 
 /* Ends a route table. */

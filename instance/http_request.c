@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "instance/http_server.h"
+
 struct instance *http_instance(const struct http_request *request) {
     return request->instance;
 }
@@ -126,5 +128,6 @@ void http_resume(struct http_request *request) {
     if (request->is_suspended) {
         request->is_suspended = false;
         MHD_resume_connection(request->connection);
+        http_server_run_soon(request->server);
     }
 }

@@ -53,6 +53,7 @@ struct http_request {
     struct http_extra_header *extra_headers;
 
     bool is_begun;      /* the head was looked at */
+    bool is_upgrade;    /* a WebSocket handshake */
     bool is_handled;    /* the route's handler was called */
     bool is_suspended;  /* libmicrohttpd waits for us */
     bool is_resume_due; /* http_resume() was called inside the callback that is about to suspend */

@@ -27,6 +27,7 @@ struct http_server {
     struct MHD_Daemon *daemon;
     struct loop_watch watch;
     struct http_request *requests; /* in progress */
+    bool is_run_due;
 };
 
 static void *begin_request(void *cls, const char *uri, struct MHD_Connection *connection) {
@@ -158,8 +159,11 @@ static void begin_handling(struct http_request *request) {
         return;
     }
     enum router_result result = router_find(request, allow, sizeof allow);
-    if (websocket_is_asked_for(request) && (result != ROUTER_FOUND || !request->route->takes_websocket)) {
-        http_respond_error(request, 403, "Forbidden");
+    request->is_upgrade = websocket_is_asked_for(request);
+    if (request->is_upgrade) {
+        if (result != ROUTER_FOUND || request->route->upgrade == NULL) {
+            http_respond_error(request, 403, "Forbidden");
+        }
     } else if (result != ROUTER_FOUND) {
         refuse_path(request, result, allow);
     } else if (!request->route->is_open && !is_authorized(request)) {
@@ -191,7 +195,7 @@ static void buffer_body(struct http_request *request, const char *bytes, size_t 
 
 /* Returns how much of the piece is dealt with. */
 static size_t take_body(struct http_request *request, const char *bytes, size_t length) {
-    if (request->response != NULL || request->route->body == HTTP_BODY_IGNORED) {
+    if (request->response != NULL || request->is_upgrade || request->route->body == HTTP_BODY_IGNORED) {
         return length;
     }
     if (request->route->body == HTTP_BODY_JSON) {
@@ -205,7 +209,9 @@ static size_t take_body(struct http_request *request, const char *bytes, size_t 
 
 static void handle(struct http_request *request) {
     request->is_handled = true;
-    if (request->route->body != HTTP_BODY_JSON || http_parse_json_body(request)) {
+    if (request->is_upgrade) {
+        request->route->upgrade(request);
+    } else if (request->route->body != HTTP_BODY_JSON || http_parse_json_body(request)) {
         request->route->handle(request);
     }
 }
@@ -326,8 +332,16 @@ void http_server_stop(struct http_server *server) {
     free(server);
 }
 
+void http_server_run_soon(struct http_server *server) {
+    server->is_run_due = true;
+}
+
 int http_server_work(struct http_server *server) {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
+    while (server->is_run_due) {
+        server->is_run_due = false;
+        MHD_run(server->daemon);
+    }
     while (MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES) {
         if (timeout_ms > 0) {
             return timeout_ms > 60000 ? 60000 : (int)timeout_ms;

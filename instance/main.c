@@ -1,0 +1,129 @@
+/* main.c - open-terminal: one user's commands, files and shells over HTTP and WebSocket. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "instance/descendants.h"
+#include "instance/http_server.h"
+#include "instance/instance.h"
+#include "instance/loop.h"
+#include "instance/options.h"
+#include "instance/process_table.h"
+#include "instance/session_folders.h"
+#include "instance/terminal_table.h"
+
+struct program {
+    struct instance instance;
+    struct http_server *server;
+    struct loop_watch signals;
+};
+
+static int before_wait(void *state) {
+    struct program *program = state;
+    return program->server != NULL ? http_server_work(program->server) : -1;
+}
+
+static void on_signal(struct loop_watch *watch, uint32_t events) {
+    (void)events;
+    struct program *program = loop_owner(watch, struct program, signals);
+    struct signalfd_siginfo info;
+    while (read(watch->fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
+            loop_stop(program->instance.loop);
+        }
+    }
+    /* Whose child it was does not matter: what we wait for tells by its pipe, and what we adopted is only buried. */
+    while (waitpid(-1, NULL, WNOHANG) > 0) {
+    }
+}
+
+static bool watch_signals(struct program *program, struct error *err) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
+        return error_set_errno(err, ERROR_INTERNAL, "block signals");
+    }
+    program->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    program->signals.ready = on_signal;
+    if (program->signals.fd < 0 || !loop_watch_set(program->instance.loop, &program->signals, EPOLLIN)) {
+        return error_set_errno(err, ERROR_INTERNAL, "watch signals");
+    }
+    return true;
+}
+
+static bool start(struct program *program, const struct options *options, struct error *err) {
+    struct instance *instance = &program->instance;
+    *instance = (struct instance){
+        .api_key = options->api_key,
+        .home = options->home,
+        .cors_allowed_origins = options->cors_allowed_origins,
+        .port = options->port,
+        .loop = loop_new(before_wait, program),
+    };
+    if (instance->loop == NULL) {
+        return error_set_errno(err, ERROR_INTERNAL, "make the event loop");
+    }
+    instance->folders = session_folders_new(options->home);
+    instance->processes = process_table_new(instance);
+    instance->terminals = terminal_table_new(instance);
+    if (instance->folders == NULL || instance->processes == NULL || instance->terminals == NULL) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    if (chdir(options->home) != 0) {
+        return error_set_errno(err, ERROR_INVALID, "enter `%s`", options->home);
+    }
+    if (!watch_signals(program, err) || !descendants_adopt(err)) {
+        return false;
+    }
+    program->server = http_server_start(instance, options->host, options->port, err);
+    return program->server != NULL;
+}
+
+static void stop(struct program *program) {
+    /* WebSockets first, which libmicrohttpd would wait for; the processes last, which requests may still look at. */
+    terminal_table_free(program->instance.terminals);
+    http_server_stop(program->server);
+    process_table_free(program->instance.processes);
+    descendants_kill();
+    session_folders_free(program->instance.folders);
+    if (program->instance.loop != NULL) {
+        loop_watch_remove(program->instance.loop, &program->signals);
+        if (program->signals.fd > 0) {
+            close(program->signals.fd);
+        }
+        loop_free(program->instance.loop);
+    }
+}
+
+int main(int argc, char **argv) {
+    struct options options;
+    struct error err = {0};
+    log_configure("instance", LOG_WARNING, LOG_TEXT);
+    if (!options_parse(argc, argv, &options, &err)) {
+        fprintf(stderr, "open-terminal: %s\n%s", err.message, options_usage);
+        return 2;
+    }
+    if (options.is_help_wanted) {
+        fputs(options_usage, stdout);
+        return 0;
+    }
+    struct program program = {0};
+    bool is_fine = start(&program, &options, &err);
+    if (is_fine && !loop_run(program.instance.loop)) {
+        is_fine = error_set_errno(&err, ERROR_INTERNAL, "wait for events");
+    }
+    if (!is_fine) {
+        log_error(NULL, "%s", err.message);
+    }
+    stop(&program);
+    options_free(&options);
+    return is_fine ? 0 : 1;
+}
