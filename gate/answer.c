@@ -9,7 +9,7 @@
 static bool append(struct buffer *out, int status, const char *headers, const char *body, size_t length, bool is_head) {
     buffer_append_format(out,
                          "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-                         "Connection: close\r\n%s\r\n",
+                         "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
                          status, http_reason_phrase(status), length, headers);
     if (!is_head) {
         buffer_append(out, body, length);

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "gate/span.h"
-#include "gate/utf8.h"
 
 /* Takes a header line off *rest; CGI programs end lines with LF or CRLF (RFC 3875 §6.3 leaves it to the system). */
 static bool take_line(struct span *rest, struct span *line) {
@@ -26,7 +26,7 @@ static bool is_plain(struct span value) {
             return false;
         }
     }
-    return utf8_is_valid(value.bytes, value.length);
+    return true;
 }
 
 static bool parse_status(struct span value, int *status) {
@@ -76,7 +76,12 @@ static bool take_header(struct authorizer_answer *answer, struct span line, stru
             return error_set(err, ERROR_BACKEND, "the authorizer sent %s twice", wanted[i].name);
         }
         *wanted[i].target = strndup(line.bytes, line.length);
-        return *wanted[i].target != NULL || error_set(err, ERROR_INTERNAL, "out of memory");
+        if (*wanted[i].target == NULL) {
+            return error_set(err, ERROR_INTERNAL, "out of memory");
+        }
+        /* It goes on into an IPC line, and JSON is UTF-8: anything else would cost us the provisioner's connection. */
+        return text_is_utf8(*wanted[i].target) ||
+               error_set(err, ERROR_BACKEND, "the authorizer's %s is no UTF-8", wanted[i].name);
     }
     return true;
 }

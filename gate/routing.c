@@ -12,13 +12,25 @@
 #include "common/ipc.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "common/text.h"
 #include "gate/answer.h"
 #include "gate/connection.h"
 #include "gate/fcgi_codec.h"
-#include "gate/utf8.h"
 
 #define NOT_REACHABLE        "Terminal instance not reachable"
 #define USER_AGENT_MAX_BYTES 512
+
+/* Header values may hold any bytes, JSON only UTF-8: what is none becomes a question mark. */
+static void make_utf8(char *text) {
+    while (*text != '\0') {
+        size_t length = text_utf8_character_length(text);
+        if (length == 0) {
+            *text = '?';
+            length = 1;
+        }
+        text += length;
+    }
+}
 
 static bool add_span(struct json_object *object, const char *name, struct span value) {
     if (value.bytes == NULL) {
@@ -28,7 +40,7 @@ static bool add_span(struct json_object *object, const char *name, struct span v
     if (text == NULL) {
         return false;
     }
-    utf8_make_valid(text, strlen(text));
+    make_utf8(text);
     return json_add_string(object, name, text);
 }
 
@@ -277,8 +289,7 @@ void routing_recover(struct connection *connection) {
     struct span route = http_head_value(head, "X-Terminals-Route");
     struct span instance = http_head_value(head, "X-Terminals-Instance");
     if (route.length != DIGEST_HEX_LENGTH || instance.length == 0 || http_head_count(head, "X-Terminals-Route") != 1 ||
-        http_head_count(head, "X-Terminals-Instance") != 1 || !utf8_is_valid(route.bytes, route.length) ||
-        !utf8_is_valid(instance.bytes, instance.length)) {
+        http_head_count(head, "X-Terminals-Instance") != 1) {
         connection_answer(connection, 400, "This socket is for HAProxy's recovery only");
         return;
     }
@@ -287,6 +298,10 @@ void routing_recover(struct connection *connection) {
     connection->was_recovered = true;
     if (connection->instance_id == NULL) {
         connection_answer(connection, 500, "out of memory");
+        return;
+    }
+    if (!text_is_utf8(connection->route_key) || !text_is_utf8(connection->instance_id)) {
+        connection_answer(connection, 400, "This socket is for HAProxy's recovery only");
         return;
     }
     ask_provisioner(connection, "recover");
