@@ -37,8 +37,11 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.failed:
         for stack in Stack.current:
-            if stack.err_path.exists():
-                report.sections.append((f"log of the stack in {stack.folder}", stack.log()))
+            report.sections.append((f"log of the stack in {stack.folder}", stack.log()))
+
+
+def pytest_runtest_logfinish():
+    Stack.current[:] = [stack for stack in Stack.current if not stack.removed]
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +59,6 @@ def fresh():
     def make(start=True, **settings):
         new = Stack(**settings)
         made.append(new)
-        Stack.current.append(new)
         return new.start() if start else new
 
     yield make
@@ -69,7 +71,6 @@ def fresh():
         finally:
             one.kill_all()
             one.remove()
-            Stack.current.remove(one)
     assert not problems, "\n".join(problems)
 
 

@@ -114,7 +114,7 @@ def read_response(sock, method="GET"):
 class Stack:
     """`settings` are TERMINALS_ settings in lower case without the prefix; None leaves one out."""
 
-    current = []  # for the report of a failing test
+    current = []  # for the report of a failing test; conftest.py takes the removed ones off
 
     def __init__(self, user=None, folder=None, environment=None, **settings):
         global _next_ports
@@ -135,6 +135,9 @@ class Stack:
         self.serve_pid = None
         self.exit_status = None
         self.out_path, self.err_path = self.folder / "out", self.folder / "err"
+        self.removed = False
+        self.last_log = ""
+        Stack.current.append(self)
 
     # --- life ---
 
@@ -169,9 +172,8 @@ class Stack:
         self.report = os.fdopen(reader, "rb", buffering=0)
         self.report_text = ""
         self.exit_status = None
+        self.serve_pid = None
         eventually(lambda: self._poll_report() or self.serve_pid, what="the reaper's first line")
-        if self not in Stack.current:
-            Stack.current.append(self)
         return self
 
     def _poll_report(self):
@@ -245,6 +247,7 @@ class Stack:
         self.report.close()
 
     def remove(self):
+        self.last_log, self.removed = self.log(), True
         if self.own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -253,6 +256,7 @@ class Stack:
             return self.start()
         except BaseException:
             self.kill_all()
+            self.remove()
             raise
 
     def __exit__(self, failed, *_):
@@ -267,6 +271,8 @@ class Stack:
     # --- evidence ---
 
     def log(self, limit=20000):
+        if self.removed:
+            return self.last_log
         texts = []
         for path in (self.out_path, self.err_path):
             if path.exists():
@@ -466,6 +472,25 @@ class Stack:
         """routes.map as on disk: {route key: [address, port, instance key, instance id]}."""
         lines = (self.folder / "run/routes.map").read_text().splitlines()
         return {line.split(" ", 1)[0]: line.split(" ", 1)[1].split("|") for line in lines if line.strip()}
+
+    def haproxy_map(self, name):
+        """What HAProxy holds in memory of `routes` or `identities`: {key: value}."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5 * SLOW)
+            sock.connect(str(self.folder / "run/haproxy.sock"))
+            sock.sendall(f"show map {self.folder}/run/{name}.map\n".encode())
+            text = b""
+            while chunk := sock.recv(1 << 16):
+                text += chunk
+        fields = [line.split(" ", 2) for line in text.decode().splitlines() if line.count(" ") >= 2]
+        return {key: value for _, key, value in fields}
+
+    def wait_hot(self, *users):
+        """Waits until HAProxy knows these users' routes. An answer and the map's update race each other by milliseconds,
+        which is no harm but to a test that stops everybody else."""
+        eventually(lambda: self.haproxy_map("identities") or self.settings.get("open"), what="an identity in HAProxy")
+        eventually(lambda: {route_key(user) for user in users} <= set(self.haproxy_map("routes")),
+                   what=f"routes of {users} in HAProxy")
 
     # --- shells ---
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from conftest import SANDBOXES
-from stack import BIN, OURS, SLOW, Stack, eventually, free_port
+from stack import BIN, OURS, SLOW, Stack, free_port
 
 
 def run_open_terminal(folder):
@@ -47,8 +47,7 @@ def test_the_request_of_the_readme_reaches_a_terminal(running, user):
 
 def test_a_hot_request_needs_nobody_but_haproxy(running, user):
     running.run(user, "echo cold")
-    # The instance's answer and the maps' update race each other by milliseconds.
-    eventually(lambda: running.routes(), what="a route on disk")
+    running.wait_hot(user)
     with running.stopped(*OURS):
         began = time.monotonic()
         assert running.request(user, "POST", "/terminals/execute?wait=5",

@@ -6,6 +6,7 @@ from stack import OURS, eventually, free_port
 def both(stack, fake, user, method, path, **rest):
     """The same request cold (through the gate) and hot (past it): what the instance saw of each."""
     stack.request(user, method, path, **rest).expect(200)
+    stack.wait_hot(user)
     with stack.stopped(*OURS):
         stack.request(user, method, path, **rest).expect(200)
     assert len(fake.seen) == 2, [seen.target for seen in fake.seen]
@@ -58,6 +59,7 @@ def test_the_one_instance_is_never_stopped_for_idleness(fresh, fake):
     stack.request("u", "GET", "/x").expect(200)
     for _ in range(3):
         assert stack.terminals("reap").returncode == 0
+    stack.wait_hot("u")
     with stack.stopped(*OURS):
         stack.request("u", "GET", "/y").expect(200)
 
