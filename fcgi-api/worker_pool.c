@@ -19,6 +19,7 @@
 #define STACK_BYTES     (256 * 1024)
 #define PEER_PATIENCE_S 5
 #define ACCEPT_PAUSE_MS 100
+#define LINGER_MS       200
 #define FASTCGI_VERSION 1
 
 struct worker_pool {
@@ -100,23 +101,47 @@ static struct json_object *call_provisioner(void *argument, struct json_object *
     return ipc_client_call(argument, request, timeout_ms, err);
 }
 
-static void serve_connection(const struct worker_pool *pool, const struct provisioner *provisioner, int connection) {
+/* Ends a connection whose peer may still be sending a body that nobody reads: closing at once would be a reset, which
+ * overtakes the answer. libfcgi has a way of its own that waits for seconds, as long as the peer pleases. */
+static void linger(int connection) {
+    char unread[4096];
+    struct pollfd waiting = {.fd = connection, .events = POLLIN};
+    int64_t deadline_ms = clock_monotonic_ms() + LINGER_MS;
+    int64_t left_ms = LINGER_MS;
+    shutdown(connection, SHUT_WR);
+    while (left_ms > 0 && poll(&waiting, 1, (int)left_ms) > 0 && recv(connection, unread, sizeof unread, 0) > 0) {
+        left_ms = deadline_ms - clock_monotonic_ms();
+    }
+}
+
+static void serve_connection(const struct worker_pool *pool, const struct provisioner *provisioner, int accepted) {
     static const struct timeval patience = {.tv_sec = PEER_PATIENCE_S};
+    cleanup_close int connection = accepted;
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (serve_health_check(connection)) {
-        close(connection);
+        return;
+    }
+    /* libfcgi closes the descriptor it is given; with another one the connection lasts until we are done with it. */
+    int given = fcntl(connection, F_DUPFD_CLOEXEC, 0);
+    if (given < 0) {
+        log_error(NULL, "no descriptor for a request on %s", pool->options.name);
         return;
     }
     FCGX_Request request;
     FCGX_InitRequest(&request, -1, 0);
-    if (read_request(&request, connection)) {
+    bool is_whole = read_request(&request, given);
+    if (is_whole) {
         serve(pool, provisioner, &request);
+        FCGX_Detach(&request); /* closes without waiting */
         FCGX_Finish_r(&request);
     } else {
         log_warning(NULL, "a peer on %s sent no whole request", pool->options.name);
     }
     FCGX_Free(&request, 1); /* also a connection that the peer asked us to keep */
+    if (is_whole) {
+        linger(connection);
+    }
 }
 
 static void *work(void *argument) {
