@@ -147,6 +147,11 @@ static bool take_destination(struct connection *connection, struct json_object *
 
 static void ask_provisioner(struct connection *connection, const char *op);
 
+/* The event that brought the end of the head may have brought the client's end too, and no other event will tell. */
+static void look_for_hang_up(struct connection *connection) {
+    endpoint_wake(&connection->client);
+}
+
 /* Refused at this moment: the instance died since the provisioner last looked. Once it may look again; a terminal's
  * sessions died with it, so there is nothing to look for. */
 static void connect_failed(struct connection *connection, const char *why) {
@@ -304,6 +309,7 @@ void routing_recover(struct connection *connection) {
         connection_answer(connection, 400, "This socket is for HAProxy's recovery only");
         return;
     }
+    look_for_hang_up(connection);
     ask_provisioner(connection, "recover");
 }
 
@@ -365,5 +371,7 @@ void routing_authorize(struct connection *connection) {
     }
     if (connection->ask == NULL) {
         connection_fail(connection, ERROR_INTERNAL, "out of memory");
+        return;
     }
+    look_for_hang_up(connection);
 }

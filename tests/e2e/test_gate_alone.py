@@ -10,6 +10,11 @@ from gate_peers import (BINARY, CLOSE, INSTANCE_KEY, PING, PONG, ROUTE, TEXT, TO
                         header, read_all, read_exactly, read_head, refused, terminal)
 from stack import SLOW, eventually
 
+def case(value):
+    """The name of a test's case: cut, since pytest puts it into the environment."""
+    return repr(value)[:40]
+
+
 UPGRADE = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
 
 
@@ -41,7 +46,7 @@ def test_the_instance_gets_the_head_as_it_was_but_for_what_is_ours():
     b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n", b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
     b"GET / HTTP/1.1\r\nA: b\nc: d\r\n\r\n", b"GET / HTTP/1.1\r\nA: \x00\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
-    b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"])
+    b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"], ids=case)
 def test_a_doubtful_head_is_refused_and_asks_nobody(head):
     with Gate() as gate:
         with gate.connect() as connection:
@@ -115,7 +120,7 @@ def test_a_refusal_is_passed_on():
     record(6, b"Status: 200\r\nVariable-User: alice\r\n\r\n") + record(3, bytes(8)), record(6, b"Status: 302\r\n\r\n") + record(3, bytes(8)),
     record(6, b"Status: 200\r\n") + record(3, bytes(8)), fcgi_answer(allowed()) + b"more", record(3, bytes(4) + b"\3" + bytes(3)),
     record(6, allowed(user="a\x7f")) + record(3, bytes(8)), record(6, b"Status: 200\nStatus: 200\n\n") + record(3, bytes(8)),
-    record(6, allowed(), request_id=2) + record(3, bytes(8), request_id=2)])
+    record(6, allowed(), request_id=2) + record(3, bytes(8), request_id=2)], ids=case)
 def test_garbage_from_the_authorizer_lets_nobody_in(garbage):
     with Gate(authorize=lambda parameters: lambda connection: connection.sendall(garbage)) as gate:
         gate.request().expect(502)
@@ -151,7 +156,7 @@ def test_a_request_waits_for_an_authorizer_that_restarts():
 # --- the provisioner ---
 
 
-@pytest.mark.parametrize("code,status", [("capacity", 503), ("timeout", 504), ("backend", 502), ("not_found", 404), ("invalid", 400)])
+@pytest.mark.parametrize("code,status", [("capacity", 503), ("timeout", 504), ("backend", 502), ("not_found", 404), ("invalid", 400)], ids=case)
 def test_what_the_provisioner_refuses_becomes_a_status(code, status):
     with Gate(resolve=lambda request: {"code": code, "detail": "because"}) as gate:
         answer = gate.request().expect(status, "because")
@@ -185,7 +190,7 @@ def test_a_provisioner_that_restarts_is_asked_again():
 
 @pytest.mark.parametrize("answer", [
     {}, {"address": "127.0.0.1", "port": 0, "key": "k", "route_key": ROUTE}, {"address": "127.0.0.1", "port": 80, "key": "a\r\nb", "route_key": ROUTE},
-    {"address": "localhost", "port": 80, "key": "k", "route_key": ROUTE}, {"address": "127.0.0.1", "port": 80, "key": "k", "route_key": "short"}])
+    {"address": "localhost", "port": 80, "key": "k", "route_key": ROUTE}, {"address": "127.0.0.1", "port": 80, "key": "k", "route_key": "short"}], ids=case)
 def test_a_destination_that_makes_no_sense_is_502(answer):
     with Gate(resolve=lambda request: answer) as gate:
         gate.request().expect(502)
@@ -199,13 +204,16 @@ def test_a_client_that_hangs_up_during_the_start_leaves_nothing():
         return gate.destination()
 
     with Gate(resolve=resolve) as gate:
-        for body in (b"", b"x" * 1000):
-            gate.send_head(method="POST", headers=["Content-Length: 1000"]).sendall(body)
+        gate.send_head().close()  # before anything was asked
+        connections = [gate.send_head(method="POST", headers=["Content-Length: 1000"]) for _ in range(2)]
+        connections[0].sendall(b"x" * 1000)
         gate.provisioner.wait_for("resolve", 2)
-        eventually(lambda: gate.sockets() == gate.sockets_at_rest(), what="both connections' end")
+        for connection in connections:
+            connection.close()
+        eventually(lambda: gate.sockets() == gate.sockets_at_rest(), what="the connections' end")
         decide.set()
         gate.request().expect(200)
-        assert len(gate.instance.heads) == 1
+        assert len(gate.instance.heads) == 1, gate.log()
 
 
 def test_a_client_that_only_ended_its_side_still_gets_its_answer():
@@ -346,7 +354,7 @@ def test_nothing_behind_a_body_reaches_the_instance():
 @pytest.mark.parametrize("headers,body,status", [
     (["Content-Length: 1001"], b"x" * 1001, 413), (["Content-Length: 1000"], b"x" * 1000, 200),
     (["Transfer-Encoding: chunked"], chunks(*[b"x"] * 1000), 200), (["Transfer-Encoding: chunked"], chunks(*[b"x"] * 1001), 413),
-    (["Transfer-Encoding: chunked"], chunks(b"x" * 10_000_000), 413), (["Transfer-Encoding: chunked"], b"5\r\nabcdeX", 400)])
+    (["Transfer-Encoding: chunked"], chunks(b"x" * 10_000_000), 413), (["Transfer-Encoding: chunked"], b"5\r\nabcdeX", 400)], ids=case)
 def test_bodies_are_counted_without_their_framing(headers, body, status):
     def instance(connection, head):
         read_chunked(connection) if "chunked" in head else read_exactly(connection, 1000)
@@ -493,7 +501,7 @@ def test_frames_behind_the_first_message_are_not_lost():
     frame(BINARY, auth()), frame(TEXT, "not JSON"), frame(TEXT, "[1]"), frame(TEXT, '{"type":"auth","token":5}'), frame(TEXT, '{"type":"auth"}'),
     frame(TEXT, '{"type":"auth","token":"\u00e9"}'), frame(TEXT, '{"type":"auth","token":"a\\u0000b"}'), frame(TEXT, '{"type":"auth","token":"a b"}'),
     frame(TEXT, '{"type":"auth","token":""}'), frame(TEXT, ""), frame(TEXT, b"\xff"), frame(TEXT, auth() + " " * 70000), frame(TEXT, b"{" * 1_000_000),
-    frame(TEXT, "x" * 40000, final=False) + frame(0, "x" * 40000), frame(TEXT, '{"type":"other","token":"x"}')])
+    frame(TEXT, "x" * 40000, final=False) + frame(0, "x" * 40000), frame(TEXT, '{"type":"other","token":"x"}')], ids=case)
 def test_a_first_message_that_proves_nothing_is_4001(first):
     with Gate() as gate:
         frames = gate.open_terminal()
@@ -504,7 +512,7 @@ def test_a_first_message_that_proves_nothing_is_4001(first):
 
 
 @pytest.mark.parametrize("first", [frame(TEXT, auth(), masked=False), b"\xf1\x80" + bytes(4), b"\x83\x80" + bytes(4), frame(0, b"x"),
-                                   frame(PING, b"x" * 126), b"\x81\xfe\x00\x01" + bytes(5), frame(PING, b"", final=False)])
+                                   frame(PING, b"x" * 126), b"\x81\xfe\x00\x01" + bytes(5), frame(PING, b"", final=False)], ids=case)
 def test_a_frame_against_the_protocol_is_1002(first):
     with Gate() as gate:
         frames = gate.open_terminal(behind=first)
@@ -522,7 +530,7 @@ def test_a_client_may_close_before_it_proves_itself():
 
 
 @pytest.mark.parametrize("status,code", [("401 Unauthorized", 4001), ("422 Unprocessable Content", 4002), ("403 Forbidden", 4003),
-                                         ("400 Bad Request", 4003), ("404 Not Found", 4003), ("503 Service Unavailable", 4003)])
+                                         ("400 Bad Request", 4003), ("404 Not Found", 4003), ("503 Service Unavailable", 4003)], ids=case)
 def test_a_refused_terminal_gets_its_close_code(status, code):
     with Gate(authorize=lambda parameters: refused(status, "no")) as gate:
         frames = gate.open_terminal(behind=frame(TEXT, auth()))
@@ -533,7 +541,7 @@ def test_a_refused_terminal_gets_its_close_code(status, code):
 
 @pytest.mark.parametrize("target,user,code", [
     ("/api/terminals/s1?user_id=bob", "alice", 4003), ("/api/terminals/s1?user_id=a&user_id=b", None, 4003),
-    ("/api/terminals/s1?user_id=a%00b", None, 4003), ("/api/terminals/s1?token=a%20b", None, 4001), ("/api/terminals/s1?token=a&token=b", None, 4001)])
+    ("/api/terminals/s1?user_id=a%00b", None, 4003), ("/api/terminals/s1?token=a%20b", None, 4001), ("/api/terminals/s1?token=a&token=b", None, 4001)], ids=case)
 def test_contradictory_claims_are_refused(target, user, code):
     with Gate() as gate:
         frames = gate.open_terminal(target, user=user)
@@ -557,7 +565,7 @@ def test_a_terminal_whose_instance_is_not_there_is_4004_or_4003():
 
 @pytest.mark.parametrize("answer,code", [
     (b"HTTP/1.1 403 Forbidden\r\n\r\n", 4004), (b"HTTP/1.1 404 Not Found\r\n\r\n", 4004), (b"HTTP/1.1 500 Oops\r\n\r\n", 4003), (b"", 4003),
-    (b"garbage\r\n\r\n", 4003), (b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n", 4003)])
+    (b"garbage\r\n\r\n", 4003), (b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n", 4003)], ids=case)
 def test_an_instance_that_does_not_open_the_terminal(answer, code):
     with Gate(instance=lambda connection, head: connection.sendall(answer)) as gate:
         frames = gate.open_terminal(behind=frame(TEXT, auth()))
@@ -568,7 +576,7 @@ def test_an_instance_that_does_not_open_the_terminal(answer, code):
 
 @pytest.mark.parametrize("pieces", [
     [frame(TEXT, auth())], [frame(TEXT, auth()[:5], final=False), frame(PING, b"p"), frame(0, auth()[5:])],
-    [bytes([byte]) for byte in frame(TEXT, auth())], [frame(PING, b"p"), frame(TEXT, " " + auth())]])
+    [bytes([byte]) for byte in frame(TEXT, auth())], [frame(PING, b"p"), frame(TEXT, " " + auth())]], ids=case)
 def test_an_instance_never_sees_the_token_of_a_client_that_was_proved_already(pieces):
     seen = []
 
@@ -590,7 +598,7 @@ def test_an_instance_never_sees_the_token_of_a_client_that_was_proved_already(pi
 
 
 @pytest.mark.parametrize("opcode,payload", [(TEXT, "ls\n"), (TEXT, '{"type":"resize","cols":120,"rows":40}'), (TEXT, "x" * 1_000_000), (BINARY, b"x" * 1_000_000),
-                                            (TEXT, ""), (BINARY, auth())])
+                                            (TEXT, ""), (BINARY, auth())], ids=case)
 def test_a_first_message_that_is_no_auth_passes(opcode, payload):
     with Gate(instance=terminal(echo)) as gate:
         frames = gate.open_terminal(token=TOKEN)
@@ -627,7 +635,7 @@ def test_when_one_side_of_a_terminal_ends_the_other_ends_within_a_second():
 @pytest.mark.parametrize("headers,status", [
     ([h for h in UPGRADE if "Key" not in h], 400), ([h for h in UPGRADE if "Version" not in h], 426), ([h.replace("13", "8") for h in UPGRADE], 426),
     ([h.replace("==", "=") for h in UPGRADE], 400), ([*UPGRADE, UPGRADE[3]], 400), ([h for h in UPGRADE if "Connection" not in h], 400),
-    ([*UPGRADE, "Content-Length: 5"], 400)])
+    ([*UPGRADE, "Content-Length: 5"], 400)], ids=case)
 def test_a_bad_handshake_is_refused_in_http(headers, status):
     with Gate() as gate:
         answer = gate.request("/api/terminals/s1", headers=headers).expect(status)
