@@ -296,5 +296,7 @@ const struct http_route files_routes[] = {
     {.method = "POST", .pattern = "/files/mkdir", .body = HTTP_BODY_JSON, .handle = make_folder},
     {.method = "DELETE", .pattern = "/files/delete", .handle = delete_path},
     {.method = "POST", .pattern = "/files/move", .body = HTTP_BODY_JSON, .handle = move_path},
+    {.method = "GET", .pattern = "/files/grep", .handle = files_grep},
+    {.method = "GET", .pattern = "/files/glob", .handle = files_glob},
     HTTP_ROUTES_END,
 };
