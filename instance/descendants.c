@@ -28,8 +28,8 @@ bool descendants_adopt(struct error *err) {
     return prctl(PR_SET_CHILD_SUBREAPER, 1L) == 0 || error_set_errno(err, ERROR_INTERNAL, "adopt orphans");
 }
 
-/* The fourth field of /proc/<pid>/stat, after a name that may hold anything, ")" too. 0 if there is no such process. */
-static pid_t parent_of(const char *pid) {
+/* The fourth field of /proc/<pid>/stat, after a name that may hold anything, ")" too. */
+pid_t descendants_parent_of(const char *pid) {
     char path[64] = "/proc/";
     size_t length = strlen(pid);
     if (length > 20) {
@@ -60,7 +60,7 @@ static void kill_children_once(void) {
         for (long at = 0; at < length;) {
             const struct directory_entry *entry = (const struct directory_entry *)(entries + at);
             at += entry->record_length;
-            if (entry->name[0] >= '1' && entry->name[0] <= '9' && parent_of(entry->name) == self) {
+            if (entry->name[0] >= '1' && entry->name[0] <= '9' && descendants_parent_of(entry->name) == self) {
                 kill((pid_t)strtol(entry->name, NULL, 10), SIGKILL);
             }
         }
