@@ -126,15 +126,14 @@ def test_an_odd_name_is_somebody_of_their_own(stack):
         content = name.encode().hex()
         for _ in ("cold", "hot"):
             stack.request(name, "POST", "/files/write", {"path": "who.txt", "content": content}).expect(200)
-        assert stack.tenant(name)["user_id"] == name
+    tenants = {tenant["user_id"]: tenant for tenant in stack.tenants("?limit=1000")}
     for name in ODD_NAMES:
         assert stack.request(name, "GET", "/files/read?path=who.txt").expect(200).json()["content"] == name.encode().hex()
     data = stack.home("x").parent
-    assert len({tenant["instance_id"] for name in ODD_NAMES for tenant in [stack.tenant(name)]}) == len(ODD_NAMES)
-    homes = [path for path in data.rglob("who.txt")]
-    assert len(homes) >= len(ODD_NAMES)
+    assert len({tenants[name]["instance_id"] for name in ODD_NAMES}) == len(ODD_NAMES)
+    assert len(list(data.rglob("who.txt"))) >= len(ODD_NAMES)
     assert not list(stack.folder.glob("who.txt")) and not list(stack.folder.glob("x"))
-    for name in ODD_NAMES:
+    for name in set(ODD_NAMES) - {".", ".."}:  # which no URL can carry (RFC 3986 §5.2.4)
         stack.admin("DELETE", "/tenants/" + "".join(f"%{byte:02X}" for byte in name.encode())).expect(200)
 
 

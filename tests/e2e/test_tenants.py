@@ -107,7 +107,7 @@ def test_a_tenant_nobody_has_is_404(stack):
 
 
 def test_user_ids_in_paths_are_percent_decoded(stack):
-    for name in ("jane doe@example.org", "ä/ö?ü#1", "100%", "a%2Fb", "..", "."):
+    for name in ("jane doe@example.org", "ä/ö?ü#1", "100%", "a%2Fb", "..x", "a\\b"):
         stack.admin("POST", "/tenants/", headers=[("X-User-Id", name)]).expect((200, 201))
         assert stack.tenant(name)["user_id"] == name
         stack.admin("DELETE", "/tenants/" + "".join(f"%{byte:02x}" for byte in name.encode())).expect(200)
@@ -178,7 +178,9 @@ def test_a_first_request_is_in_the_audit_log(stack, user):
     assert row["request_id"] == request_id
 
 
-def test_a_refused_token_is_in_the_audit_log(stack):
+def test_a_refused_token_is_in_the_audit_log(fresh):
+    """The first of a client at once; a flood of them is counted, not listed."""
+    stack = fresh()
     request_id = str(uuid.uuid4())
     stack.request("x", "GET", "/files/list", key="guessed", headers=[("X-Request-Id", request_id)]).expect_error(401)
     found = eventually(lambda: [row for row in rows(audit(stack, "action=auth_failed")) if row["request_id"] == request_id],
