@@ -109,4 +109,5 @@ void executables_free(struct executables *executables) {
         free(executables->programs[i]);
     }
     free(executables->haproxy_config);
+    *executables = (struct executables){0};
 }

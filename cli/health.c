@@ -7,16 +7,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
-#define ASK_AGAIN_MS      25
-#define ANSWER_SECONDS    5
-#define STATUS_LINE_BYTES 12 /* "HTTP/1.1 200" */
+#define ASK_AGAIN_MS   25
+#define ANSWER_SECONDS 5
+
+/* Who is asked, in this order, and how a good answer begins ('?' is any character). */
+static const struct question {
+    const char *text;
+    const char *good;
+} questions[] = {
+    {"{\"id\":1,\"op\":\"ping\"}\n", "{"},
+    {"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "HTTP/1.? 200"},
+};
+
+#define QUESTIONS (sizeof questions / sizeof questions[0])
 
 struct health {
     struct event_base *base;
     struct event *timer;
     struct bufferevent *connection; /* NULL between two questions */
-    struct addrinfo *address;
+    struct {
+        struct sockaddr_storage address;
+        socklen_t length;
+    } peers[QUESTIONS];
+    size_t current; /* the question that is not answered yet */
     void (*ready)(void *argument);
     void *argument;
 };
@@ -35,31 +50,44 @@ static void hang_up(struct health *health) {
     }
 }
 
-static void ask_again(struct health *health) {
-    const struct timeval pause = {.tv_usec = ASK_AGAIN_MS * 1000};
+static void ask_in(struct health *health, int pause_ms) {
+    const struct timeval pause = {.tv_usec = pause_ms * 1000};
     hang_up(health);
     event_add(health->timer, &pause);
 }
 
+static bool begins_like(const char *text, const char *pattern, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        if (pattern[i] != '?' && pattern[i] != text[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_answer(struct bufferevent *connection, void *argument) {
     struct health *health = argument;
-    char line[STATUS_LINE_BYTES];
-    struct evbuffer *input = bufferevent_get_input(connection);
-    if (evbuffer_copyout(input, line, sizeof line) < STATUS_LINE_BYTES) {
-        return;
+    const char *good = questions[health->current].good;
+    char begin[64];
+    size_t wanted = strlen(good);
+    if (evbuffer_copyout(bufferevent_get_input(connection), begin, wanted) < (ev_ssize_t)wanted) {
+        return; /* more will come, or the end */
     }
-    if (memcmp(line, "HTTP/1.", 7) == 0 && memcmp(line + 8, " 200", 4) == 0) {
+    if (!begins_like(begin, good, wanted)) {
+        ask_in(health, ASK_AGAIN_MS);
+    } else if (++health->current < QUESTIONS) {
+        ask_in(health, 0);
+    } else {
         hang_up(health);
         health->ready(health->argument);
-    } else {
-        ask_again(health);
     }
 }
 
 static void on_event(struct bufferevent *connection, short events, void *argument) {
-    static const char question[] = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    if ((events & BEV_EVENT_CONNECTED) == 0 || bufferevent_write(connection, question, sizeof question - 1) != 0) {
-        ask_again(argument);
+    struct health *health = argument;
+    const char *text = questions[health->current].text;
+    if ((events & BEV_EVENT_CONNECTED) == 0 || bufferevent_write(connection, text, strlen(text)) != 0) {
+        ask_in(health, ASK_AGAIN_MS);
     }
 }
 
@@ -68,16 +96,43 @@ static void ask(evutil_socket_t fd, short events, void *argument) {
     (void)events;
     struct health *health = argument;
     const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
-    health->connection = bufferevent_socket_new(health->base, -1, BEV_OPT_CLOSE_ON_FREE);
+    health->connection = bufferevent_socket_new(health->base, -1, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
     if (health->connection == NULL) {
-        ask_again(health);
+        ask_in(health, ASK_AGAIN_MS);
         return;
     }
     bufferevent_setcb(health->connection, on_answer, NULL, on_event, health);
     bufferevent_set_timeouts(health->connection, &patience, &patience);
     bufferevent_enable(health->connection, EV_READ | EV_WRITE);
-    /* A failure is told to on_event(), maybe before this returns. */
-    bufferevent_socket_connect(health->connection, health->address->ai_addr, (int)health->address->ai_addrlen);
+    /* Of a failure on_event() is told, or, where not even a socket could be had, we see it here. */
+    if (bufferevent_socket_connect(health->connection, (struct sockaddr *)&health->peers[health->current].address,
+                                   (int)health->peers[health->current].length) != 0) {
+        ask_in(health, ASK_AGAIN_MS);
+    }
+}
+
+static bool find_peers(struct health *health, const struct settings *settings, struct error *err) {
+    struct sockaddr_un *provisioner = (struct sockaddr_un *)&health->peers[0].address;
+    *provisioner = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int written =
+        snprintf(provisioner->sun_path, sizeof provisioner->sun_path, "%s/provisioner.sock", settings->run_dir);
+    if (written < 0 || (size_t)written >= sizeof provisioner->sun_path) {
+        return error_set(err, ERROR_INVALID, "TERMINALS_RUN_DIR `%s` is too long", settings->run_dir);
+    }
+    health->peers[0].length = sizeof *provisioner;
+
+    char port[16];
+    snprintf(port, sizeof port, "%d", (int)settings->port);
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    int status = getaddrinfo(health_reachable_host(settings), port, &hints, &found);
+    if (status != 0) {
+        return error_set(err, ERROR_INVALID, "TERMINALS_HOST `%s`: %s", settings->host, gai_strerror(status));
+    }
+    memcpy(&health->peers[1].address, found->ai_addr, found->ai_addrlen);
+    health->peers[1].length = found->ai_addrlen;
+    freeaddrinfo(found);
+    return true;
 }
 
 struct health *health_watch(struct event_base *base, const struct settings *settings, void (*ready)(void *argument),
@@ -87,21 +142,18 @@ struct health *health_watch(struct event_base *base, const struct settings *sett
         error_set(err, ERROR_INTERNAL, "no memory");
         return NULL;
     }
-    char port[16];
-    snprintf(port, sizeof port, "%d", (int)settings->port);
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    int status = getaddrinfo(health_reachable_host(settings), port, &hints, &health->address);
-    *health = (struct health){.base = base,
-                              .timer = evtimer_new(base, ask, health),
-                              .address = status == 0 ? health->address : NULL,
-                              .ready = ready,
-                              .argument = argument};
-    if (health->address == NULL || health->timer == NULL) {
-        error_set(err, ERROR_INVALID, "find the address of TERMINALS_HOST `%s`", settings->host);
+    *health = (struct health){.base = base, .ready = ready, .argument = argument};
+    health->timer = evtimer_new(base, ask, health);
+    if (health->timer == NULL) {
+        error_set(err, ERROR_INTERNAL, "no memory");
         health_free(health);
         return NULL;
     }
-    ask_again(health);
+    if (!find_peers(health, settings, err)) {
+        health_free(health);
+        return NULL;
+    }
+    ask_in(health, 0);
     return health;
 }
 
@@ -112,9 +164,6 @@ void health_free(struct health *health) {
     hang_up(health);
     if (health->timer != NULL) {
         event_free(health->timer);
-    }
-    if (health->address != NULL) {
-        freeaddrinfo(health->address);
     }
     free(health);
 }

@@ -147,9 +147,13 @@ static bool take_over(struct run_folder *folder, const struct settings *settings
     return true;
 }
 
-bool run_folder_open(struct run_folder *folder, const struct settings *settings, struct error *err) {
+static void set_closed(struct run_folder *folder) {
     *folder = (struct run_folder){.lock = -1};
     memset(folder->listeners, 0xff, sizeof folder->listeners); /* all -1 */
+}
+
+bool run_folder_open(struct run_folder *folder, const struct settings *settings, struct error *err) {
+    set_closed(folder);
     bool opened = make_folder(folder, settings->run_dir, err) && lock_folder(folder, err) &&
                   take_over(folder, settings, err) && empty_map(folder, "identities", err) &&
                   empty_map(folder, "routes", err);
@@ -171,4 +175,5 @@ void run_folder_close(struct run_folder *folder) {
         close(folder->lock);
     }
     free(folder->path);
+    set_closed(folder);
 }

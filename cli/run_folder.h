@@ -14,8 +14,10 @@ struct run_folder {
 
 /* Makes the folder (0700), locks it, empties both maps (who may do what is told anew by the processes we start) and
  * binds all sockets. A `serve` that was killed leaves processes that are about to end: they are waited for, a few
- * seconds at most. Checks that HAProxy will be able to listen on the port. On failure nothing needs closing. */
+ * seconds at most. Checks that HAProxy will be able to listen on the port. On failure it is left closed. */
 bool run_folder_open(struct run_folder *folder, const struct settings *settings, struct error *err);
+
+/* Closing a closed one does nothing, but one of zeros must have been opened before. */
 void run_folder_close(struct run_folder *folder);
 
 #endif

@@ -28,7 +28,7 @@ struct ending_step {
 
 static const struct ending_step ending_steps[] = {
     /* No new connection; what is in flight may end. */
-    {1u << PROGRAM_HAPROXY, SIGUSR1, 1000},
+    {1u << PROGRAM_HAPROXY, SIGUSR1, 500},
     /* Ends every instance (SIGTERM would leave them running, for a successor). */
     {1u << PROGRAM_PROVISIONER, SIGINT, 20000},
     {EVERYONE, SIGTERM, 3000},
