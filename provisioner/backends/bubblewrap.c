@@ -112,7 +112,11 @@ static void add_system(const struct bubblewrap *sandbox, struct string_list *arg
     }
 }
 
-/* Not --die-with-parent: an instance outlives us. Not --new-session: the process is a session leader without a terminal
+/* /proc is read-only as a whole: when the provisioner runs as root, the instance's kernel uid is 0, and that, not a
+ * capability, is what /proc/sys asks of a writer. bwrap 0.8 covers /proc/sys only where the folder itself looks
+ * writable, which it never does.
+ *
+ * Not --die-with-parent: an instance outlives us. Not --new-session: the process is a session leader without a terminal
  * already (spawn.c). */
 static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int info_fd,
                         struct string_list *arguments) {
@@ -127,10 +131,11 @@ static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int 
         string_list_add_format(arguments, "%d", info_fd);
     }
     add_system(sandbox, arguments);
-    string_list_add(arguments, "--proc", "/proc", "--dev", "/dev", "--size", SHM_MAX_BYTES, "--tmpfs", "/dev/shm",
-                    "--remount-ro", "/dev", "--perms", "1777", "--size", TMP_MAX_BYTES, "--tmpfs", "/tmp", "--symlink",
-                    "../tmp", "/var/tmp", "--symlink", "../run", "/var/run", "--bind", home, BUBBLEWRAP_HOME, "--chdir",
-                    BUBBLEWRAP_HOME, "--ro-bind", sandbox->binary, INSIDE_PROGRAM, "--remount-ro", "/", "--", NULL);
+    string_list_add(arguments, "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", "--size", SHM_MAX_BYTES,
+                    "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--perms", "1777", "--size", TMP_MAX_BYTES,
+                    "--tmpfs", "/tmp", "--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run", "--bind",
+                    home, BUBBLEWRAP_HOME, "--chdir", BUBBLEWRAP_HOME, "--ro-bind", sandbox->binary, INSIDE_PROGRAM,
+                    "--remount-ro", "/", "--", NULL);
 }
 
 void bubblewrap_add_command(const struct bubblewrap *sandbox, const char *home, int info_fd,

@@ -358,12 +358,6 @@ static void accept_answer(struct local_instance *instance) {
     if (!process_watch_is_running(&instance->process)) {
         return; /* it ended this moment; on_process_end() says the rest */
     }
-    find_init(instance);
-    if (instance->reference.sandboxed && instance->init.event == NULL) {
-        error_set(&err, ERROR_BACKEND, "bwrap did not tell the sandbox's init");
-        local_instance_fail(instance, &err);
-        return;
-    }
     if (process_owns_listener(instance->reference.pid, instance->reference.port) == OWNER_NO) {
         log_warning(NULL, "instance %s: another process answers on its port %u", instance->id,
                     instance->reference.port);
@@ -373,6 +367,12 @@ static void accept_answer(struct local_instance *instance) {
             return;
         }
         error_set(&err, ERROR_BACKEND, "another process answers on its port %u", instance->reference.port);
+        local_instance_fail(instance, &err);
+        return;
+    }
+    find_init(instance);
+    if (instance->reference.sandboxed && instance->init.event == NULL) {
+        error_set(&err, ERROR_BACKEND, "bwrap did not tell the sandbox's init");
         local_instance_fail(instance, &err);
         return;
     }
