@@ -14,19 +14,21 @@ struct authentication_mode {
                          struct identity *identity, struct error *err);
 };
 
-/* The token of the Authorization header (RFC 6750 §2.1; RFC 9110 §11.1: the scheme in any case, then spaces). */
-static bool bearer_token(const struct request *request, const char **token, struct error *err) {
+/* The token of the Authorization header (RFC 6750 §2.1; RFC 9110 §11.1: the scheme in any case, then spaces), or NULL
+ * with what is wrong. */
+static const char *bearer_token(const struct request *request, struct error *err) {
     const char *header = request_parameter(request, "HTTP_AUTHORIZATION");
     if (header == NULL || header[0] == '\0') {
-        return error_set(err, ERROR_UNAUTHORIZED, "Missing Authorization header");
+        error_set(err, ERROR_UNAUTHORIZED, "Missing Authorization header");
+        return NULL;
     }
-    const char *rest = header + SCHEME_LENGTH;
-    if (request_header_count(request, "HTTP_AUTHORIZATION", "TERMINALS_AUTHORIZATION_COUNT") > 1 ||
-        strncasecmp(header, SCHEME, SCHEME_LENGTH) != 0 || *rest != ' ') {
-        return error_set(err, ERROR_UNAUTHORIZED, "Invalid Authorization header");
+    bool is_bearer = strncasecmp(header, SCHEME, SCHEME_LENGTH) == 0 && header[SCHEME_LENGTH] == ' ';
+    const char *token = is_bearer ? header + SCHEME_LENGTH + strspn(header + SCHEME_LENGTH, " ") : "";
+    if (*token == '\0' || request_header_count(request, "HTTP_AUTHORIZATION", "TERMINALS_AUTHORIZATION_COUNT") > 1) {
+        error_set(err, ERROR_UNAUTHORIZED, "Invalid Authorization header");
+        return NULL;
     }
-    *token = rest + strspn(rest, " ");
-    return **token != '\0' || error_set(err, ERROR_UNAUTHORIZED, "Invalid Authorization header");
+    return token;
 }
 
 static bool authenticate_open(const struct authenticator *authenticator, const struct request *request,
@@ -41,8 +43,8 @@ static bool authenticate_open(const struct authenticator *authenticator, const s
 /* Digests are compared, not keys: they are of one length, so that timing tells nothing of the key's. */
 static bool authenticate_api_key(const struct authenticator *authenticator, const struct request *request,
                                  struct identity *identity, struct error *err) {
-    const char *token = NULL;
-    if (!bearer_token(request, &token, err)) {
+    const char *token = bearer_token(request, err);
+    if (token == NULL) {
         return false;
     }
     char digest[DIGEST_HEX_SIZE];
@@ -64,6 +66,10 @@ bool authenticator_init(struct authenticator *authenticator, const struct settin
     authenticator->mode = has_key ? &mode_api_key : &mode_open;
     return !has_key || digest_sha256_hex(settings->api_key, strlen(settings->api_key), authenticator->key_digest) ||
            error_set(err, ERROR_INTERNAL, "cannot compute SHA-256");
+}
+
+const char *authenticator_mode(const struct authenticator *authenticator) {
+    return authenticator->mode->name;
 }
 
 bool authenticate(const struct authenticator *authenticator, struct request *request, struct identity *identity,

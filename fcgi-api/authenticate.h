@@ -1,7 +1,7 @@
 /* authenticate.h - whose token is this, and whom may it act for.
  *
- * A mode (API.md, "Who may call") is one row of the table in authenticate.c: a name and a function. Which one is in
- * force follows from the settings and never changes. Thread-safe after authenticator_init(). */
+ * A mode (docs/api.md, "Who may call") is one row of the table in authenticate.c: a name and a function. Which one is
+ * in force follows from the settings and never changes. Thread-safe after authenticator_init(). */
 #ifndef TERMINALS_FCGI_API_AUTHENTICATE_H
 #define TERMINALS_FCGI_API_AUTHENTICATE_H
 
@@ -28,6 +28,9 @@ struct authenticator {
 
 /* Chooses the mode. False if the settings name none: nothing may be served without one. */
 bool authenticator_init(struct authenticator *authenticator, const struct settings *settings, struct error *err);
+
+/* The mode's name in docs/api.md, for the log. */
+const char *authenticator_mode(const struct authenticator *authenticator);
 
 /* Looks at the Authorization header. ERROR_UNAUTHORIZED with one of the sentences that clients match on: `Missing
  * Authorization header`, `Invalid Authorization header`, `Invalid API key`. The presented token is overwritten in the

@@ -206,7 +206,7 @@ int main(void) {
         log_error(NULL, "cannot start: %s", err.code == ERROR_NONE ? "libfcgi does not" : err.message);
         _exit(EXIT_FAILURE); /* threads may run already */
     }
-    log_info(NULL, "ready");
+    log_info(NULL, "ready, authentication: %s", authenticator_mode(&process.api.authenticator));
     int signal_number = 0;
     sigwait(&ending, &signal_number);
     if (!stop_threads(&process)) {

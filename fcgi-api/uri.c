@@ -105,12 +105,12 @@ bool uri_check_instance_target(const char *target, struct error *err) {
     path[count] = '\0';
 
     struct walk walk = {0};
-    for (const char *segment = path; *segment != '\0'; segment += *segment == '/') {
-        size_t segment_length = strcspn(segment, "/");
-        if (!walk_segment(&walk, segment, segment_length)) {
+    const char *segment = path;
+    for (const char *end = path; *end != '\0'; segment = end + 1) {
+        end = strchrnul(segment, '/');
+        if (!walk_segment(&walk, segment, (size_t)(end - segment))) {
             return error_set(err, ERROR_INVALID, "The path leaves the instance");
         }
-        segment += segment_length;
     }
     return walk.reserved < RESERVED_DEPTH || error_set(err, ERROR_NOT_FOUND, "Not Found");
 }
