@@ -62,7 +62,7 @@ class InstanceProcess:
         self.process = None
 
     def start(self):
-        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.home), "LANG": "C.UTF-8", **self.env}
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home), "LANG": "C.UTF-8", **self.env}
         if self.key is not None:
             environment["OPEN_TERMINAL_API_KEY"] = self.key
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):

@@ -158,7 +158,8 @@ class Replay:
             assert ours[0] != 500, f"deviates ({self.deviations[transcript['name']]}) but with a 500: {ours}"
             assert ours != theirs, f"no longer deviates ({self.deviations[transcript['name']]}): take it off the list"
             return
-        assert ours == theirs, f"{transcript['method']} {transcript['path']}?{transcript['query']} {transcript['request_body']!r}"
+        request = f"{transcript['method']} {transcript['path']}?{transcript['query']} {transcript['request_body']!r}"
+        assert ours == theirs, f"{request}\nours:   {ours!r:.3000}\ntheirs: {theirs!r:.3000}"
 
     # ---- help for `before` ----
 
