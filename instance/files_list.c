@@ -1,7 +1,6 @@
 /* files_list.c - GET /files/list: one pass over a folder, one fstatat() an entry, JSON written as it goes. */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,7 +36,7 @@ static void append_entry(struct buffer *json, int folder, const char *name) {
     utf8_append_json(json, name, strlen(name));
     buffer_append_string(json, S_ISDIR(status.st_mode) ? ",\"type\":\"directory\",\"size\":"
                                                        : ",\"type\":\"file\",\"size\":");
-    buffer_append_format(json, "%jd", (intmax_t)status.st_size);
+    append_integer(json, status.st_size);
     buffer_append_string(json, ",\"modified\":");
     append_timestamp(json, status.st_mtim);
     buffer_append(json, "}", 1);

@@ -1,7 +1,6 @@
 #include "instance/files_text.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,32 +90,71 @@ bool newlines_are_crlf(const char *text, size_t length) {
     return has_any;
 }
 
-/* A double of this size has 15 to 17 significant digits, ten of them before the point: microseconds, or one digit more.
- * The quick way for the years 2001 to 2286; false if six decimals do not give the same double. */
-static bool append_micros(struct buffer *out, double seconds) {
+bool append_integer(struct buffer *out, int64_t number) {
+    char digits[24];
+    char *end = digits + sizeof(digits);
+    char *at = end;
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (number < 0) {
+        *--at = '-';
+    }
+    return buffer_append(out, at, (size_t)(end - at));
+}
+
+/* A fraction of `digits` decimals, without the zeros at its end but one. */
+static void append_fraction(struct buffer *out, int64_t fraction, int digits) {
+    char text[16] = ".";
+    int length = 1 + digits;
+    for (int i = digits; i > 0; i--) {
+        text[i] = (char)('0' + fraction % 10);
+        fraction /= 10;
+    }
+    while (length > 2 && text[length - 1] == '0') {
+        length--;
+    }
+    buffer_append(out, text, (size_t)length);
+}
+
+/* number / 2^bits, rounded to the nearest, a tie to the even one (as IEEE 754 and printf() do). */
+static int64_t divide_to_even(int64_t number, int bits) {
+    int64_t half = (int64_t)1 << (bits - 1);
+    int64_t quotient = number >> bits;
+    int64_t rest = number - (quotient << bits);
+    return quotient + (rest > half || (rest == half && quotient % 2 == 1));
+}
+
+/* The quick way for the years 2001 to 2255, without the C library's exact but slow printing: a double of this size has
+ * ten digits before the point and 15 to 17 significant ones, so it takes microseconds, or one digit more. Its fraction
+ * is a multiple of 2^-23. False: another time. */
+static bool append_recent(struct buffer *out, double seconds) {
     if (seconds < 1e9 || seconds >= 9e9) {
         return false;
     }
     int64_t whole = (int64_t)seconds;
-    int64_t micros = whole * 1000000 + (int64_t)((seconds - (double)whole) * 1e6 + 0.5);
-    if ((double)micros / 1e6 != seconds) { /* both sides are below 2^53, so the quotient is the nearest double */
-        return false;
+    double fraction = seconds - (double)whole;
+    int64_t micros = whole * 1000000 + (int64_t)(fraction * 1e6 + 0.5);
+    if ((double)micros / 1e6 == seconds) { /* both are below 2^53, so the quotient is the nearest double */
+        append_integer(out, micros / 1000000);
+        append_fraction(out, micros % 1000000, 6);
+        return true;
     }
-    char text[32];
-    int length = snprintf(text, sizeof(text), "%" PRId64 ".%06" PRId64, micros / 1000000, micros % 1000000);
-    while (text[length - 1] == '0' && text[length - 2] != '.') {
-        length--;
-    }
-    buffer_append(out, text, (size_t)length);
+    int64_t scaled = (int64_t)(fraction * (1 << 23)); /* exact */
+    append_integer(out, whole);
+    append_fraction(out, divide_to_even(scaled * 10000000, 23), 7);
     return true;
 }
 
 bool append_timestamp(struct buffer *out, struct timespec time) {
     if (time.tv_nsec == 0) {
-        return buffer_append_format(out, "%" PRId64 ".0", (int64_t)time.tv_sec);
+        append_integer(out, time.tv_sec);
+        return buffer_append(out, ".0", 2);
     }
     double seconds = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-    if (append_micros(out, seconds)) {
+    if (append_recent(out, seconds)) {
         return !out->failed;
     }
     for (int precision = 1; precision <= 17; precision++) {

@@ -35,6 +35,9 @@ size_t newlines_normalize(char *text, size_t length);
 /* True if there are line feeds and each follows a CR, and there is no lone CR. */
 bool newlines_are_crlf(const char *text, size_t length);
 
+/* Appends a number in decimal. */
+bool append_integer(struct buffer *out, int64_t number);
+
 /* Appends a time as Python prints st_mtime: seconds, the shortest decimals that give the same double, ".0" if none. */
 bool append_timestamp(struct buffer *out, struct timespec time);
 

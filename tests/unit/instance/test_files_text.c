@@ -99,6 +99,9 @@ static void test_times_as_python_prints_them(void **state) {
         {{-2, 500000000}, "-1.5"},
         {{12, 250000000}, "12.25"},
         {{4294967296, 100000000}, "4294967296.1"},
+        {{8999999999, 123456789}, "8999999999.123457"},
+        {{9999999999, 123456789}, "9999999999.123457"},
+        {{253402300799, 5000000}, "253402300799.005"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         cleanup_buffer struct buffer out = {0};
@@ -116,9 +119,14 @@ static void test_the_quick_way_to_print_a_time_agrees_with_the_slow_one(void **s
         cleanup_buffer struct buffer out = {0};
         append_timestamp(&out, time);
         assert_true(strtod(out.data, NULL) == seconds);
-        char shorter[32];
-        snprintf(shorter, sizeof(shorter), "%.16g", seconds);
-        assert_true(strlen(out.data) <= 18 && (strtod(shorter, NULL) != seconds || strlen(out.data) <= 17));
+        /* The shortest that gives the same double: what repr() does with 16 digits if they do, with 17 else. */
+        char expected[32];
+        snprintf(expected, sizeof(expected), "%.16g", seconds);
+        if (strtod(expected, NULL) != seconds) {
+            snprintf(expected, sizeof(expected), "%.17g", seconds);
+        }
+        strcat(expected, strchr(expected, '.') == NULL ? ".0" : "");
+        assert_string_equal(out.data, expected);
     }
 }
 
