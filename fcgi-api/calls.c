@@ -142,17 +142,20 @@ void call_config(const struct exchange *exchange, struct answer *answer) {
     }
     struct json_object *config = json_get_object(reply, exchange->route->result);
     cleanup_json struct json_object *own = settings_to_json(exchange->api->settings, READER_API);
+    if (config == NULL) {
+        answer_detail(answer, 500, "terminals-provisioner answered without settings");
+        return;
+    }
     if (own == NULL) {
         return; /* without a status: answer_write() says 500 */
     }
-    if (config != NULL) {
-        json_object_object_foreach(config, key, value) {
-            if (!json_add(own, key, json_object_get(value))) {
-                return;
-            }
+    /* Each process is given only what it needs, so ours is the word on what we read. */
+    json_object_object_foreach(own, key, value) {
+        if (!json_add(config, key, json_object_get(value))) {
+            return;
         }
     }
-    answer_json(answer, 200, own);
+    answer_json(answer, 200, config);
 }
 
 void call_openapi(const struct exchange *exchange, struct answer *answer) {
