@@ -1,0 +1,306 @@
+/* The operations, asked over the real socket of a whole provisioner. */
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "common/ipc.h"
+#include "tests/unit/provisioner/world.h"
+
+static int peer = -1;
+static struct buffer input;
+
+static int make(void **state) {
+    world_make(state);
+    struct world *world = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%.80s/provisioner.sock", world->run_dir);
+    peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return connect(peer, (struct sockaddr *)&address, sizeof address);
+}
+
+static int remove_it(void **state) {
+    close(peer);
+    buffer_free(&input);
+    return world_remove(state);
+}
+
+static void ask(const char *text) {
+    assert_int_equal(send(peer, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+    assert_int_equal(send(peer, "\n", 1, MSG_NOSIGNAL), 1);
+}
+
+static struct json_object *answer(struct world *world) {
+    struct json_object *message = NULL;
+    struct error err;
+    int64_t until_ms = clock_monotonic_ms() + 10000;
+    while (ipc_take_message(&input, IPC_LINE_MAX_BYTES, &message, &err) == 0) {
+        assert_true(clock_monotonic_ms() < until_ms);
+        event_base_loop(world->base, EVLOOP_NONBLOCK);
+        char *room = buffer_reserve(&input, 65536);
+        ssize_t length = recv(peer, room, 65536, MSG_DONTWAIT);
+        assert_true(length != 0);
+        if (length > 0) {
+            input.length += (size_t)length;
+            input.data[input.length] = '\0';
+        }
+    }
+    assert_non_null(message);
+    return message;
+}
+
+static struct json_object *call(struct world *world, const char *request) {
+    ask(request);
+    return answer(world);
+}
+
+static void expect(struct world *world, const char *request, const char *code) {
+    struct json_object *got = call(world, request);
+    const char *got_code = json_get_bool(got, "ok", false) ? "ok" : json_get_string(got, "code");
+    if (got_code == NULL || strcmp(got_code, code) != 0) {
+        fail_msg("%s -> %s", request, json_text(got, &(size_t){0}));
+    }
+    json_object_put(got);
+}
+
+static void test_fields_of_the_wrong_type_are_refused(void **state) {
+    static const char *const requests[] = {
+        "{\"id\":1}",
+        "{\"id\":1,\"op\":7}",
+        "{\"id\":1,\"op\":\"drop\"}",
+        "{\"id\":1,\"op\":\"ping\\u0000\"}",
+        "{\"id\":1,\"op\":\"resolve\",\"user_id\":7}",
+        "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"a\\u0000b\"}",
+        "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"a\\nb\"}",
+        "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"a\",\"policy_id\":\"../x\"}",
+        "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"a\",\"context_id\":\"x\"}",
+        "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"a\",\"actor\":[]}",
+        "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"a\",\"actor\":{\"ip\":7}}",
+        "{\"id\":1,\"op\":\"recover\",\"route_key\":\"x\",\"instance_id\":\"y\"}",
+        "{\"id\":1,\"op\":\"recover\"}",
+        "{\"id\":1,\"op\":\"activity\"}",
+        "{\"id\":1,\"op\":\"activity\",\"routes\":[\"x\"]}",
+        "{\"id\":1,\"op\":\"activity\",\"routes\":[7]}",
+        "{\"id\":1,\"op\":\"activity\",\"routes\":[],\"websockets\":-1}",
+        "{\"id\":1,\"op\":\"activity\",\"routes\":[],\"websockets\":\"many\"}",
+        "{\"id\":1,\"op\":\"audit\"}",
+        "{\"id\":1,\"op\":\"audit\",\"action\":7}",
+        "{\"id\":1,\"op\":\"audit\",\"action\":\"x\",\"status_code\":1e300}",
+        "{\"id\":1,\"op\":\"set_api_keys\",\"digests\":\"x\"}",
+        "{\"id\":1,\"op\":\"set_api_keys\",\"digests\":[\"zz\"]}",
+        "{\"id\":1,\"op\":\"tenant_list\",\"limit\":0}",
+        "{\"id\":1,\"op\":\"tenant_list\",\"limit\":1001}",
+        "{\"id\":1,\"op\":\"tenant_list\",\"offset\":-1}",
+        "{\"id\":1,\"op\":\"tenant_list\",\"status\":\"Running\"}",
+        "{\"id\":1,\"op\":\"tenant_delete\",\"user_id\":\"a\",\"purge\":\"yes\"}",
+        "{\"id\":1,\"op\":\"audit_list\",\"since\":\"yesterday\"}",
+    };
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        expect(*state, requests[i], "invalid");
+    }
+    assert_int_equal(fake_backend.starts, 0);
+}
+
+static void test_who_is_missing_and_what_is_unknown(void **state) {
+    expect(*state, "{\"id\":1,\"op\":\"resolve\"}", "unprocessable");
+    expect(*state, "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"\"}", "unprocessable");
+    expect(*state, "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"a\",\"policy_id\":\"gpu\"}", "not_found");
+    expect(*state, "{\"id\":1,\"op\":\"lookup\",\"user_id\":\"a\"}", "not_found");
+    expect(*state, "{\"id\":1,\"op\":\"tenant_get\",\"user_id\":\"a\"}", "not_found");
+    expect(*state, "{\"id\":1,\"op\":\"tenant_stop\",\"user_id\":\"a\"}", "not_found");
+    expect(*state, "{\"id\":1,\"op\":\"tenant_start\",\"user_id\":\"a\"}", "not_found");
+    expect(*state, "{\"id\":1,\"op\":\"tenant_delete\",\"user_id\":\"a\"}", "not_found");
+    expect(*state, "{\"id\":1,\"op\":\"openapi\",\"policy_id\":\"gpu\"}", "not_found");
+    assert_int_equal(fake_backend.starts, 0);
+}
+
+static void test_resolve_and_lookup_give_the_way_to_the_instance(void **state) {
+    struct world *world = *state;
+    struct json_object *got = call(world, "{\"id\":5,\"op\":\"resolve\",\"user_id\":\"ann\",\"policy_id\":null}");
+    const struct tenant *tenant = world_tenant(world, "ann");
+    assert_int_equal(json_get_int(got, "id", -1), 5);
+    assert_string_equal(json_get_string(got, "address"), "127.0.0.1");
+    assert_int_equal(json_get_int(got, "port", -1), 9000);
+    assert_string_equal(json_get_string(got, "key"), tenant->key);
+    assert_string_equal(json_get_string(got, "instance_id"), tenant->record.instance_id);
+    assert_string_equal(json_get_string(got, "route_key"), tenant->record.route_key);
+    json_object_put(got);
+    expect(world, "{\"id\":6,\"op\":\"lookup\",\"user_id\":\"ann\"}", "ok");
+    assert_int_equal(fake_backend.starts, 1);
+}
+
+static void recover(struct world *world, const char *instance_id, char got_id[33]) {
+    char request[256];
+    snprintf(request, sizeof request, "{\"id\":1,\"op\":\"recover\",\"route_key\":\"%s\",\"instance_id\":\"%s\"}",
+             world_tenant(world, "ann")->record.route_key, instance_id);
+    struct json_object *got = call(world, request);
+    assert_true(json_get_bool(got, "ok", false));
+    strcpy(got_id, json_get_string(got, "instance_id"));
+    json_object_put(got);
+}
+
+static void test_recover_starts_anew_only_what_is_gone(void **state) {
+    struct world *world = *state;
+    char first[33], got[33];
+    expect(world, "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"ann\"}", "ok");
+    strcpy(first, world_tenant(world, "ann")->record.instance_id);
+    fake_backend.is_alive = true;
+    recover(world, first, got);
+    assert_string_equal(got, first);
+    assert_int_equal(fake_backend.checks, 1);
+    fake_backend.is_alive = false;
+    recover(world, first, got);
+    assert_string_not_equal(got, first);
+    /* A second request that met the old instance gets the new one, without a check. */
+    char second[33];
+    strcpy(second, got);
+    recover(world, first, got);
+    assert_string_equal(got, second);
+    assert_int_equal(fake_backend.checks, 2);
+    assert_int_equal(fake_backend.starts, 2);
+}
+
+static void test_a_tenant_s_life_over_the_socket(void **state) {
+    struct world *world = *state;
+    struct json_object *got = call(world, "{\"id\":1,\"op\":\"tenant_create\",\"user_id\":\"ann\"}");
+    assert_true(json_get_bool(got, "created", false));
+    assert_string_equal(json_get_string(json_get_object(got, "tenant"), "status"), "running");
+    json_object_put(got);
+    got = call(world, "{\"id\":1,\"op\":\"tenant_stop\",\"user_id\":\"ann\"}");
+    assert_string_equal(json_get_string(json_get_object(got, "tenant"), "status"), "stopped");
+    json_object_put(got);
+    expect(world, "{\"id\":1,\"op\":\"lookup\",\"user_id\":\"ann\"}", "not_found");
+    got = call(world, "{\"id\":1,\"op\":\"tenant_create\",\"user_id\":\"ann\"}");
+    assert_false(json_get_bool(got, "created", true));
+    json_object_put(got);
+    expect(world, "{\"id\":1,\"op\":\"tenant_delete\",\"user_id\":\"ann\",\"purge\":true}", "ok");
+    expect(world, "{\"id\":1,\"op\":\"tenant_get\",\"user_id\":\"ann\"}", "not_found");
+    got = call(world, "{\"id\":1,\"op\":\"audit_list\"}");
+    static const char *const actions[] = {"tenant_deleted", "tenant_started", "tenant_stopped", "tenant_started",
+                                          "tenant_created"};
+    struct json_object *rows = json_get_array(got, "audit_logs");
+    assert_int_equal(json_get_int(got, "total", -1), 5);
+    /* Those of one millisecond come in any order. */
+    for (size_t i = 0; i < 5; i++) {
+        bool found = false;
+        for (size_t j = 0; j < json_object_array_length(rows); j++) {
+            const char *action = json_get_string(json_object_array_get_idx(rows, j), "action");
+            found = found || strcmp(action, actions[i]) == 0;
+        }
+        assert_true(found);
+    }
+    json_object_put(got);
+}
+
+static void test_the_list_is_filtered_and_paged(void **state) {
+    struct world *world = *state;
+    char request[128];
+    for (int i = 0; i < 5; i++) {
+        snprintf(request, sizeof request, "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"u%d\"}", i);
+        expect(world, request, "ok");
+    }
+    expect(world, "{\"id\":1,\"op\":\"tenant_stop\",\"user_id\":\"u3\"}", "ok");
+    static const struct {
+        const char *request;
+        int total;
+        const char *users;
+    } cases[] = {
+        {"{\"id\":1,\"op\":\"tenant_list\"}", 5, "u0u1u2u3u4"},
+        {"{\"id\":1,\"op\":\"tenant_list\",\"limit\":2,\"offset\":1}", 5, "u1u2"},
+        {"{\"id\":1,\"op\":\"tenant_list\",\"status\":\"stopped\"}", 1, "u3"},
+        {"{\"id\":1,\"op\":\"tenant_list\",\"status\":\"running\",\"limit\":1,\"offset\":3}", 4, "u4"},
+        {"{\"id\":1,\"op\":\"tenant_list\",\"user_id\":\"u2\"}", 1, "u2"},
+        {"{\"id\":1,\"op\":\"tenant_list\",\"policy_id\":\"gpu\"}", 0, ""},
+        {"{\"id\":1,\"op\":\"tenant_list\",\"offset\":9223372036854775807}", 5, ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct json_object *got = call(world, cases[i].request);
+        struct json_object *list = json_get_array(got, "tenants");
+        char users[64] = "";
+        for (size_t j = 0; j < json_object_array_length(list); j++) {
+            strcat(users, json_get_string(json_object_array_get_idx(list, j), "user_id"));
+        }
+        assert_string_equal(users, cases[i].users);
+        assert_int_equal(json_get_int(got, "total", -1), cases[i].total);
+        json_object_put(got);
+    }
+}
+
+static void test_api_keys_are_replaced_and_remembered(void **state) {
+    struct world *world = *state;
+    char a[65], b[65], request[256];
+    memset(a, 'A', 64);
+    memset(b, 'B', 64);
+    a[64] = b[64] = '\0';
+    snprintf(request, sizeof request, "{\"id\":1,\"op\":\"set_api_keys\",\"digests\":[\"%s\",\"%s\"]}", a, a);
+    expect(world, request, "ok");
+    assert_string_equal(map_get(world->provisioner.identities, a), "*");
+    snprintf(request, sizeof request, "{\"id\":1,\"op\":\"set_api_keys\",\"digests\":[\"%s\"]}", b);
+    expect(world, request, "ok");
+    assert_null(map_get(world->provisioner.identities, a));
+    assert_string_equal(map_get(world->provisioner.identities, b), "*");
+    world_restart(world);
+    assert_int_equal(map_count(world->provisioner.identities), 1);
+    assert_string_equal(map_get(world->provisioner.identities, b), "*");
+}
+
+static void test_what_the_gate_reports_is_activity(void **state) {
+    struct world *world = *state;
+    char request[256];
+    expect(world, "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"ann\"}", "ok");
+    struct tenant *tenant = world_tenant(world, "ann");
+    tenant->last_active_ms = clock_monotonic_ms() - 9999999;
+    snprintf(request, sizeof request, "{\"id\":1,\"op\":\"activity\",\"routes\":[\"%s\"],\"websockets\":2}",
+             tenant->record.route_key);
+    expect(world, request, "ok");
+    assert_true(clock_monotonic_ms() - tenant->last_active_ms < 5000);
+    fake_haproxy.is_up = true;
+    fake_haproxy.stat = "# pxname,svname,req_tot,\npublic,FRONTEND,12,\n";
+    struct json_object *got = call(world, "{\"id\":1,\"op\":\"stats\"}");
+    struct json_object *stats = json_get_object(got, "stats");
+    assert_int_equal(json_get_int(stats, "active_ws_connections", -1), 2);
+    assert_int_equal(json_get_int(stats, "requests", -1), 12);
+    assert_int_equal(json_get_int(json_get_object(stats, "tenants"), "running", -1), 1);
+    json_object_put(got);
+}
+
+static void test_the_rest_answers(void **state) {
+    struct world *world = *state;
+    expect(world, "{\"id\":1,\"op\":\"ping\"}", "ok");
+    expect(world, "{\"id\":1,\"op\":\"status\"}", "ok");
+    expect(world, "{\"id\":1,\"op\":\"config\"}", "ok");
+    expect(world, "{\"id\":1,\"op\":\"reap\"}", "ok");
+    expect(world, "{\"id\":1,\"op\":\"audit\",\"action\":\"auth_failed\",\"status_code\":401}", "ok");
+    struct json_object *got = call(world, "{\"id\":1,\"op\":\"openapi\"}");
+    assert_string_equal(json_get_string(json_get_object(got, "document"), "openapi"), "3.1.0");
+    json_object_put(got);
+}
+
+static void test_long_texts_are_cut_between_characters(void **state) {
+    struct world *world = *state;
+    static char request[20000];
+    strcpy(request, "{\"id\":1,\"op\":\"audit\",\"action\":\"auth_failed\",\"detail\":\"x");
+    for (int i = 0; i < 2000; i++) {
+        strcat(request, "\xc3\xa9");
+    }
+    strcat(request, "\"}");
+    expect(world, request, "ok");
+    struct json_object *got = call(world, "{\"id\":1,\"op\":\"audit_list\"}");
+    const char *detail = json_get_string(json_object_array_get_idx(json_get_array(got, "audit_logs"), 0), "detail");
+    assert_int_equal(strlen(detail), 1023);
+    json_object_put(got);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_fields_of_the_wrong_type_are_refused, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_who_is_missing_and_what_is_unknown, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_resolve_and_lookup_give_the_way_to_the_instance, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_recover_starts_anew_only_what_is_gone, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_a_tenant_s_life_over_the_socket, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_the_list_is_filtered_and_paged, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_api_keys_are_replaced_and_remembered, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_what_the_gate_reports_is_activity, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_the_rest_answers, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_long_texts_are_cut_between_characters, make, remove_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
