@@ -1,5 +1,6 @@
 #include "provisioner/haproxy_exchange.h"
 
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <stdbool.h>
@@ -47,6 +48,15 @@ static void on_event(struct bufferevent *connection, short what, void *argument)
     finish(exchange, answer);
 }
 
+/* The command is out. The end of our side makes the master close what it has handed on to a worker (`@!pid …`) when
+ * that has answered; it would wait for another command instead. */
+static void on_written(struct bufferevent *connection, void *argument) {
+    (void)argument;
+    if (shutdown(bufferevent_getfd(connection), SHUT_WR) != 0) {
+        errno = 0; /* it is gone already, which on_event() hears of */
+    }
+}
+
 static bool write_command(struct bufferevent *connection, const char *command) {
     struct evbuffer *output = bufferevent_get_output(connection);
     return evbuffer_add(output, command, strlen(command)) == 0 && evbuffer_add(output, "\n", 1) == 0;
@@ -71,7 +81,7 @@ struct haproxy_exchange *haproxy_exchange_start(struct event_base *base, const c
         return NULL;
     }
     const struct timeval silence = {HAPROXY_SILENCE_MAX_MS / 1000, HAPROXY_SILENCE_MAX_MS % 1000 * 1000};
-    bufferevent_setcb(exchange->connection, NULL, NULL, on_event, exchange);
+    bufferevent_setcb(exchange->connection, NULL, on_written, on_event, exchange);
     bufferevent_set_timeouts(exchange->connection, &silence, &silence);
     bufferevent_enable(exchange->connection, EV_READ);
     if (!write_command(exchange->connection, command) ||

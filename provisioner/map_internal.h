@@ -9,7 +9,7 @@
 #include "provisioner/map_file.h"
 #include "provisioner/maps.h"
 
-#define MAP_RETRY_MS 1000 /* after a file or HAProxy refused something */
+#define MAP_RETRY_MS 1000 /* at most, after a file or HAProxy refused something */
 
 /* A key that is in the map, or that HAProxy may still hold. */
 struct map_item {
@@ -52,6 +52,7 @@ struct map {
     size_t batch_next;       /* the first item of the batch not yet said in this state */
     struct map_item *cursor; /* the next item of the whole version */
     long version;
+    int retry_ms;             /* after the next failure */
     unsigned long long round; /* of this round, or the last one */
     struct map_waiter *waiters;
     struct event *turn; /* starts a round when the event loop's turn is over */

@@ -19,6 +19,9 @@
 /* In one round. Each walks the whole map, about 50 ns an entry; a new version costs about 5 µs an entry. */
 #define DELETIONS_MAX 100
 
+/* After a refusal. The first comes soon: a reload in the middle of a version makes the new worker refuse the rest. */
+#define RETRY_FIRST_MS 20
+
 struct map_waiter {
     unsigned long long round;
     void (*done)(void *argument);
@@ -99,7 +102,8 @@ static void fail_round(struct map *map, const char *answer) {
     if (answer != NULL) {
         log_warning(NULL, "HAProxy does not take `%s`: %.*s", map->file.path, (int)strcspn(answer, "\n"), answer);
     }
-    start_turn(map, MAP_RETRY_MS);
+    start_turn(map, map->retry_ms);
+    map->retry_ms = map->retry_ms * 2 < MAP_RETRY_MS ? map->retry_ms * 2 : MAP_RETRY_MS;
     wake_waiters(map, map->round + 1); /* nothing better can be promised now */
 }
 
@@ -205,6 +209,7 @@ static void on_committed(void *argument, const char *answer) {
         fail_round(map, answer);
         return;
     }
+    map->retry_ms = RETRY_FIRST_MS;
     wake_waiters(map, map->round);
     end_round(map);
 }
@@ -365,6 +370,7 @@ static char *quote(const char *path) {
 }
 
 bool map_push_open(struct map *map) {
+    map->retry_ms = RETRY_FIRST_MS;
     map->quoted_path = quote(map->file.path);
     map->turn = evtimer_new(haproxy_runtime_event_base(map->runtime), on_turn, map);
     return map->quoted_path != NULL && map->turn != NULL && haproxy_runtime_on_restart(map->runtime, on_restart, map);

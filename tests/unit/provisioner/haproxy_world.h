@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <ftw.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,6 +91,7 @@ static inline void haproxy_world_kill_haproxy(struct haproxy_world *world) {
 
 static inline void haproxy_world_open(struct haproxy_world *world) {
     memset(world, 0, sizeof *world);
+    signal(SIGPIPE, SIG_IGN); /* as the provisioner does */
     strcpy(world->folder, "/tmp/terminals map;test-XXXXXX"); /* a name that needs quoting */
     assert_non_null(mkdtemp(world->folder));
     snprintf(world->map_path, sizeof world->map_path, "%s/routes.map", world->folder);
@@ -104,13 +106,13 @@ static inline void haproxy_world_open(struct haproxy_world *world) {
             "global\n stats socket \"%s\" mode 600 level admin\n maxconn 200\n"
             "defaults\n mode http\n timeout client 60s\n timeout server 60s\n timeout connect 1s\n option contstats\n"
             "backend tenants\n stick-table type binary len 32 size 1m expire 24h store conn_cur,http_req_cnt\n"
-            "backend slow\n server self \"unix@%s/nobody.sock\"\n"
             "frontend f\n bind \"unix@%s\"\n"
             " http-request set-var(txn.route) req.hdr(x-user),sha2(256)\n"
             " http-request track-sc0 var(txn.route) table tenants if { req.hdr(x-user) -m found }\n"
+            " http-request wait-for-body time 50s if { req.hdr(x-hold) -m found }\n"
             " http-request return status 200 content-type text/plain lf-string "
             "\"%%[var(txn.route),hex,map_str('%s',none)]\"\n",
-            world->socket_path, world->folder, world->http_path, world->map_path);
+            world->socket_path, world->http_path, world->map_path);
     assert_int_equal(fclose(file), 0);
     file = fopen(world->map_path, "w");
     assert_non_null(file);
