@@ -85,8 +85,9 @@ struct connection {
     int port;
     bool was_recovered; /* the one attempt is used up */
     bool is_head_method;
-    bool has_shut;  /* CLOSING: the client was told that no more comes */
-    size_t drained; /* CLOSING: bytes thrown away */
+    bool client_has_left; /* RELAYING an upgraded exchange: relay_client_has_left(), and the time is running */
+    bool has_shut;        /* CLOSING: the client was told that no more comes */
+    size_t drained;       /* CLOSING: bytes thrown away */
     int64_t started_at_ms;
     int64_t moved_at_ms; /* RELAYING: when a byte last moved */
     uint64_t moved;

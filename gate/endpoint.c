@@ -29,6 +29,14 @@ void endpoint_close(struct endpoint *endpoint) {
     endpoint->writable = false;
 }
 
+void endpoint_reset(struct endpoint *endpoint) {
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    if (endpoint->fd >= 0) {
+        setsockopt(endpoint->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now); /* without it, it is closed all the same */
+    }
+    endpoint_close(endpoint);
+}
+
 void endpoint_note(struct endpoint *endpoint, short what) {
     /* The end of the stream is read like its bytes. */
     endpoint->readable |= (what & (EV_READ | EV_CLOSED)) != 0;

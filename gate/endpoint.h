@@ -30,6 +30,10 @@ bool endpoint_open(struct endpoint *endpoint, struct event_base *base, int fd, e
                    void *context);
 void endpoint_close(struct endpoint *endpoint);
 
+/* The same, and what is still on its way is thrown away (RST): a peer that does not read would keep the kernel sending,
+ * and would see the end only behind it. */
+void endpoint_reset(struct endpoint *endpoint);
+
 /* To be called first in the callback: notes what the event says. */
 void endpoint_note(struct endpoint *endpoint, short what);
 

@@ -62,9 +62,12 @@ static void note_progress(struct connection *connection) {
         connection->moved = moved;
         connection->moved_at_ms = clock_monotonic_ms();
     }
-    if (connection->relay.client_ended && !evtimer_pending(&connection->timer, NULL)) {
-        connection_set_timer(connection, connection->gate->limits.stream_end);
-    } else if (relay_has_answered(&connection->relay) && !connection->relay.client_ended) {
+    if (relay_client_has_left(&connection->relay)) {
+        if (!connection->client_has_left) {
+            connection->client_has_left = true;
+            connection_set_timer(connection, connection->gate->limits.stream_end);
+        }
+    } else if (relay_has_answered(&connection->relay)) {
         evtimer_del(&connection->timer);
     }
 }
@@ -93,7 +96,8 @@ void exchange_pump(struct connection *connection) {
 }
 
 void exchange_timeout(struct connection *connection) {
-    if (connection->relay.client_ended) {
+    if (connection->client_has_left) {
+        endpoint_reset(&connection->instance);
         connection_free(connection);
         return;
     }

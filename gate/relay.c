@@ -35,6 +35,10 @@ bool relay_took_body(const struct relay *relay) {
     return is_scanned && relay->up.allowance == 0;
 }
 
+bool relay_client_has_left(const struct relay *relay) {
+    return relay->client_ended || (relay->is_stream && relay->client->readable && endpoint_is_hung_up(relay->client));
+}
+
 uint64_t relay_moved(const struct relay *relay) {
     return relay->up.moved + relay->down.moved;
 }

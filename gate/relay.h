@@ -52,6 +52,10 @@ bool relay_has_answered(const struct relay *relay);
 /* True if all of the request's body was taken from the client: nothing of it is left unread. */
 bool relay_took_body(const struct relay *relay);
 
+/* True once a stream's client will send no more: its end was passed on, or it has gone altogether while bytes of it
+ * wait for an instance that does not take them (which hides the end behind them). */
+bool relay_client_has_left(const struct relay *relay);
+
 /* Bytes moved in both directions. */
 uint64_t relay_moved(const struct relay *relay);
 

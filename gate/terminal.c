@@ -443,7 +443,7 @@ static void note_progress(struct connection *connection) {
         connection->moved = moved;
         activity_stream_moved(connection->gate->activity, connection->route_key);
     }
-    if (connection->relay.client_ended && !evtimer_pending(&connection->timer, NULL)) {
+    if (!evtimer_pending(&connection->timer, NULL) && relay_client_has_left(&connection->relay)) {
         connection_set_timer(connection, connection->gate->limits.stream_end);
     }
 }
@@ -477,6 +477,7 @@ void terminal_timeout(struct connection *connection) {
         terminal_close(connection, CLOSE_BAD_AUTH);
         break;
     case STATE_RELAYING:
+        endpoint_reset(&connection->instance);
         connection_free(connection);
         break;
     default:
