@@ -17,12 +17,13 @@ def open_webui_session(stack, user):
             await socket.send(json.dumps({"type": "auth", "token": stack.key}))
 
             async def until(wanted):
-                seen = b""
-                while wanted not in seen:
+                seen, tail = [], b""
+                while wanted not in tail:
                     message = await asyncio.wait_for(socket.recv(), 15 * SLOW)
                     assert isinstance(message, bytes), message
-                    seen += message
-                return seen
+                    seen.append(message)
+                    tail = tail[-len(wanted):] + message
+                return b"".join(seen)
 
             await until(b"$ ")
             await socket.send(json.dumps({"type": "resize", "cols": 120, "rows": 40}))

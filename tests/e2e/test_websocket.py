@@ -224,8 +224,11 @@ def test_a_shell_that_stops_reading_stops_the_client_not_our_memory(fresh, user)
             time.sleep(0.01)
     assert sent < 64 * MIB, "everything is taken from a client though nobody reads it"
     assert memory(stack) - before < 8 * MIB
-    shell.reset()
+    # HAProxy 2.6 does not see that a client has left while it holds bytes of it (idle cleanup ends such a shell); but when
+    # HAProxy itself goes, the gate must not wait for the instance to take those bytes.
+    os.kill(stack.process("haproxy")[-1], signal.SIGKILL)
     eventually(lambda: not stack.commands("sleep 47110"), what="the end of the shell")
+    shell.reset()
 
 
 # --- close codes (DESIGN.md) ---
