@@ -1,5 +1,6 @@
 #include "instance/http_body.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -53,6 +54,37 @@ static size_t skip_space(const char *text, size_t position, size_t length) {
     return position;
 }
 
+/* The four hex digits of an escape \uXXXX, which the parser has checked. */
+static unsigned escaped_unit(const char *digits) {
+    unsigned unit = 0;
+    for (int i = 0; i < 4; i++) {
+        unit =
+            unit << 4 | (unsigned)(isdigit((unsigned char)digits[i]) ? digits[i] - '0' : (digits[i] | 0x20) - 'a' + 10);
+    }
+    return unit;
+}
+
+/* Where text that was parsed has half of a surrogate pair (RFC 8259 §8.2), `length` if nowhere. json-c replaces it by
+ * U+FFFD: what the client meant to write would be changed without a word. */
+static size_t find_lone_surrogate(const char *text, size_t length) {
+    for (size_t at = 0; at + 6 <= length; at++) {
+        if (text[at] != '\\') {
+            continue;
+        }
+        unsigned unit = text[at + 1] == 'u' ? escaped_unit(text + at + 2) : 0;
+        if (unit >= 0xD800 && unit <= 0xDFFF) {
+            bool is_pair = unit <= 0xDBFF && at + 12 <= length && memcmp(text + at + 6, "\\u", 2) == 0 &&
+                           (escaped_unit(text + at + 8) & 0xFC00) == 0xDC00;
+            if (!is_pair) {
+                return at;
+            }
+            at += 6;
+        }
+        at += text[at + 1] == 'u' ? 5 : 1;
+    }
+    return length;
+}
+
 static enum http_body_problem parse_text(struct json_tokener *tokener, const char *text, size_t length,
                                          struct json_object **value, struct http_body_syntax *syntax) {
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
@@ -72,6 +104,11 @@ static enum http_body_problem parse_text(struct json_tokener *tokener, const cha
     syntax->position = skip_space(text, used, length);
     if (syntax->position < length) {
         syntax->message = "Extra data";
+        return HTTP_BODY_NO_JSON;
+    }
+    syntax->position = find_lone_surrogate(text, length);
+    if (syntax->position < length) {
+        syntax->message = "Unpaired surrogate";
         return HTTP_BODY_NO_JSON;
     }
     if (*value == NULL) {

@@ -245,6 +245,18 @@ def test_a_hostile_path_is_a_clear_answer(instance, method, path, body, hostile)
     answer.json()
 
 
+@pytest.mark.parametrize("half", [r"\ud800", r"\udc00x", r"\ud83d\u0041", r"a\\\ud800", r"\ud83d\ude00\ude00"])
+def test_half_a_character_is_refused_and_not_changed(instance, half):
+    answer = instance.call("POST", "/files/write", '{"path": "f", "content": "' + half + '"}', {"Content-Type": "application/json"})
+    assert answer.status == 422 and instance.names() == [], answer
+
+
+@pytest.mark.parametrize("escaped, expected", [(r"\ud83d\ude00", "\U0001f600"), (r"\\ud800", r"\ud800"), (r"\u00e9\u0000", "é\0")])
+def test_escapes_in_content_mean_what_they_say(instance, escaped, expected):
+    answer = instance.call("POST", "/files/write", '{"path": "f", "content": "' + escaped + '"}', {"Content-Type": "application/json"})
+    assert answer.status == 200 and (instance.folder / "f").read_text("utf-8") == expected, answer
+
+
 def test_nothing_waits_for_a_pipe_or_a_device(instance):
     os.mkfifo(instance.folder / "pipe")
     (instance.folder / "loop").symlink_to("loop")
