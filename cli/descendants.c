@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,9 +34,9 @@ static pid_t living_parent_of(pid_t pid) {
     char path[64];
     char line[512];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    cleanup_fclose FILE *file = fopen(path, "re");
-    size_t length = file == NULL ? 0 : fread(line, 1, sizeof line - 1, file);
-    line[length] = '\0';
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    line[length < 0 ? 0 : length] = '\0';
     const char *after_name = strrchr(line, ')');
     char state = '\0';
     int parent = 0;
