@@ -27,8 +27,7 @@ void activity_merge(struct provisioner *provisioner, const struct route_activity
 
 static void retry_stale_rows(struct provisioner *provisioner) {
     struct error err;
-    struct tenant *tenant, *next;
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         if (tenant->row_is_stale && !tenant_save(provisioner, tenant, &err)) {
             log_error(NULL, "save instance %s: %s (tried again)", tenant->record.instance_name, err.message);
             return;
@@ -37,10 +36,9 @@ static void retry_stale_rows(struct provisioner *provisioner) {
 }
 
 void activity_flush(struct provisioner *provisioner) {
-    struct tenant *tenant, *next;
     size_t count = 0;
     bool any_stale = false;
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         count += tenant->access_is_unsaved;
         any_stale = any_stale || tenant->row_is_stale;
     }
@@ -53,7 +51,7 @@ void activity_flush(struct provisioner *provisioner) {
     struct error err = {.message = "out of memory"};
     cleanup_free struct tenant_access *accesses = calloc(count, sizeof *accesses);
     size_t used = 0;
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         if (accesses != NULL && tenant->access_is_unsaved && used < count) {
             accesses[used++] = (struct tenant_access){tenant->record.id, tenant->record.last_accessed_at_ms};
         }
@@ -62,7 +60,7 @@ void activity_flush(struct provisioner *provisioner) {
         log_warning(NULL, "save times of access: %s (tried again)", err.message);
         return;
     }
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         tenant->access_is_unsaved = false;
     }
 }

@@ -14,8 +14,7 @@
 /* {"total", and one for each state} */
 static struct json_object *count_tenants(struct provisioner *provisioner) {
     int64_t counts[INSTANCE_STATE_COUNT] = {0};
-    struct tenant *tenant, *next;
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         counts[tenant->record.status]++;
     }
     struct json_object *object = json_object_new_object();
@@ -74,8 +73,7 @@ void operation_stats(struct provisioner *provisioner, struct ipc_call *call, str
 void operation_status(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)request;
     int64_t active = 0;
-    struct tenant *tenant, *next;
-    HASH_ITER(by_instance, provisioner->tenants_by_instance, tenant, next) {
+    TENANTS_EACH_LIVE(provisioner, tenant) {
         active += tenant->record.status == INSTANCE_RUNNING;
     }
     int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);

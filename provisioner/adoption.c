@@ -82,17 +82,16 @@ void adoption_ended(struct provisioner *provisioner, struct tenant *tenant) {
 
 bool adoption_begin(struct provisioner *provisioner, struct error *err) {
     const struct timeval patience = {.tv_sec = ADOPTION_PATIENCE_MS / 1000};
-    struct tenant *tenant, *next;
     provisioner->adoption_timer = event_new(provisioner->base, -1, 0, on_patience_over, provisioner);
     if (provisioner->adoption_timer == NULL || event_add(provisioner->adoption_timer, &patience) < 0) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         if (may_exist(tenant)) {
             prepare(provisioner, tenant);
         }
     }
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         if (tenant->is_being_adopted) {
             adopt(provisioner, tenant);
         }

@@ -212,11 +212,8 @@ static int move_to_trash(struct home_folders *folders, const char *relative, cha
         error_set_errno(err, ERROR_INTERNAL, "create a folder in `%s/" TRASH "`", folders->path);
         return -1;
     }
-    cleanup_free char *copy = strdup(relative);
-    if (copy == NULL) {
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return -1;
-    }
+    char copy[NAME_FOLDER_SIZE];
+    snprintf(copy, sizeof copy, "%s", relative);
     char *slash = strrchr(copy, '/');
     const char *last = slash == NULL ? copy : slash + 1;
     if (slash != NULL) {

@@ -184,12 +184,11 @@ static void on_flushed(void *argument) {
 
 static bool choose(struct sweep *sweep) {
     struct provisioner *provisioner = sweep->provisioner;
-    struct tenant *tenant, *next;
     sweep->candidates = calloc(HASH_CNT(by_instance, provisioner->tenants_by_instance) + 1, sizeof *sweep->candidates);
     if (sweep->candidates == NULL) {
         return false;
     }
-    HASH_ITER(by_instance, provisioner->tenants_by_instance, tenant, next) {
+    TENANTS_EACH_LIVE(provisioner, tenant) {
         if (tenant->record.status != INSTANCE_RUNNING || tenant->is_being_adopted) {
             continue;
         }

@@ -51,9 +51,7 @@ struct ipc_server {
 
 static void peer_free(struct ipc_peer *peer) {
     struct ipc_server *server = peer->server;
-    struct ipc_call *call, *next;
-    DL_FOREACH_SAFE(peer->calls, call, next) {
-        DL_DELETE(peer->calls, call);
+    for (struct ipc_call *call = peer->calls; call != NULL; call = call->next) {
         call->peer = NULL;
     }
     DL_DELETE(server->peers, peer);
@@ -74,8 +72,8 @@ static void free_doomed(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     struct ipc_server *server = argument;
-    struct ipc_peer *peer, *next;
-    DL_FOREACH_SAFE(server->peers, peer, next) {
+    for (struct ipc_peer *peer = server->peers, *next; peer != NULL; peer = next) {
+        next = peer->next;
         if (peer->is_doomed) {
             peer_free(peer);
         }
@@ -192,16 +190,14 @@ void ipc_call_report_websockets(struct ipc_call *call, int64_t websockets) {
 
 int64_t ipc_server_websockets(const struct ipc_server *server) {
     int64_t sum = 0;
-    const struct ipc_peer *peer;
-    DL_FOREACH(server->peers, peer) {
+    for (const struct ipc_peer *peer = server->peers; peer != NULL; peer = peer->next) {
         sum += peer->websockets;
     }
     return sum;
 }
 
 bool ipc_server_has_reporter(const struct ipc_server *server) {
-    const struct ipc_peer *peer;
-    DL_FOREACH(server->peers, peer) {
+    for (const struct ipc_peer *peer = server->peers; peer != NULL; peer = peer->next) {
         if (peer->is_reporter && !peer->is_doomed) {
             return true;
         }
@@ -337,8 +333,8 @@ void ipc_server_close(struct ipc_server *server) {
     if (server == NULL) {
         return;
     }
-    struct ipc_peer *peer, *next;
-    DL_FOREACH_SAFE(server->peers, peer, next) {
+    for (struct ipc_peer *peer = server->peers, *next; peer != NULL; peer = next) {
+        next = peer->next;
         if (!peer->is_doomed) {
             peer_flush(peer);
         }

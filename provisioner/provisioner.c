@@ -223,7 +223,6 @@ static void on_shutdown_timer(evutil_socket_t fd, short what, void *argument) {
 
 void provisioner_stop_all(struct provisioner *provisioner) {
     const struct timeval timeout = {.tv_sec = SHUTDOWN_TIMEOUT_SECONDS};
-    struct tenant *tenant, *next;
     if (provisioner->is_shutting_down) {
         return;
     }
@@ -236,7 +235,7 @@ void provisioner_stop_all(struct provisioner *provisioner) {
         return;
     }
     provisioner->stops_left = 1; /* ours, until all have been asked */
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         if (tenant->is_live) {
             provisioner->stops_left++;
             stops_want(provisioner, tenant, "tenant_stopped", NULL, on_one_stopped, provisioner);

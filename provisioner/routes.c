@@ -59,10 +59,9 @@ void routes_build(struct provisioner *provisioner) {
     }
     provisioner->routes_are_built = true;
     struct error err = {0};
-    struct tenant *tenant, *next;
     size_t count = 0;
     struct map_entry *entries = calloc(HASH_CNT(by_instance, provisioner->tenants_by_instance) + 1, sizeof *entries);
-    HASH_ITER(by_instance, provisioner->tenants_by_instance, tenant, next) {
+    TENANTS_EACH_LIVE(provisioner, tenant) {
         if (entries != NULL && has_route(tenant)) {
             entries[count].key = tenant->record.route_key;
             entries[count].value = route_value(tenant);

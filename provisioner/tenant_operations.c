@@ -264,9 +264,8 @@ static bool matches(const struct tenant *tenant, const struct tenant_filter *fil
 static struct json_object *list_page(struct provisioner *provisioner, const struct tenant_filter *filter,
                                      int64_t *total) {
     struct json_object *list = json_object_new_array();
-    struct tenant *tenant, *next;
     *total = 0;
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         if (list == NULL || !matches(tenant, filter)) {
             continue;
         }

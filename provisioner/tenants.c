@@ -131,9 +131,8 @@ void tenants_remove(struct provisioner *provisioner, struct tenant *tenant) {
 
 void tenants_free_all(struct provisioner *provisioner) {
     struct error err;
-    struct tenant *tenant, *next;
     error_set(&err, ERROR_CAPACITY, "Terminals is shutting down");
-    HASH_ITER(by_route, provisioner->tenants_by_route, tenant, next) {
+    TENANTS_EACH(provisioner, tenant) {
         waiters_tell(&tenant->start_waiters, NULL, &err);
         waiters_tell(&tenant->stop_waiters, NULL, &err);
         waiters_tell(&tenant->delete_waiters, NULL, &err);

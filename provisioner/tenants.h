@@ -65,6 +65,23 @@ struct tenant {
     struct tenant *prev, *next; /* in the queue of starts */
 };
 
+/* `for` over all tenants in order of creation, or over those with an instance. The tenant in hand may be removed in the
+ * body; nobody else may. */
+#define TENANTS_EACH(provisioner_, tenant_)                                                                            \
+    for (struct tenant *tenant_ = (provisioner_)->tenants_by_route, *tenant_##_next = tenant_after(tenant_);           \
+         tenant_ != NULL; tenant_ = tenant_##_next, tenant_##_next = tenant_after(tenant_))
+#define TENANTS_EACH_LIVE(provisioner_, tenant_)                                                                       \
+    for (struct tenant *tenant_ = (provisioner_)->tenants_by_instance, *tenant_##_next = tenant_after_live(tenant_);   \
+         tenant_ != NULL; tenant_ = tenant_##_next, tenant_##_next = tenant_after_live(tenant_))
+
+static inline struct tenant *tenant_after(const struct tenant *tenant) {
+    return tenant == NULL ? NULL : tenant->by_route.next;
+}
+
+static inline struct tenant *tenant_after_live(const struct tenant *tenant) {
+    return tenant == NULL ? NULL : tenant->by_instance.next;
+}
+
 struct tenant *tenants_find(struct provisioner *provisioner, const char *route_key);
 struct tenant *tenants_find_instance(struct provisioner *provisioner, const char *instance_id);
 
