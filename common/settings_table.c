@@ -40,7 +40,7 @@ const struct setting settings_table[] = {
     NUMBER("PROXY_READ_TIMEOUT_SECONDS", proxy_read_timeout_seconds, "360", READER_GATE | READER_HAPROXY, 1, 86400),
     SECRET("ENCRYPTION_KEY", encryption_key, READER_PROVISIONER),
     CHOICE("LOG_LEVEL", log_level, "INFO", EVERYBODY, log_level_choices),
-    CHOICE("LOG_FORMAT", log_format, "text", EVERYBODY, log_format_choices),
+    CHOICE("LOG_FORMAT", log_format, "text", EVERYBODY | READER_HAPROXY, log_format_choices),
     SWITCH("ACCESS_LOG", access_log, "false", READER_GATE | READER_HAPROXY),
     TEXT("LOCAL_BINARY", local_binary, "open-terminal", READER_PROVISIONER),
     NUMBER("LOCAL_PORT_RANGE_START", local_port_range_start, "9000", READER_PROVISIONER, 1024, 65535),
