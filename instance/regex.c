@@ -32,6 +32,36 @@ struct position {
     bool is_word_edge;
 };
 
+bool regex_is_word(uint32_t c) {
+    return c >= 0x80 ? c != 0xA0 && c != 0xD7 && c != 0xF7 && (c < 0x2000 || c > 0x206F) && c != 0x3000
+                     : c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/* Letters with two cases, by their upper one. */
+static const struct {
+    uint32_t first, last, distance;
+} upper[] = {{'A', 'Z', 32},     {0xC0, 0xD6, 32},   {0xD8, 0xDE, 32},
+             {0x391, 0x3A9, 32}, {0x410, 0x42F, 32}, {0x400, 0x40F, 80}};
+
+/* The other case of a letter, or the character itself. */
+static uint32_t to_lower(uint32_t c) {
+    for (size_t i = 0; i < sizeof(upper) / sizeof(upper[0]); i++) {
+        if (c >= upper[i].first && c <= upper[i].last) {
+            return c + upper[i].distance;
+        }
+    }
+    return c;
+}
+
+static uint32_t to_upper(uint32_t c) {
+    for (size_t i = 0; i < sizeof(upper) / sizeof(upper[0]); i++) {
+        if (c >= upper[i].first + upper[i].distance && c <= upper[i].last + upper[i].distance) {
+            return c - upper[i].distance;
+        }
+    }
+    return c;
+}
+
 static const struct regex_instruction *instruction_at(const struct regex *regex, uint32_t index) {
     return (const struct regex_instruction *)(const void *)regex->program.instructions.data + index;
 }
@@ -49,9 +79,8 @@ static bool is_in_ranges(const struct regex *regex, const struct regex_set *set,
 
 static bool takes(const struct regex *regex, uint32_t set_index, uint32_t c) {
     const struct regex_set *set = (const struct regex_set *)(const void *)regex->program.sets.data + set_index;
-    bool is_in = is_in_ranges(regex, set, c) ||
-                 (regex->program.ignore_case &&
-                  (is_in_ranges(regex, set, regex_lower(c)) || is_in_ranges(regex, set, regex_upper(c))));
+    bool is_in = is_in_ranges(regex, set, c) || (regex->program.ignore_case && (is_in_ranges(regex, set, to_lower(c)) ||
+                                                                                is_in_ranges(regex, set, to_upper(c))));
     return is_in != set->is_negated;
 }
 

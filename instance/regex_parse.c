@@ -4,22 +4,9 @@
 
 #include "common/cleanup.h"
 #include "instance/regex_program.h"
+#include "instance/regex_tree.h"
 
-#define DEPTH_MAX        200   /* groups in groups */
-#define INSTRUCTIONS_MAX 20000 /* counted repeats multiply */
-#define STEPS_MAX        (20 * INSTRUCTIONS_MAX)
-#define UNBOUNDED        UINT32_MAX
-#define NO_NODE          UINT32_MAX
-
-enum node_kind { NODE_EMPTY, NODE_SET, NODE_ASSERT, NODE_CAT, NODE_ALTERNATIVE, NODE_REPEAT };
-
-struct node {
-    enum node_kind kind;
-    uint32_t first; /* a node, a set, or an assertion */
-    uint32_t second;
-    uint32_t minimum; /* of a repeat */
-    uint32_t maximum;
-};
+#define DEPTH_MAX 200 /* groups in groups */
 
 struct parser {
     const uint32_t *pattern;
@@ -33,53 +20,21 @@ struct parser {
     struct error *err;
 };
 
-bool regex_is_word(uint32_t c) {
-    return c >= 0x80 ? c != 0xA0 && c != 0xD7 && c != 0xF7 && (c < 0x2000 || c > 0x206F) && c != 0x3000
-                     : c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-
-static const struct {
-    uint32_t first, last, distance;
-} upper[] = {{'A', 'Z', 32},     {0xC0, 0xD6, 32},   {0xD8, 0xDE, 32},
-             {0x391, 0x3A9, 32}, {0x410, 0x42F, 32}, {0x400, 0x40F, 80}};
-
-uint32_t regex_lower(uint32_t c) {
-    for (size_t i = 0; i < sizeof(upper) / sizeof(upper[0]); i++) {
-        if (c >= upper[i].first && c <= upper[i].last) {
-            return c + upper[i].distance;
-        }
-    }
-    return c;
-}
-
-uint32_t regex_upper(uint32_t c) {
-    for (size_t i = 0; i < sizeof(upper) / sizeof(upper[0]); i++) {
-        if (c >= upper[i].first + upper[i].distance && c <= upper[i].last + upper[i].distance) {
-            return c - upper[i].distance;
-        }
-    }
-    return c;
-}
-
 /* ---- errors ---- */
 
 static uint32_t fail_at(struct parser *parser, size_t position, const char *message) {
     error_set(parser->err, ERROR_INVALID, "%s at position %zu", message, position);
-    return NO_NODE;
+    return REGEX_NO_NODE;
 }
 
 static uint32_t fail_memory(struct parser *parser) {
     error_set(parser->err, ERROR_INTERNAL, "out of memory");
-    return NO_NODE;
+    return REGEX_NO_NODE;
 }
 
 /* ---- the tree ---- */
 
-static struct node *node_at(const struct parser *parser, uint32_t index) {
-    return (struct node *)(void *)parser->nodes.data + index;
-}
-
-static uint32_t add_node(struct parser *parser, struct node node) {
+static uint32_t add_node(struct parser *parser, struct regex_node node) {
     uint32_t index = (uint32_t)(parser->nodes.length / sizeof(node));
     return buffer_append(&parser->nodes, &node, sizeof(node)) ? index : fail_memory(parser);
 }
@@ -88,7 +43,7 @@ static uint32_t add_node(struct parser *parser, struct node node) {
 
 static bool add_range(struct parser *parser, uint32_t first, uint32_t last) {
     struct regex_range range = {first, last};
-    return buffer_append(&parser->program->ranges, &range, sizeof(range)) || fail_memory(parser) != NO_NODE;
+    return buffer_append(&parser->program->ranges, &range, sizeof(range)) || fail_memory(parser) != REGEX_NO_NODE;
 }
 
 static uint32_t range_count(const struct parser *parser) {
@@ -102,7 +57,7 @@ static uint32_t add_set(struct parser *parser, uint32_t start, bool is_negated) 
     if (parser->program->ranges.failed || !buffer_append(&parser->program->sets, &set, sizeof(set))) {
         return fail_memory(parser);
     }
-    return add_node(parser, (struct node){.kind = NODE_SET, .first = index});
+    return add_node(parser, (struct regex_node){.kind = REGEX_NODE_SET, .first = index});
 }
 
 static uint32_t add_character(struct parser *parser, uint32_t c) {
@@ -230,18 +185,18 @@ static uint32_t parse_escape(struct parser *parser) {
     uint32_t letter;
     uint32_t value;
     if (!read_escape_letter(parser, &letter)) {
-        return NO_NODE;
+        return REGEX_NO_NODE;
     }
     for (size_t i = 0; i < sizeof(assertions) / sizeof(assertions[0]); i++) {
         if (letter == (uint32_t)assertions[i].letter) {
-            return add_node(parser, (struct node){.kind = NODE_ASSERT, .first = assertions[i].assertion});
+            return add_node(parser, (struct regex_node){.kind = REGEX_NODE_ASSERT, .first = assertions[i].assertion});
         }
     }
     uint32_t start = range_count(parser);
     if (add_class(parser, letter)) {
         return add_set(parser, start, false);
     }
-    return read_escaped_character(parser, letter, &value) ? add_character(parser, value) : NO_NODE;
+    return read_escaped_character(parser, letter, &value) ? add_character(parser, value) : REGEX_NO_NODE;
 }
 
 /* ---- [sets] ---- */
@@ -299,7 +254,7 @@ static uint32_t parse_set(struct parser *parser) {
     size_t first_member = parser->at;
     while (parser->at < parser->length && (parser->pattern[parser->at] != ']' || parser->at == first_member)) {
         if (!read_set_range(parser)) {
-            return NO_NODE;
+            return REGEX_NO_NODE;
         }
     }
     if (parser->at == parser->length) {
@@ -366,17 +321,17 @@ static uint32_t parse_group(struct parser *parser) {
         bool is_flags;
         parser->at++;
         if (!read_extension(parser, open, &is_flags)) {
-            return NO_NODE;
+            return REGEX_NO_NODE;
         }
         if (is_flags) {
             parser->at++;
             parser->depth--;
-            return add_node(parser, (struct node){.kind = NODE_EMPTY});
+            return add_node(parser, (struct regex_node){.kind = REGEX_NODE_EMPTY});
         }
     }
     uint32_t inside = parse_alternatives(parser);
-    if (inside == NO_NODE) {
-        return NO_NODE;
+    if (inside == REGEX_NO_NODE) {
+        return REGEX_NO_NODE;
     }
     if (!is_next(parser, ")")) {
         return fail_at(parser, open, "missing ), unterminated subpattern");
@@ -415,7 +370,8 @@ static uint32_t parse_atom(struct parser *parser) {
     case '^':
     case '$':
         parser->at++;
-        return add_node(parser, (struct node){.kind = NODE_ASSERT, .first = c == '^' ? REGEX_AT_START : REGEX_AT_END});
+        return add_node(
+            parser, (struct regex_node){.kind = REGEX_NODE_ASSERT, .first = c == '^' ? REGEX_AT_START : REGEX_AT_END});
     default:
         parser->at++;
         return add_character(parser, c);
@@ -427,7 +383,7 @@ static bool read_number(const struct parser *parser, size_t *at, uint32_t *value
     size_t start = *at;
     *value = 0;
     while (*at < parser->length && parser->pattern[*at] >= '0' && parser->pattern[*at] <= '9') {
-        *value = *value > INSTRUCTIONS_MAX ? *value : *value * 10 + parser->pattern[*at] - '0';
+        *value = *value > REGEX_INSTRUCTIONS_MAX ? *value : *value * 10 + parser->pattern[*at] - '0';
         (*at)++;
     }
     return *at > start;
@@ -442,7 +398,7 @@ static bool read_braces(struct parser *parser, uint32_t *minimum, uint32_t *maxi
     if (has_comma) {
         at++;
         if (!read_number(parser, &at, maximum)) {
-            *maximum = UNBOUNDED;
+            *maximum = REGEX_UNBOUNDED;
         }
     }
     if ((!has_minimum && !has_comma) || at == parser->length || parser->pattern[at] != '}') {
@@ -460,11 +416,11 @@ static bool read_repeat(struct parser *parser, uint32_t *minimum, uint32_t *maxi
     switch (parser->pattern[parser->at]) {
     case '*':
         *minimum = 0;
-        *maximum = UNBOUNDED;
+        *maximum = REGEX_UNBOUNDED;
         break;
     case '+':
         *minimum = 1;
-        *maximum = UNBOUNDED;
+        *maximum = REGEX_UNBOUNDED;
         break;
     case '?':
         *minimum = 0;
@@ -484,10 +440,10 @@ static uint32_t parse_repeated(struct parser *parser) {
     size_t position = parser->at;
     uint32_t minimum;
     uint32_t maximum;
-    if (atom == NO_NODE || !read_repeat(parser, &minimum, &maximum)) {
+    if (atom == REGEX_NO_NODE || !read_repeat(parser, &minimum, &maximum)) {
         return atom;
     }
-    if (node_at(parser, atom)->kind == NODE_ASSERT) {
+    if (regex_node_at(&parser->nodes, atom)->kind == REGEX_NODE_ASSERT) {
         return fail_at(parser, position, "nothing to repeat");
     }
     if (maximum < minimum) {
@@ -501,139 +457,51 @@ static uint32_t parse_repeated(struct parser *parser) {
     if (read_repeat(parser, &ignored_minimum, &ignored_maximum)) {
         return fail_at(parser, again, "multiple repeat");
     }
-    return add_node(parser, (struct node){.kind = NODE_REPEAT, .first = atom, .minimum = minimum, .maximum = maximum});
+    return add_node(
+        parser, (struct regex_node){.kind = REGEX_NODE_REPEAT, .first = atom, .minimum = minimum, .maximum = maximum});
 }
 
 static uint32_t parse_sequence(struct parser *parser) {
-    uint32_t sequence = NO_NODE;
+    uint32_t sequence = REGEX_NO_NODE;
     while (parser->at < parser->length && !is_next(parser, "|") && !is_next(parser, ")")) {
         uint32_t next = parse_repeated(parser);
-        if (next == NO_NODE) {
-            return NO_NODE;
+        if (next == REGEX_NO_NODE) {
+            return REGEX_NO_NODE;
         }
-        sequence = sequence == NO_NODE
-                       ? next
-                       : add_node(parser, (struct node){.kind = NODE_CAT, .first = sequence, .second = next});
-        if (sequence == NO_NODE) {
-            return NO_NODE;
+        sequence =
+            sequence == REGEX_NO_NODE
+                ? next
+                : add_node(parser, (struct regex_node){.kind = REGEX_NODE_CAT, .first = sequence, .second = next});
+        if (sequence == REGEX_NO_NODE) {
+            return REGEX_NO_NODE;
         }
     }
-    return sequence == NO_NODE ? add_node(parser, (struct node){.kind = NODE_EMPTY}) : sequence;
+    return sequence == REGEX_NO_NODE ? add_node(parser, (struct regex_node){.kind = REGEX_NODE_EMPTY}) : sequence;
 }
 
 static uint32_t parse_alternatives(struct parser *parser) {
     uint32_t alternatives = parse_sequence(parser);
-    while (alternatives != NO_NODE && is_next(parser, "|")) {
+    while (alternatives != REGEX_NO_NODE && is_next(parser, "|")) {
         parser->at++;
         uint32_t next = parse_sequence(parser);
         alternatives =
-            next == NO_NODE
-                ? NO_NODE
-                : add_node(parser, (struct node){.kind = NODE_ALTERNATIVE, .first = alternatives, .second = next});
+            next == REGEX_NO_NODE
+                ? REGEX_NO_NODE
+                : add_node(parser,
+                           (struct regex_node){.kind = REGEX_NODE_ALTERNATIVE, .first = alternatives, .second = next});
     }
     return alternatives;
-}
-
-/* ---- the program ---- */
-
-static uint32_t program_length(const struct parser *parser) {
-    return (uint32_t)(parser->program->instructions.length / sizeof(struct regex_instruction));
-}
-
-static struct regex_instruction *instruction_at(const struct parser *parser, uint32_t index) {
-    return (struct regex_instruction *)(void *)parser->program->instructions.data + index;
-}
-
-static bool emit(struct parser *parser, enum regex_operation operation, uint32_t first, uint32_t second) {
-    struct regex_instruction instruction = {operation, first, second};
-    if (program_length(parser) == INSTRUCTIONS_MAX) {
-        return error_set(parser->err, ERROR_INVALID, "the pattern is too large");
-    }
-    return buffer_append(&parser->program->instructions, &instruction, sizeof(instruction)) ||
-           error_set(parser->err, ERROR_INTERNAL, "out of memory");
-}
-
-static bool emit_node(struct parser *parser, uint32_t index);
-
-static bool emit_alternative(struct parser *parser, const struct node *node) {
-    uint32_t split = program_length(parser);
-    if (!emit(parser, REGEX_SPLIT, split + 1, 0) || !emit_node(parser, node->first)) {
-        return false;
-    }
-    uint32_t jump = program_length(parser);
-    if (!emit(parser, REGEX_SPLIT, 0, 0)) {
-        return false;
-    }
-    instruction_at(parser, split)->second = jump + 1;
-    if (!emit_node(parser, node->second)) {
-        return false;
-    }
-    instruction_at(parser, jump)->first = instruction_at(parser, jump)->second = program_length(parser);
-    return true;
-}
-
-/* x{2,4} is x x (x (x)?)?, x{2,} is x x x*. */
-static bool emit_repeat(struct parser *parser, const struct node *node) {
-    for (uint32_t i = 0; i < node->minimum; i++) {
-        if (!emit_node(parser, node->first)) {
-            return false;
-        }
-    }
-    if (node->maximum == UNBOUNDED) {
-        uint32_t split = program_length(parser);
-        if (!emit(parser, REGEX_SPLIT, split + 1, 0) || !emit_node(parser, node->first) ||
-            !emit(parser, REGEX_SPLIT, split, split)) {
-            return false;
-        }
-        instruction_at(parser, split)->second = program_length(parser);
-        return true;
-    }
-    uint32_t first_split = program_length(parser);
-    for (uint32_t i = node->minimum; i < node->maximum; i++) {
-        if (!emit(parser, REGEX_SPLIT, program_length(parser) + 1, UNBOUNDED) || !emit_node(parser, node->first)) {
-            return false;
-        }
-    }
-    for (uint32_t at = first_split; at < program_length(parser); at++) { /* all of them lead out */
-        struct regex_instruction *instruction = instruction_at(parser, at);
-        if (instruction->operation == REGEX_SPLIT && instruction->second == UNBOUNDED) {
-            instruction->second = program_length(parser);
-        }
-    }
-    return true;
-}
-
-static bool emit_node(struct parser *parser, uint32_t index) {
-    const struct node node = *node_at(parser, index);
-    if (++parser->steps > STEPS_MAX) {
-        return error_set(parser->err, ERROR_INVALID, "the pattern is too large");
-    }
-    switch (node.kind) {
-    case NODE_EMPTY:
-        return true;
-    case NODE_SET:
-        return emit(parser, REGEX_SET, node.first, 0);
-    case NODE_ASSERT:
-        return emit(parser, REGEX_ASSERT, node.first, 0);
-    case NODE_CAT:
-        return emit_node(parser, node.first) && emit_node(parser, node.second);
-    case NODE_ALTERNATIVE:
-        return emit_alternative(parser, &node);
-    case NODE_REPEAT:
-        return emit_repeat(parser, &node);
-    }
-    return false;
 }
 
 bool regex_parse(const uint32_t *pattern, size_t length, struct regex_program *program, struct error *err) {
     struct parser parser = {.pattern = pattern, .length = length, .program = program, .err = err};
     uint32_t root = parse_alternatives(&parser);
-    bool ok = root != NO_NODE;
+    bool ok = root != REGEX_NO_NODE;
     if (ok && parser.at < length) {
         fail_at(&parser, parser.at, "unbalanced parenthesis");
         ok = false;
     }
-    ok = ok && emit_node(&parser, root) && emit(&parser, REGEX_MATCH, 0, 0);
+    ok = ok && regex_emit(&parser.nodes, root, program, err);
     buffer_free(&parser.nodes);
     return ok;
 }

@@ -1,4 +1,4 @@
-/* regex_program.h - between regex_parse.c, which turns a pattern into a program, and regex.c, which runs it. */
+/* regex_program.h - what a pattern is compiled to (by regex_parse.c and regex_emit.c) and regex.c runs. */
 #ifndef TERMINALS_INSTANCE_REGEX_PROGRAM_H
 #define TERMINALS_INSTANCE_REGEX_PROGRAM_H
 
@@ -49,14 +49,11 @@ struct regex_program {
     bool ignore_case;
 };
 
-/* Fills a program that is {0}. False as regex_compile(); the caller frees the buffers in any case. */
+/* Fills a program that is {0} (or has ignore_case set). False as regex_compile(); the caller frees the buffers in any
+ * case. */
 bool regex_parse(const uint32_t *pattern, size_t length, struct regex_program *program, struct error *err);
 
 /* \w */
 bool regex_is_word(uint32_t code_point);
-
-/* The other case of a letter, or the character itself: ASCII, Latin-1, Greek, Cyrillic. */
-uint32_t regex_lower(uint32_t code_point);
-uint32_t regex_upper(uint32_t code_point);
 
 #endif
