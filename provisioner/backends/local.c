@@ -1,10 +1,8 @@
 /* local.c - the `local` backend: instances are processes of this machine, each in a bubblewrap sandbox where that
  * works. The life of one is in local_instance.c. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "common/cleanup.h"
 #include "common/digest.h"
@@ -73,17 +71,6 @@ static bool open_sandbox(struct backend *backend, const struct settings *setting
     return true;
 }
 
-/* Each instance costs us two pidfds, and a few descriptors while it starts. */
-static void raise_descriptor_limit(void) {
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &files) != 0) {
-            log_warning(NULL, "descriptor limit not raised: %s", strerror(errno));
-        }
-    }
-}
-
 static bool open_parts(struct backend *backend, const struct settings *settings, struct error *err) {
     char digest[DIGEST_HEX_SIZE];
     cleanup_free char *run_dir = realpath(settings->run_dir, NULL);
@@ -145,7 +132,6 @@ static struct backend *local_open(const struct settings *settings, struct event_
         local_close(backend);
         return NULL;
     }
-    raise_descriptor_limit();
     if (!open_parts(backend, settings, err)) {
         local_close(backend);
         return NULL;

@@ -325,7 +325,7 @@ static void test_ten_thousand_entries_survive_restart_reload_and_kill_in_a_push(
 
     kill(world.haproxy.master, SIGUSR2); /* reload, with changes that the new worker may not hear of */
     for (int i = 0; i < 50; i++) {
-        char key[16];
+        char key[32];
         snprintf(key, sizeof key, "RELOAD%d", i);
         put(&world, key, "1");
         map_remove(world.map, entries[100 + i].key);
