@@ -14,8 +14,9 @@ struct http_server *http_server_start(struct instance *instance, const char *hos
 /* Ends every connection, answers nothing more, and frees. */
 void http_server_stop(struct http_server *server);
 
-/* A connection was resumed. libmicrohttpd 0.9.75 notices that only when it runs, and its time-out does not say so:
- * without this the answer would wait for the next event on any of its sockets. */
+/* A connection was resumed, or a WebSocket ended. libmicrohttpd 0.9.75 notices that only when it
+ * runs, and its time-out does not say so: without this the answer would wait for the next event on any of its sockets.
+ */
 void http_server_run_soon(struct http_server *server);
 
 /* Lets libmicrohttpd do what is due without any event on a socket (resumed connections). Call before each wait of the

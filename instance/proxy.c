@@ -110,7 +110,7 @@ static void ignore_field(void *state, const char *name, const char *value) {
 static bool take_head(struct proxy *proxy) {
     size_t length = http1_find_head_end(proxy->in.data, proxy->in.length);
     if (length == 0) {
-        if (proxy->has_ended || proxy->in.length > HTTP1_HEAD_MAX_BYTES) {
+        if (proxy->has_ended || proxy->in.length >= HTTP1_HEAD_MAX_BYTES) {
             fail(proxy, "No valid answer from");
         }
         return false;

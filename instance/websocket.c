@@ -7,12 +7,14 @@
 #include <wslay/wslay.h>
 
 #include "instance/http_request.h"
+#include "instance/http_server.h"
 #include "instance/instance.h"
 #include "instance/loop.h"
 #include "instance/websocket_handshake.h"
 
 struct websocket {
     struct loop *loop;
+    struct http_server *server;
     struct MHD_UpgradeResponseHandle *upgrade;
     struct loop_watch watch;
     struct loop_timer close_timer;
@@ -94,6 +96,7 @@ static void destroy(struct websocket *websocket) {
     loop_timer_clear(websocket->loop, &websocket->close_timer);
     loop_watch_remove(websocket->loop, &websocket->watch);
     MHD_upgrade_action(websocket->upgrade, MHD_UPGRADE_ACTION_CLOSE);
+    http_server_run_soon(websocket->server);
     wslay_event_context_free(websocket->wslay);
     buffer_free(&websocket->early);
     free(websocket);
@@ -205,6 +208,7 @@ void websocket_drop(struct websocket *websocket) {
 
 struct opening {
     struct instance *instance;
+    struct http_server *server;
     const struct websocket_events *events;
     void *(*opened)(struct instance *instance, struct websocket *websocket, const char *context);
     char *context;
@@ -228,6 +232,7 @@ static struct websocket *websocket_new(const struct opening *opening, int fd, st
         return NULL;
     }
     websocket->loop = opening->instance->loop;
+    websocket->server = opening->server;
     websocket->upgrade = upgrade;
     websocket->watch = (struct loop_watch){.fd = fd, .ready = on_ready};
     websocket->close_timer.expired = on_close_timeout;
@@ -250,6 +255,7 @@ static void on_upgrade(void *cls, struct MHD_Connection *connection, void *con_c
     struct websocket *websocket = websocket_new(opening, sock, upgrade, extra_in, extra_in_size);
     if (websocket == NULL) {
         MHD_upgrade_action(upgrade, MHD_UPGRADE_ACTION_CLOSE);
+        http_server_run_soon(opening->server);
         return;
     }
     websocket->owner = opening->opened(opening->instance, websocket, opening->context);
@@ -272,7 +278,7 @@ void websocket_answer(struct http_request *request, const struct websocket_event
         }
         return;
     }
-    *opening = (struct opening){request->instance, events, opened, context};
+    *opening = (struct opening){request->instance, request->server, events, opened, context};
     http_set_state(request, opening, free_opening);
     struct MHD_Response *response = MHD_create_response_for_upgrade(on_upgrade, opening);
     if (response != NULL) {
