@@ -247,10 +247,24 @@ static bool store(struct settings *settings, const struct setting *row, const ch
     return false;
 }
 
+/* `sqlite:///…`, or with a driver's name, which means nothing to us: `sqlite+aiosqlite:///…`. */
+static bool is_database_url(const char *url) {
+    static const char scheme[] = "sqlite";
+    const char *rest = url + strlen(scheme);
+    if (strncmp(url, scheme, strlen(scheme)) != 0) {
+        return false;
+    }
+    rest += *rest == '+' ? strcspn(rest, ":") : 0;
+    return strncmp(rest, ":///", 4) == 0 && rest[4] != '\0';
+}
+
 /* What no row can say by itself. */
 static bool check_together(const struct settings *settings, struct error *err) {
     if (settings->open && settings->api_key != NULL) {
         return error_set(err, ERROR_INVALID, PREFIX "OPEN=true (no auth at all) contradicts " PREFIX "API_KEY");
+    }
+    if (!is_database_url(settings->database_url)) {
+        return error_set(err, ERROR_INVALID, PREFIX "DATABASE_URL: expected `sqlite:///path`");
     }
     for (const char *c = settings->api_key == NULL ? "" : settings->api_key; *c != '\0'; c++) {
         if (*c <= 0x20 || *c >= 0x7f) {
