@@ -188,7 +188,7 @@ static void on_death(struct process *process, int status) {
     process->pid = 0;
     if (supervisor->ending) {
         process->state = PROCESS_STOPPED;
-        if (!any_lives(supervisor, ending_steps[supervisor->step].who)) {
+        if (supervisor->step < ENDING_STEPS && !any_lives(supervisor, ending_steps[supervisor->step].who)) {
             enter_step(supervisor, supervisor->step + 1);
         }
         return;

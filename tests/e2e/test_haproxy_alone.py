@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -24,9 +25,15 @@ INSTANCE_ID = "0123456789abcdef0123456789abcdef"
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the ports that the kernel hands out to clients, so that nobody takes it meanwhile."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class World:
@@ -59,16 +66,18 @@ class World:
             routes.write(f"{route_key(user, policy, context)} {host}|{port}|{INSTANCE_KEY}|{INSTANCE_ID}\n{more}")
 
     def start(self):
+        """Returns when both the worker and the master answer: before that a master loses the signals it gets."""
         command = [HAPROXY, "-W", "-S", f"{self.folder}/haproxy-master.sock,mode,600", "-f", str(CONFIGURATION)]
         self.process = subprocess.Popen(command, env=self.environment, stderr=self.log, stdout=self.log)
         deadline = time.monotonic() + 10
         while True:
             try:
                 Client(self.port).close()
-                return self
+                if "worker" in self.command("show proc", "haproxy-master.sock"):
+                    return self
             except OSError:
                 assert self.process.poll() is None and time.monotonic() < deadline, self.logged()
-                time.sleep(0.02)
+            time.sleep(0.02)
 
     def logged(self):
         return (self.folder / "log").read_text()
@@ -92,10 +101,11 @@ class World:
     def hot(self, target, headers=(), user="u", **more):
         return self.get(target, [f"Authorization: Bearer {KEY}", f"X-User-Id: {user}", *headers], **more)
 
-    def command(self, text):
+    def command(self, text, name="haproxy.sock"):
         with socket.socket(socket.AF_UNIX) as runtime:
-            runtime.connect(str(self.folder / "haproxy.sock"))
+            runtime.connect(str(self.folder / name))
             runtime.sendall(text.encode() + b"\n")
+            runtime.shutdown(socket.SHUT_WR)  # the master hangs up only then
             output = b""
             while data := runtime.recv(65536):
                 output += data
