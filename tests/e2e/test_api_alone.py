@@ -1,7 +1,6 @@
 """terminals-api by itself: asked over FastCGI as terminals-gate and HAProxy do, with a scripted provisioner behind it."""
 import json
 import os
-import queue
 import signal
 import socket
 import struct
@@ -116,17 +115,18 @@ def test_a_flood_of_bad_tokens_is_told_in_few_words():
             api.authorize(("HTTP_USER_AGENT", b"evil\xffagent"), token="wrong", uri="/x?token=secret").expect(401)
         event = api.provisioner.wait_for("audit")[0]
         assert len(api.provisioner.all("audit")) == 1
-        assert (event["action"], event["detail"], event["status_code"]) == ("auth_failed", "Invalid API key", 401)
+        assert (event["action"], event["status_code"]) == ("auth_failed", 401)
+        assert event["detail"].startswith("Invalid API key")  # and perhaps how often, if the sender was not that quick
         assert event["actor"] == {"request_id": "request-1", "ip": "192.0.2.7", "user_agent": "evil?agent"}
         assert event["resource_id"] == "/x"
         assert "wrong" not in api.log() and "secret" not in api.log()
 
 
-def test_a_provisioner_that_hangs_does_not_delay_a_refusal():
+def test_a_provisioner_that_is_away_does_not_delay_a_refusal():
     with Api(provisioner=False) as api:
         start = time.monotonic()
-        for number in range(100):
-            api.authorize(("REMOTE_ADDR", f"192.0.2.{number}"), token="wrong").expect(401)
+        for _ in range(100):
+            api.authorize(token="wrong").expect(401)
         assert time.monotonic() - start < 2 * SLOW
 
 
@@ -300,6 +300,24 @@ def test_what_is_no_request_harms_nobody(shared, bytes_sent):
         sock.shutdown(socket.SHUT_WR)
         read_reply(sock)
     shared.authorize().expect(200)
+
+
+def test_clients_that_keep_sending_a_body_keep_no_thread():
+    """Three times as many as api-admin has threads: they all get their answer, and so does the next one."""
+    parameters = pairs([("REQUEST_METHOD", "POST"), ("REQUEST_URI", "/api/v1/config"), ("CONTENT_LENGTH", "1000000000")])
+    with Api(lambda request: {"stats": {}}) as api:
+        slow = []
+        for _ in range(24):
+            sock = api.connect("api-admin")
+            sock.sendall(begin(RESPONDER) + records(PARAMS, parameters) + record(STDIN, b"x" * 10000))
+            slow.append(sock)
+        start = time.monotonic()
+        for sock in slow:
+            assert read_reply(sock).status == 401
+        api.call("GET", "/api/v1/stats").expect(200)
+        assert time.monotonic() - start < 3 * SLOW
+        for sock in slow:
+            sock.close()
 
 
 def test_a_health_check_is_answered_by_a_thread_and_not_logged():
