@@ -90,7 +90,8 @@ static bool open_in_place(struct atomic_file *file) {
     if (fstat(file->fd, &status) == 0 && S_ISREG(status.st_mode) && ftruncate(file->fd, 0) != 0) {
         return false;
     }
-    free(steal_pointer(&file->target));
+    free(file->target);
+    file->target = NULL;
     return true;
 }
 

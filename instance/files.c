@@ -42,10 +42,13 @@ char *files_resolve_query(struct http_request *request, const char *name, const 
     if (http_refused_as_invalid(request)) {
         return NULL;
     }
-    size_t length = 0;
+    size_t length;
     text = http_query(request, name, &length);
-    return text != NULL ? files_resolve(request, text, length, err)
-                        : files_resolve(request, fallback, strlen(fallback), err);
+    if (text == NULL) {
+        text = fallback != NULL ? fallback : "";
+        length = strlen(text);
+    }
+    return files_resolve(request, text, length, err);
 }
 
 char *files_resolve_json(struct http_request *request, const char *name, struct error *err) {
@@ -169,7 +172,7 @@ struct change {
     struct work work;
     char *source;
     char *destination; /* NULL: delete */
-    bool is_folder;
+    bool is_folder;    /* what is deleted */
     bool ok;
     struct error err;
 };
@@ -218,8 +221,7 @@ static void start_change(struct http_request *request, char *source, char *desti
     change->source = source;
     change->destination = destination;
     change->is_folder = is_folder;
-    bool may_be_slow = is_folder || destination != NULL;
-    (may_be_slow ? work_start : work_now)(request, &change->work);
+    work_do(request, &change->work, is_folder || destination != NULL);
 }
 
 static bool is_own_home(struct http_request *request, const char *path) {
@@ -274,7 +276,7 @@ static void move_path(struct http_request *request) {
     } else if (!make_way(destination, &err)) {
         files_respond_error(request, FILES_CALL_CHANGES, &err);
     } else {
-        start_change(request, steal_pointer(&source), steal_pointer(&destination), true);
+        start_change(request, steal_pointer(&source), steal_pointer(&destination), false);
     }
 }
 

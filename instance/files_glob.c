@@ -132,5 +132,5 @@ void files_glob(struct http_request *request) {
         http_respond_json(request, 200, NULL);
         return;
     }
-    work_start(request, &glob->work);
+    work_do(request, &glob->work, true);
 }

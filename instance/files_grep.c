@@ -183,5 +183,5 @@ void files_grep(struct http_request *request) {
     grep->include = include;
     grep->tells_lines = tells_lines;
     grep->results_max = results_max;
-    work_start(request, &grep->work);
+    work_do(request, &grep->work, true);
 }

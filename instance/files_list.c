@@ -107,5 +107,5 @@ void files_list(struct http_request *request) {
     listing->work = (struct work){.run = listing_run, .respond = listing_respond, .release = listing_release};
     listing->path = steal_pointer(&path);
     listing->fd = steal_fd(&fd);
-    (status.st_size >= BIG_FOLDER_BYTES ? work_start : work_now)(request, &listing->work);
+    work_do(request, &listing->work, status.st_size >= BIG_FOLDER_BYTES);
 }

@@ -199,5 +199,5 @@ void files_read(struct http_request *request) {
     reading->fd = steal_fd(&fd);
     reading->status = status;
     reading->range = range;
-    (status.st_size >= BIG_FILE_BYTES ? work_start : work_now)(request, &reading->work);
+    work_do(request, &reading->work, status.st_size >= BIG_FILE_BYTES);
 }

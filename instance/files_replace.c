@@ -303,5 +303,5 @@ void files_replace(struct http_request *request) {
     replacing->body = json_object_get(http_json(request));
     replacing->replacements = steal_pointer(&replacements);
     replacing->count = count;
-    (is_big ? work_start : work_now)(request, &replacing->work);
+    work_do(request, &replacing->work, is_big);
 }

@@ -1,6 +1,7 @@
 #include "instance/multipart.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -25,7 +26,7 @@ struct multipart_parser {
     void *events_state;
     /* CR LF "--" boundary. Its only CR is its first byte, so where a match breaks off, the next one can begin no
      * earlier than at the byte that broke it: what was matched need not be kept, it is the start of this text. */
-    char delimiter[4 + MULTIPART_BOUNDARY_MAX_BYTES];
+    char delimiter[4 + MULTIPART_BOUNDARY_MAX_BYTES + 1];
     size_t delimiter_length;
     size_t matched;
     char headers[MULTIPART_HEADERS_MAX_BYTES + 1];
@@ -300,9 +301,8 @@ struct multipart_parser *multipart_new(const char *content_type, const struct mu
     }
     parser->events = events;
     parser->events_state = state;
-    memcpy(parser->delimiter, "\r\n--", 4);
-    memcpy(parser->delimiter + 4, boundary, strlen(boundary));
-    parser->delimiter_length = 4 + strlen(boundary);
+    snprintf(parser->delimiter, sizeof(parser->delimiter), "\r\n--%s", boundary);
+    parser->delimiter_length = strlen(parser->delimiter);
     parser->matched = 2; /* a delimiter at the very start needs no CR LF before it */
     return parser;
 }

@@ -69,17 +69,17 @@ static bool start_thread(struct work_thread *thread) {
     return ok;
 }
 
-void work_now(struct http_request *request, struct work *work) {
+static void do_now(struct http_request *request, struct work *work) {
     work->request = request;
     http_set_state(request, work, abandon);
     work->run(work);
     work->respond(work);
 }
 
-void work_start(struct http_request *request, struct work *work) {
-    struct work_thread *thread = calloc(1, sizeof(*thread));
+void work_do(struct http_request *request, struct work *work, bool may_take_long) {
+    struct work_thread *thread = may_take_long ? calloc(1, sizeof(*thread)) : NULL;
     if (thread == NULL) {
-        work_now(request, work);
+        do_now(request, work);
         return;
     }
     thread->work = work;
@@ -90,7 +90,7 @@ void work_start(struct http_request *request, struct work *work) {
     if (thread->watch.fd < 0 || !loop_watch_set(thread->loop, &thread->watch, EPOLLIN) || !start_thread(thread)) {
         work->thread = NULL;
         free_thread(thread);
-        work_now(request, work);
+        do_now(request, work);
         return;
     }
     work->request = request;

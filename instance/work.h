@@ -18,11 +18,8 @@ struct work {
     struct work_thread *thread;
 };
 
-/* Does the work for `request`, whose state it becomes (http_set_state). When no thread can be had it is done here and
- * now: slow, but done. */
-void work_start(struct http_request *request, struct work *work);
-
-/* Does it here and now, for what turned out to be small. */
-void work_now(struct http_request *request, struct work *work);
+/* Does the work for `request`, whose state it becomes (http_set_state): on a thread of its own if it may take long,
+ * else (or when no thread can be had) here and now. */
+void work_do(struct http_request *request, struct work *work, bool may_take_long);
 
 #endif
