@@ -194,7 +194,7 @@ struct authorizer_ask *authorizer_ask_start(struct event_base *base, const char 
         ask_free(ask);
         return NULL;
     }
-    memcpy(ask->address.sun_path, socket_path, strlen(socket_path));
+    memcpy(ask->address.sun_path, socket_path, strlen(socket_path)); /* NOLINT: calloc() left the NUL */
     /* The first try comes from the loop like all others, so the callback never runs inside this call. */
     set_timer(ask, 0);
     return ask;

@@ -89,7 +89,7 @@ static void pump_closing(struct connection *connection) {
             connection->client.readable = false;
             break;
         }
-        if ((received < 0 && received != ENDPOINT_NOTHING) || connection->drained > DRAIN_MAX_BYTES) {
+        if (received < 0 || connection->drained > DRAIN_MAX_BYTES) {
             connection_free(connection);
             return;
         }

@@ -36,7 +36,7 @@ void exchange_start(struct connection *connection) {
 }
 
 /* The instance is done, or gone. */
-static void end(struct connection *connection) {
+static void finish(struct connection *connection) {
     if (!relay_has_answered(&connection->relay)) {
         connection_answer(connection, 502, NOT_REACHABLE);
         return;
@@ -80,7 +80,7 @@ void exchange_pump(struct connection *connection) {
         break;
     case RELAY_INSTANCE_ENDED:
     case RELAY_INSTANCE_FAILED:
-        end(connection);
+        finish(connection);
         break;
     case RELAY_CLIENT_GONE:
         log_exchange(connection);

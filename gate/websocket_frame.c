@@ -90,6 +90,6 @@ bool websocket_close_append(struct buffer *out, unsigned code, const char *reaso
     length = length < sizeof payload - 2 ? length : sizeof payload - 2;
     payload[0] = (char)(code >> 8);
     payload[1] = (char)code;
-    memcpy(payload + 2, reason, length);
+    memcpy(payload + 2, reason, length); /* NOLINT: a frame has no NUL at its end */
     return websocket_frame_append(out, WEBSOCKET_CLOSE, payload, 2 + length, NULL);
 }

@@ -133,9 +133,9 @@ static enum message_event first_event(const void *bytes, size_t length) {
 
 static void test_what_a_first_frame_may_be(void **state) {
     (void)state;
-    assert_int_equal(first_event("\x81\x00", 2), MESSAGE_INVALID);        /* unmasked */
-    assert_int_equal(first_event("\x80\x80", 6), MESSAGE_INVALID);        /* a continuation of nothing */
-    assert_int_equal(first_event("\x82\x85\0\0\0\0", 6), MESSAGE_BINARY); /* known by its header */
+    assert_int_equal(first_event("\x81\x00", 2), MESSAGE_INVALID);         /* unmasked */
+    assert_int_equal(first_event("\x80\x80\0\0\0\0", 6), MESSAGE_INVALID); /* a continuation of nothing */
+    assert_int_equal(first_event("\x82\x85\0\0\0\0", 6), MESSAGE_BINARY);  /* known by its header */
     assert_int_equal(first_event("\x88\x80\0\0\0\0", 6), MESSAGE_CLOSE);
     assert_int_equal(first_event("\x8a\x80\0\0\0\0", 6), MESSAGE_PONG);
     assert_int_equal(first_event("\x81\x80\0\0\0\0", 6), MESSAGE_TEXT);
