@@ -1,6 +1,7 @@
 #include "provisioner/adoption.h"
 
 #include <string.h>
+#include <utlist.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -32,7 +33,9 @@ static void prepare(struct provisioner *provisioner, struct tenant *tenant) {
     }
     tenant_set_live(provisioner, tenant, true);
     tenant->is_being_adopted = true;
+    tenant->awaits_adoption = true;
     provisioner->adoptions_left++;
+    DL_APPEND(provisioner->adoption_queue, tenant);
 }
 
 static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
@@ -57,33 +60,62 @@ static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
     provisioner->operations->adopt(provisioner->backend, &spec, record->backend_reference);
 }
 
-static void routes_due(struct provisioner *provisioner) {
-    if (provisioner->adoption_timer != NULL) {
-        event_free(provisioner->adoption_timer);
-        provisioner->adoption_timer = NULL;
+/* Asks the backend about as many as may be asked about at once. An answer that comes at once does not recurse. */
+static void run_queue(struct provisioner *provisioner) {
+    if (provisioner->queue_of_adoptions_is_running) {
+        return;
     }
-    routes_build(provisioner);
+    provisioner->queue_of_adoptions_is_running = true;
+    while (provisioner->adoption_queue != NULL && provisioner->running_adoptions < ADOPTIONS_AT_ONCE) {
+        struct tenant *tenant = provisioner->adoption_queue;
+        DL_DELETE(provisioner->adoption_queue, tenant);
+        tenant->awaits_adoption = false;
+        provisioner->running_adoptions++;
+        adopt(provisioner, tenant);
+    }
+    provisioner->queue_of_adoptions_is_running = false;
+    if (provisioner->adoption_queue == NULL && !provisioner->is_swept) {
+        provisioner->is_swept = true;
+        provisioner->operations->sweep(provisioner->backend);
+    }
+    if (provisioner->adoptions_left == 0) {
+        routes_build(provisioner);
+    }
+}
+
+static void on_step(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    run_queue(argument);
 }
 
 static void on_patience_over(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
-    routes_due(argument);
+    routes_build(argument);
+}
+
+void adoption_hurry(struct provisioner *provisioner, struct tenant *tenant) {
+    if (tenant->awaits_adoption) {
+        DL_DELETE(provisioner->adoption_queue, tenant);
+        DL_PREPEND(provisioner->adoption_queue, tenant);
+    }
 }
 
 void adoption_ended(struct provisioner *provisioner, struct tenant *tenant) {
     tenant->is_being_adopted = false;
     provisioner->adoptions_left--;
-    if (provisioner->adoptions_left == 0 && provisioner->adoption_timer != NULL) {
-        /* In the next turn of the loop: the tenant is in the middle of its change. */
-        event_active(provisioner->adoption_timer, EV_TIMEOUT, 0);
-    }
+    provisioner->running_adoptions--;
+    /* In the next turn of the loop: the tenant is in the middle of its change. */
+    event_active(provisioner->adoption_step, EV_TIMEOUT, 0);
 }
 
 bool adoption_begin(struct provisioner *provisioner, struct error *err) {
     const struct timeval patience = {.tv_sec = ADOPTION_PATIENCE_MS / 1000};
+    provisioner->adoption_step = event_new(provisioner->base, -1, 0, on_step, provisioner);
     provisioner->adoption_timer = event_new(provisioner->base, -1, 0, on_patience_over, provisioner);
-    if (provisioner->adoption_timer == NULL || event_add(provisioner->adoption_timer, &patience) < 0) {
+    if (provisioner->adoption_step == NULL || provisioner->adoption_timer == NULL ||
+        event_add(provisioner->adoption_timer, &patience) < 0) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     TENANTS_EACH(provisioner, tenant) {
@@ -91,14 +123,6 @@ bool adoption_begin(struct provisioner *provisioner, struct error *err) {
             prepare(provisioner, tenant);
         }
     }
-    TENANTS_EACH(provisioner, tenant) {
-        if (tenant->is_being_adopted) {
-            adopt(provisioner, tenant);
-        }
-    }
-    provisioner->operations->sweep(provisioner->backend);
-    if (provisioner->adoptions_left == 0) {
-        routes_due(provisioner);
-    }
+    run_queue(provisioner);
     return true;
 }

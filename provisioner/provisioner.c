@@ -173,6 +173,7 @@ void provisioner_close(struct provisioner *provisioner) {
     }
     free_event(&provisioner->flush_timer);
     free_event(&provisioner->sweep_timer);
+    free_event(&provisioner->adoption_step);
     free_event(&provisioner->adoption_timer);
     free_event(&provisioner->shutdown_timer);
     ipc_server_close(provisioner->server);

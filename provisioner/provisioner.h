@@ -45,8 +45,13 @@ struct provisioner {
     size_t running_starts;
     bool queue_is_running; /* starts.c: no recursion */
 
-    size_t adoptions_left;
+    struct tenant *adoption_queue; /* those the backend has not been asked about yet */
+    size_t adoptions_left;         /* all that are undecided */
+    size_t running_adoptions;      /* those the backend is asked about now */
+    bool queue_of_adoptions_is_running;
+    bool is_swept;         /* the backend knows all there is, and has ended what nobody owns */
     bool routes_are_built; /* until then routes.map holds what the predecessor left */
+    struct event *adoption_step;
     struct event *adoption_timer;
 
     struct event *flush_timer;

@@ -41,8 +41,14 @@ bool request_string(struct json_object *request, const char *field, const char *
 }
 
 bool request_required_string(struct json_object *request, const char *field, const char **text, struct error *err) {
-    return request_string(request, field, text, err) &&
-           (*text != NULL || error_set(err, ERROR_INVALID, "`%s` is missing", field));
+    if (!request_string(request, field, text, err)) {
+        return false;
+    }
+    if (*text == NULL) {
+        error_set(err, ERROR_INVALID, "`%s` is missing", field);
+        return false;
+    }
+    return true;
 }
 
 bool request_int(struct json_object *request, const char *field, int64_t low, int64_t high, int64_t fallback,
@@ -81,14 +87,14 @@ bool request_actor(struct json_object *request, struct json_object **actor, stru
 }
 
 static bool is_digest(const char *text) {
-    return strlen(text) == DIGEST_HEX_LENGTH && strspn(text, "0123456789ABCDEF") == DIGEST_HEX_LENGTH;
+    return text != NULL && strlen(text) == DIGEST_HEX_LENGTH && strspn(text, "0123456789ABCDEF") == DIGEST_HEX_LENGTH;
 }
 
 bool request_digests(struct json_object *request, const char *field, size_t max, const char ***digests, size_t *count,
                      struct error *err) {
     struct json_object *array = member(request, field);
     *count = 0;
-    if (!json_object_is_type(array, json_type_array) || json_object_array_length(array) > max) {
+    if (array == NULL || !json_object_is_type(array, json_type_array) || json_object_array_length(array) > max) {
         return error_set(err, ERROR_INVALID, "`%s` must be an array of at most %zu texts", field, max);
     }
     size_t length = json_object_array_length(array);
@@ -116,7 +122,7 @@ bool request_route_key(struct json_object *request, const char **route_key, stru
 
 bool request_instance_id(struct json_object *request, const char **instance_id, struct error *err) {
     return request_required_string(request, "instance_id", instance_id, err) &&
-           ((strlen(*instance_id) == 32 && strspn(*instance_id, "0123456789abcdef") == 32) ||
+           ((*instance_id != NULL && strlen(*instance_id) == 32 && strspn(*instance_id, "0123456789abcdef") == 32) ||
             error_set(err, ERROR_INVALID, "`instance_id` must be 32 lower-case hex digits"));
 }
 

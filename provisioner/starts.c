@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "provisioner/activity.h"
+#include "provisioner/adoption.h"
 #include "provisioner/audit.h"
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
@@ -162,6 +163,7 @@ void starts_want(struct provisioner *provisioner, struct tenant *tenant, struct 
         done(argument, NULL, &err);
         return;
     }
+    adoption_hurry(provisioner, tenant);
     bool is_at_rest = tenant->record.status == INSTANCE_STOPPED || tenant->record.status == INSTANCE_ERROR;
     if (is_at_rest && !tenant->is_being_deleted) {
         starts_begin(provisioner, tenant, actor);

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/names.h"
+#include "provisioner/adoption.h"
 #include "provisioner/audit.h"
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
@@ -18,7 +19,9 @@ static void end_instance(struct provisioner *provisioner, struct tenant *tenant)
     starts_leave(provisioner, tenant);
     /* While it is being adopted the backend does not know yet what there is to stop: backend_events.c goes on when it
      * does. */
-    if (!tenant->is_being_adopted) {
+    if (tenant->is_being_adopted) {
+        adoption_hurry(provisioner, tenant);
+    } else {
         provisioner->operations->stop(provisioner->backend, tenant->record.instance_id);
     }
 }

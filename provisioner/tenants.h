@@ -42,6 +42,7 @@ struct tenant {
     bool has_row;          /* the database knows it */
     bool is_live;          /* an instance exists or may exist: the backend knows record.instance_id */
     bool is_being_adopted; /* it is a predecessor's, and nobody knows yet whether it runs */
+    bool awaits_adoption;  /* and the backend has not even been asked */
     bool is_queued;        /* waits for its turn to start */
     bool is_starting;      /* counts against START_CONCURRENCY */
     bool is_draining;      /* idle: its route is gone, and it is stopped unless somebody comes */
@@ -62,17 +63,19 @@ struct tenant {
     struct waiter *start_waiters;
     struct waiter *stop_waiters;
     struct waiter *delete_waiters;
-    struct tenant *prev, *next; /* in the queue of starts */
+    struct tenant *prev, *next; /* in the queue of starts or of adoptions */
 };
 
 /* `for` over all tenants in order of creation, or over those with an instance. The tenant in hand may be removed in the
  * body; nobody else may. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): the second argument is declared here, and names no expression */
 #define TENANTS_EACH(provisioner_, tenant_)                                                                            \
     for (struct tenant *tenant_ = (provisioner_)->tenants_by_route, *tenant_##_next = tenant_after(tenant_);           \
          tenant_ != NULL; tenant_ = tenant_##_next, tenant_##_next = tenant_after(tenant_))
 #define TENANTS_EACH_LIVE(provisioner_, tenant_)                                                                       \
     for (struct tenant *tenant_ = (provisioner_)->tenants_by_instance, *tenant_##_next = tenant_after_live(tenant_);   \
          tenant_ != NULL; tenant_ = tenant_##_next, tenant_##_next = tenant_after_live(tenant_))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline struct tenant *tenant_after(const struct tenant *tenant) {
     return tenant == NULL ? NULL : tenant->by_route.next;

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/sendfile.h>
 
+#include "provisioner/adoption.h"
 #include "provisioner/store_internal.h"
 #include "tests/unit/provisioner/world.h"
 
@@ -223,6 +224,30 @@ static void test_an_adoption_that_takes_long_keeps_its_old_route(void **state) {
     assert_null(world_route(world, "ann"));
 }
 
+static void test_many_adoptions_do_not_come_all_at_once_and_who_is_waited_for_is_next(void **state) {
+    struct world *world = *state;
+    struct told told = {0}, found = {0};
+    char user[32];
+    for (int i = 0; i < 200; i++) {
+        snprintf(user, sizeof user, "user-%d", i);
+        world_start(world, user, &told);
+    }
+    fake_backend.adoptions = 0;
+    fake_backend.on_adopt = FAKE_WAIT;
+    world_restart(world);
+    assert_int_equal(fake_backend.adoptions, ADOPTIONS_AT_ONCE);
+    assert_int_equal(fake_backend.sweeps, 1); /* the first provisioner's */
+    world_start(world, "user-199", &found);
+    fake_backend.on_adopt = FAKE_SUCCEED;
+    fake_ready(world_tenant(world, "user-0")->record.instance_id);
+    assert_int_equal(found.times, 0);
+    event_base_loop(world->base, EVLOOP_NONBLOCK);
+    assert_int_equal(found.times, 1);
+    WORLD_UNTIL(world, fake_backend.adoptions == 200);
+    assert_int_equal(fake_backend.sweeps, 2);
+    assert_int_equal(world->provisioner.adoptions_left, ADOPTIONS_AT_ONCE - 1);
+}
+
 static void test_the_time_of_last_access_outlives_us(void **state) {
     struct world *world = *state;
     struct told told = {0};
@@ -266,6 +291,8 @@ int main(void) {
                                         world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_stop_during_adoption_is_carried_out_after_it, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_an_adoption_that_takes_long_keeps_its_old_route, world_make, world_remove),
+        cmocka_unit_test_setup_teardown(test_many_adoptions_do_not_come_all_at_once_and_who_is_waited_for_is_next,
+                                        world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_the_time_of_last_access_outlives_us, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_ten_thousand_stopped_tenants_load_in_no_time, world_make, world_remove),
     };
