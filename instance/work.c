@@ -15,6 +15,7 @@ struct work_thread {
     struct work *work;
     struct loop *loop;
     struct loop_watch watch; /* an eventfd that the thread raises as its last act */
+    atomic_bool is_done; /* orders the thread's writes before the loop's reads, which a descriptor does not promise */
 };
 
 /* The request is over before the work: the work goes on and is released when it is done. */
@@ -29,8 +30,9 @@ static void abandon(void *state) {
 
 static void *run_on_thread(void *argument) {
     struct work_thread *thread = argument;
-    int fd = thread->watch.fd; /* the loop may free `thread` as soon as the eventfd is raised */
+    int fd = thread->watch.fd; /* the loop may free `thread` and close this as soon as it is raised */
     thread->work->run(thread->work);
+    atomic_store(&thread->is_done, true);
     eventfd_write(fd, 1);
     return NULL;
 }
@@ -46,6 +48,9 @@ static void free_thread(struct work_thread *thread) {
 static void finish(struct loop_watch *watch, uint32_t events) {
     (void)events;
     struct work_thread *thread = loop_owner(watch, struct work_thread, watch);
+    if (!atomic_load(&thread->is_done)) {
+        return;
+    }
     struct work *work = thread->work;
     free_thread(thread);
     work->thread = NULL;
