@@ -48,23 +48,23 @@ static pid_t living_parent_of(pid_t pid) {
 
 /* Only children are killed: no stranger can have taken the pid of a child that is not reaped yet. The orphans of what
  * dies become children in turn. */
-static int kill_children(void) {
+static void kill_children(void) {
     __attribute__((cleanup(close_folder))) DIR *folder = opendir("/proc");
-    int killed = 0;
     for (struct dirent *entry = NULL; folder != NULL && (entry = readdir(folder)) != NULL;) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid > 0 && living_parent_of(pid) == getpid() && kill(pid, SIGKILL) == 0) {
-            killed++;
+        if (pid > 0 && living_parent_of(pid) == getpid()) {
+            kill(pid, SIGKILL);
         }
     }
-    return killed;
 }
 
-/* False once there is no child at all. */
-static bool reap_what_ended(void) {
+/* Adds to *killed how many of those that ended were killed. False once there is no child at all. */
+static bool reap_what_ended(int *killed) {
+    int status = 0;
     pid_t pid = 0;
     do {
-        pid = waitpid(-1, NULL, WNOHANG);
+        pid = waitpid(-1, &status, WNOHANG);
+        *killed += pid > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     } while (pid > 0 || (pid < 0 && errno == EINTR));
     return pid == 0;
 }
@@ -72,12 +72,9 @@ static bool reap_what_ended(void) {
 int descendants_kill_all(int limit_ms) {
     int64_t deadline = clock_monotonic_ms() + limit_ms;
     int killed = 0;
-    while (reap_what_ended() && clock_monotonic_ms() < deadline) {
-        int now = kill_children();
-        killed += now;
-        if (now == 0) {
-            poll(NULL, 0, POLL_MS); /* dying, not dead */
-        }
+    while (reap_what_ended(&killed) && clock_monotonic_ms() < deadline) {
+        kill_children();
+        poll(NULL, 0, POLL_MS); /* dying takes a moment */
     }
     return killed;
 }
