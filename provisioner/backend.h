@@ -39,7 +39,8 @@ struct instance_address {
 
 struct backend_events {
     void *owner;
-    /* See above. False: undo, and raise `failed`. `reference` is borrowed. */
+    /* See above. False: undo, and raise `failed`. `reference` is borrowed. Raised again, with another reference, when a
+     * start has to be tried anew (its port was taken meanwhile): the last one holds. */
     bool (*created)(void *owner, const char *instance_id, const char *reference, struct error *err);
     /* It answered /health with 200 and is still running. */
     void (*ready)(void *owner, const char *instance_id, const struct instance_address *address);
