@@ -13,7 +13,8 @@ struct haproxy_runtime;
 /* NULL: no memory. `socket_path` is <run dir>/haproxy.sock, `master_path` <run dir>/haproxy-master.sock. */
 struct haproxy_runtime *haproxy_runtime_open(const char *socket_path, const char *master_path, struct event_base *base);
 
-/* Calls nobody any more: close it before the maps that use it. */
+/* Calls nobody any more. The maps that use it may be closed before or after, as long as the event loop does not run
+ * in between. */
 void haproxy_runtime_close(struct haproxy_runtime *runtime);
 
 /* Registers somebody (a map) to be told each time HAProxy is another process than before, the first included. */

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/cleanup.h"
-
 #define HEAD_MAX_BYTES (16 * 1024)
 
 struct http_get {
@@ -94,6 +92,20 @@ static const char *body_problem(const char *head, size_t length) {
     return NULL;
 }
 
+/* Judges a whole answer: a head of head_length bytes, the body, and a NUL. */
+static void judge_text(struct http_get *get, char *answer, size_t head_length, size_t length) {
+    answer[head_length - 1] = '\0'; /* the last line feed: the head as a string of its own */
+    int status = parse_status(answer);
+    const char *problem = status == 0                ? "no HTTP answer"
+                          : get->body_max_bytes == 0 ? NULL
+                                                     : body_problem(answer, length - head_length);
+    if (problem != NULL) {
+        fail(get, problem);
+    } else {
+        finish(get, status, answer + head_length, length - head_length, NULL);
+    }
+}
+
 /* The connection has ended, or more came than is wanted: judges what is there. */
 static void judge(struct http_get *get) {
     struct evbuffer *input = bufferevent_get_input(get->connection);
@@ -102,27 +114,16 @@ static void judge(struct http_get *get) {
         fail(get, "no HTTP answer");
         return;
     }
-    size_t head_length = (size_t)end.pos + 4;
-    size_t length = evbuffer_get_length(input) - head_length;
-    cleanup_free char *head = calloc(1, head_length + 1);
-    cleanup_free char *body = calloc(1, length + 1);
-    if (head == NULL || body == NULL) {
+    size_t length = evbuffer_get_length(input);
+    char *answer = malloc(length + 1);
+    if (answer == NULL) {
         fail(get, "out of memory");
         return;
     }
-    evbuffer_remove(input, head, head_length);
-    evbuffer_remove(input, body, length);
-    int status = parse_status(head);
-    if (status == 0) {
-        fail(get, "no HTTP answer");
-        return;
-    }
-    const char *problem = get->body_max_bytes == 0 ? NULL : body_problem(head, length);
-    if (problem != NULL) {
-        fail(get, problem);
-        return;
-    }
-    finish(get, status, body, length, NULL);
+    evbuffer_remove(input, answer, length);
+    answer[length] = '\0';
+    judge_text(get, answer, (size_t)end.pos + 4, length);
+    free(answer);
 }
 
 static void on_readable(struct bufferevent *connection, void *argument) {

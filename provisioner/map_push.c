@@ -37,7 +37,7 @@ static void load_more(struct map *map);
 static bool list_add(struct item_list *list, struct map_item *item) {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
-        struct map_item **items = realloc(list->items, capacity * sizeof *items);
+        struct map_item **items = reallocarray(list->items, capacity, sizeof(void *));
         if (items == NULL) {
             return false;
         }
@@ -265,8 +265,8 @@ static void load_more(struct map *map) {
 
 static void begin_everything(struct map *map) {
     cleanup_buffer struct buffer command = {0};
-    struct map_item *item;
-    struct map_item *next;
+    struct map_item *item = NULL;
+    struct map_item *next = NULL;
     map->needs_everything = false;
     map->push_state = PUSH_PREPARING;
     map->dirty.count = 0;

@@ -60,8 +60,8 @@ static void set_value(struct map *map, struct map_item *item, char *value) {
 /* Writes the whole file from memory. */
 static bool rewrite(struct map *map, struct error *err) {
     cleanup_buffer struct buffer content = {0};
-    struct map_item *item;
-    struct map_item *next;
+    struct map_item *item = NULL;
+    struct map_item *next = NULL;
     HASH_ITER(hh, map->items, item, next) {
         item->next_offset = (off_t)content.length;
         if (item->value != NULL) {
@@ -184,8 +184,8 @@ void map_remove(struct map *map, const char *key) {
 
 /* Gives the map the new content in memory; of a key that comes twice the first value holds, as in HAProxy. */
 static bool set_all(struct map *map, const struct map_entry *entries, size_t count, struct error *err) {
-    struct map_item *item;
-    struct map_item *next;
+    struct map_item *item = NULL;
+    struct map_item *next = NULL;
     HASH_ITER(hh, map->items, item, next) {
         item->line_offset = -1;
         set_value(map, item, NULL);
@@ -248,16 +248,17 @@ struct map *map_open(const char *file, struct haproxy_runtime *runtime) {
 }
 
 void map_close(struct map *map) {
-    struct map_item *item;
-    struct map_item *next;
     if (map == NULL) {
         return;
     }
     map_push_close(map);
-    HASH_ITER(hh, map->items, item, next) {
-        HASH_DEL(map->items, item);
+    struct map_item *item = map->items;
+    HASH_CLEAR(hh, map->items); /* which leaves the items and their order alone */
+    while (item != NULL) {
+        struct map_item *next = item->hh.next;
         secret_free(item->value);
         free(item);
+        item = next;
     }
     if (map->file_retry != NULL) {
         event_free(map->file_retry);

@@ -76,7 +76,7 @@ static const struct {
 };
 
 static void add_system(const struct bubblewrap *sandbox, struct string_list *arguments) {
-    string_list_add(arguments, "--ro-bind", "/usr", "/usr", NULL);
+    string_list_add(arguments, "--ro-bind", "/usr", "/usr");
     for (size_t i = 0; i < sizeof system_folders / sizeof *system_folders; i++) {
         const char *folder = system_folders[i];
         struct stat status;
@@ -87,9 +87,9 @@ static void add_system(const struct bubblewrap *sandbox, struct string_list *arg
         ssize_t length = S_ISLNK(status.st_mode) ? readlink(folder, target, sizeof target - 1) : -1;
         if (length > 0) {
             target[length] = '\0';
-            string_list_add(arguments, "--symlink", target, folder, NULL);
+            string_list_add(arguments, "--symlink", target, folder);
         } else {
-            string_list_add(arguments, "--ro-bind", folder, folder, NULL);
+            string_list_add(arguments, "--ro-bind", folder, folder);
         }
     }
     glob_t found = {0};
@@ -99,16 +99,16 @@ static void add_system(const struct bubblewrap *sandbox, struct string_list *arg
         }
     }
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        string_list_add(arguments, "--ro-bind-try", found.gl_pathv[i], found.gl_pathv[i], NULL);
+        string_list_add(arguments, "--ro-bind-try", found.gl_pathv[i], found.gl_pathv[i]);
     }
     globfree(&found);
     for (size_t i = 0; i < sizeof account_files / sizeof *account_files; i++) {
-        string_list_add(arguments, "--ro-bind", NULL);
+        string_list_add(arguments, "--ro-bind");
         string_list_add_format(arguments, "%s/%s", sandbox->accounts_folder, account_files[i].name);
         string_list_add_format(arguments, "/etc/%s", account_files[i].name);
     }
     if (sandbox->interpreter_folder != NULL) {
-        string_list_add(arguments, "--ro-bind", sandbox->interpreter_folder, sandbox->interpreter_folder, NULL);
+        string_list_add(arguments, "--ro-bind", sandbox->interpreter_folder, sandbox->interpreter_folder);
     }
 }
 
@@ -122,12 +122,12 @@ static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int 
                         struct string_list *arguments) {
     string_list_add(arguments, sandbox->program, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
                     "--unshare-cgroup-try", "--uid", INSIDE_ID, "--gid", INSIDE_ID, "--cap-drop", "ALL", "--hostname",
-                    "terminal", "--unsetenv", sandbox->hidden_variable, NULL);
+                    "terminal", "--unsetenv", sandbox->hidden_variable);
     if (sandbox->user_namespaces_off) {
-        string_list_add(arguments, "--disable-userns", NULL);
+        string_list_add(arguments, "--disable-userns");
     }
     if (info_fd >= 0) {
-        string_list_add(arguments, "--info-fd", NULL);
+        string_list_add(arguments, "--info-fd");
         string_list_add_format(arguments, "%d", info_fd);
     }
     add_system(sandbox, arguments);
@@ -135,13 +135,13 @@ static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int 
                     "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--perms", "1777", "--size", TMP_MAX_BYTES,
                     "--tmpfs", "/tmp", "--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run", "--bind",
                     home, BUBBLEWRAP_HOME, "--chdir", BUBBLEWRAP_HOME, "--ro-bind", sandbox->binary, INSIDE_PROGRAM,
-                    "--remount-ro", "/", "--", NULL);
+                    "--remount-ro", "/", "--");
 }
 
 void bubblewrap_add_command(const struct bubblewrap *sandbox, const char *home, int info_fd,
                             struct string_list *arguments) {
     add_sandbox(sandbox, home, info_fd, arguments);
-    string_list_add(arguments, INSIDE_PROGRAM, NULL);
+    string_list_add(arguments, INSIDE_PROGRAM);
 }
 
 int bubblewrap_parse_info(const char *text) {
@@ -196,8 +196,8 @@ static bool probe(const struct bubblewrap *sandbox, struct error *err) {
     cleanup_string_list struct string_list arguments = {0};
     cleanup_string_list struct string_list environment = {0};
     add_sandbox(sandbox, sandbox->accounts_folder, -1, &arguments);
-    string_list_add(&arguments, "/usr/bin/true", NULL);
-    string_list_add(&environment, "PATH=/usr/bin:/bin", NULL);
+    string_list_add(&arguments, "/usr/bin/true");
+    string_list_add(&environment, "PATH=/usr/bin:/bin");
     int ends[2];
     if (arguments.failed || environment.failed || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
         return error_set(err, ERROR_INTERNAL, "out of memory or descriptors");

@@ -101,8 +101,8 @@ static void forget_leftovers(struct backend *backend) {
 }
 
 static void local_close(struct backend *backend) {
-    struct local_instance *instance;
-    struct local_instance *next;
+    struct local_instance *instance = NULL;
+    struct local_instance *next = NULL;
     HASH_ITER(hh, backend->instances, instance, next) {
         local_instance_free(instance);
     }

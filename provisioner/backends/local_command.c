@@ -17,7 +17,7 @@ static void build_environment(const struct local_command *command, struct string
     string_list_add_format(environment, "USER=%s", user);
     string_list_add_format(environment, "LOGNAME=%s", user);
     string_list_add_format(environment, "SHELL=%s", shell);
-    string_list_add(environment, "LANG=C.UTF-8", "TERM=xterm-256color", NULL);
+    string_list_add(environment, "LANG=C.UTF-8", "TERM=xterm-256color");
 }
 
 void local_command_build(const struct local_command *command, struct string_list *arguments,
@@ -26,8 +26,8 @@ void local_command_build(const struct local_command *command, struct string_list
     if (command->sandbox != NULL) {
         bubblewrap_add_command(command->sandbox, command->home, command->info_fd, arguments);
     } else {
-        string_list_add(arguments, command->binary, NULL);
+        string_list_add(arguments, command->binary);
     }
-    string_list_add(arguments, "run", "--host", "127.0.0.1", "--port", NULL);
+    string_list_add(arguments, "run", "--host", "127.0.0.1", "--port");
     string_list_add_format(arguments, "%u", command->port);
 }

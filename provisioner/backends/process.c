@@ -94,19 +94,21 @@ bool process_environment(pid_t pid, const char *name, char *value, size_t size) 
     value[0] = '\0';
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    cleanup_free char *environment = malloc(ENVIRONMENT_MAX_BYTES);
+    char *environment = malloc(ENVIRONMENT_MAX_BYTES);
     if (environment == NULL) {
         return false;
     }
+    bool found = false;
     ssize_t length = read_whole(path, environment, ENVIRONMENT_MAX_BYTES);
     size_t name_length = strlen(name);
-    for (const char *at = environment; length > 0 && at < environment + length; at += strlen(at) + 1) {
+    for (const char *at = environment; !found && length > 0 && at < environment + length; at += strlen(at) + 1) {
         if (strncmp(at, name, name_length) == 0 && at[name_length] == '=') {
             snprintf(value, size, "%s", at + name_length + 1);
-            return true;
+            found = true;
         }
     }
-    return false;
+    free(environment);
+    return found;
 }
 
 void process_for_each_marked(const char *name, const char *prefix,

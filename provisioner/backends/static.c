@@ -92,12 +92,13 @@ static bool take_key(struct backend *backend, const char *key, struct error *err
 }
 
 static void static_close(struct backend *backend) {
-    struct static_start *start;
-    struct static_start *next;
-    HASH_ITER(hh, backend->starts, start, next) {
-        HASH_DEL(backend->starts, start);
+    struct static_start *start = backend->starts;
+    HASH_CLEAR(hh, backend->starts); /* which leaves the starts and their order alone */
+    while (start != NULL) {
+        struct static_start *next = start->hh.next;
         health_probe_cancel(start->probe);
         free(start);
+        start = next;
     }
     while (backend->checks != NULL) {
         struct static_check *check = backend->checks;

@@ -28,13 +28,10 @@ static void append(struct string_list *list, char *text) {
     list->strings[list->count] = NULL;
 }
 
-void string_list_add(struct string_list *list, const char *first, ...) {
-    va_list arguments;
-    va_start(arguments, first);
-    for (const char *text = first; text != NULL; text = va_arg(arguments, const char *)) {
-        append(list, strdup(text));
+void string_list_add_all(struct string_list *list, const char *const *strings, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        append(list, strdup(strings[i]));
     }
-    va_end(arguments);
 }
 
 void string_list_add_format(struct string_list *list, const char *format, ...) {

@@ -15,8 +15,11 @@ struct string_list {
     bool failed;
 };
 
-/* Adds copies of all the strings, up to the NULL that ends them. */
-void string_list_add(struct string_list *list, const char *first, ...) __attribute__((sentinel));
+/* Adds copies of the strings: string_list_add(&list, "--uid", uid). */
+#define string_list_add(list, ...)                                                                                     \
+    string_list_add_all(list, (const char *const[]){__VA_ARGS__},                                                      \
+                        sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+void string_list_add_all(struct string_list *list, const char *const *strings, size_t count);
 void string_list_add_format(struct string_list *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Overwrites (an environment holds a key) and frees everything; the list may be used again. */
