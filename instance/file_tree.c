@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,15 @@ bool folder_make(const char *path, struct error *err) {
     if (stat(path, &status) == 0) {
         return S_ISDIR(status.st_mode) || error_set_path(err, EEXIST, path);
     }
+    size_t length = strlen(path);
+    if (length >= PATH_MAX) { /* before half of it is made */
+        return error_set_path(err, ENAMETOOLONG, path);
+    }
     cleanup_free char *partial = strdup(path);
     if (partial == NULL) {
         return error_set_path(err, ENOMEM, path);
     }
     /* Up to the lowest folder that is there, then down again; the first that cannot be made is the one to name. */
-    size_t length = strlen(path);
     size_t made = length;
     while (made > 1 && stat(partial, &status) != 0) {
         made = (size_t)(path_name(partial) - partial);

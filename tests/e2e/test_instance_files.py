@@ -231,7 +231,8 @@ def test_a_malformed_form_is_refused(instance, body):
     ("GET", "/files/grep?query=x&path={}", None), ("GET", "/files/glob?pattern=x&path={}", None),
     ("POST", "/files/write", "path"), ("POST", "/files/mkdir", "path"), ("POST", "/files/cwd", "path"),
     ("POST", "/files/move", "source"), ("POST", "/files/replace", "path"), ("POST", "/files/upload?directory={}", b"")])
-@pytest.mark.parametrize("hostile", ["a\0b", "x" * 5000, "y/" * 3000, "\x7f\x01", "/proc/self/mem/x", "/dev/null/x"])
+@pytest.mark.parametrize("hostile", ["a\0b", "x" * 5000, "y/" * 3000, "\x7f\x01", "/proc/self/mem/x", "/dev/null/x"],
+                         ids=["nul", "long-name", "deep", "control", "proc", "device"])
 def test_a_hostile_path_is_a_clear_answer(instance, method, path, body, hostile):
     headers = {}
     if isinstance(body, str):
