@@ -70,9 +70,10 @@ static bool wait_ms(struct sweep *sweep, int64_t milliseconds, event_callback_fn
     return sweep->timer != NULL && event_add(sweep->timer, &delay) == 0;
 }
 
+/* Never before the routes are built: what HAProxy holds until then is not ours to take away. */
 static bool is_idle(const struct provisioner *provisioner, const struct tenant *tenant) {
     int64_t timeout_s = provisioner->settings->idle_timeout_seconds;
-    return timeout_s > 0 && !provisioner->operations->shares_one_instance &&
+    return provisioner->routes_are_built && timeout_s > 0 && !provisioner->operations->shares_one_instance &&
            clock_monotonic_ms() - tenant->last_active_ms >= timeout_s * 1000;
 }
 
