@@ -87,7 +87,8 @@ static size_t find_lone_surrogate(const char *text, size_t length) {
 
 static enum http_body_problem parse_text(struct json_tokener *tokener, const char *text, size_t length,
                                          struct json_object **value, struct http_body_syntax *syntax) {
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    json_tokener_set_flags(tokener,
+                           JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8 | JSON_TOKENER_ALLOW_TRAILING_CHARS);
     *value = json_tokener_parse_ex(tokener, text, (int)length);
     enum json_tokener_error problem = json_tokener_get_error(tokener);
     size_t used = json_tokener_get_parse_end(tokener);

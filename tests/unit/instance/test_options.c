@@ -1,0 +1,122 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <stdio.h>
+
+#include "instance/options.h"
+
+static struct options options;
+static struct error err;
+
+static bool parse(const char *const *arguments) {
+    static char storage[16][64];
+    char *argv[16] = {NULL};
+    int argc = 0;
+    for (; arguments[argc] != NULL; argc++) {
+        argv[argc] = strcpy(storage[argc], arguments[argc]);
+    }
+    return options_parse(argc, argv, &options, &err);
+}
+
+#define PARSE(...) parse((const char *const[]){"open-terminal", __VA_ARGS__, NULL})
+
+static int clear_environment(void **state) {
+    (void)state;
+    static const char *const names[] = {"API_KEY", "API_KEY_FILE", "HOST", "PORT", "CORS_ALLOWED_ORIGINS"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "OPEN_TERMINAL_%s", names[i]);
+        unsetenv(name);
+    }
+    setenv("HOME", "/tmp", 1);
+    return 0;
+}
+
+static void test_defaults(void **state) {
+    (void)state;
+    assert_true(PARSE("run"));
+    assert_string_equal(options.host, "0.0.0.0");
+    assert_int_equal(options.port, 8000);
+    assert_null(options.api_key);
+    assert_string_equal(options.home, "/tmp");
+    assert_string_equal(options.cors_allowed_origins, "*");
+    options_free(&options);
+}
+
+static void test_flags_win_over_the_environment(void **state) {
+    (void)state;
+    setenv("OPEN_TERMINAL_PORT", "1000", 1);
+    setenv("OPEN_TERMINAL_API_KEY", "from the environment", 1);
+    assert_true(PARSE("run", "--port=2000", "--host", "::1", "--cwd", "/"));
+    assert_int_equal(options.port, 2000);
+    assert_string_equal(options.host, "::1");
+    assert_string_equal(options.home, "/");
+    assert_string_equal(options.api_key, "from the environment");
+    assert_null(getenv("OPEN_TERMINAL_API_KEY"));
+    options_free(&options);
+    setenv("OPEN_TERMINAL_API_KEY", "from the environment", 1);
+    assert_true(PARSE("run", "--api-key", "k"));
+    assert_string_equal(options.api_key, "k");
+    assert_int_equal(options.port, 1000);
+    options_free(&options);
+}
+
+static void test_the_key_may_be_in_a_file(void **state) {
+    (void)state;
+    char path[] = "/tmp/key-XXXXXX";
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, "secret\r\nmore\n", 13), 13);
+    close(fd);
+    setenv("OPEN_TERMINAL_API_KEY_FILE", path, 1);
+    assert_true(PARSE("run"));
+    assert_string_equal(options.api_key, "secret");
+    options_free(&options);
+    assert_int_equal(truncate(path, 0), 0);
+    setenv("OPEN_TERMINAL_API_KEY_FILE", path, 1);
+    assert_false(PARSE("run"));
+    unlink(path);
+    setenv("OPEN_TERMINAL_API_KEY_FILE", path, 1);
+    assert_false(PARSE("run"));
+    assert_non_null(strstr(err.message, path));
+}
+
+static void test_bad_values_are_named(void **state) {
+    (void)state;
+    static const char *const ports[] = {"0", "65536", "x", "1x", "-1", " 1", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof ports / sizeof ports[0]; i++) {
+        assert_false(PARSE("run", "--port", ports[i]));
+        assert_non_null(strstr(err.message, ports[i]));
+    }
+    assert_false(PARSE("run", "--prot", "1"));
+    assert_non_null(strstr(err.message, "--prot"));
+    assert_false(PARSE("run", "--port"));
+    assert_false(PARSE("run", "--cwd", "/nope"));
+    assert_non_null(strstr(err.message, "/nope"));
+    assert_false(PARSE("walk"));
+}
+
+static void test_help_is_no_error(void **state) {
+    (void)state;
+    assert_true(PARSE("--help"));
+    assert_true(options.is_help_wanted);
+    assert_true(PARSE("run", "--help"));
+    assert_true(options.is_help_wanted);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_defaults, clear_environment),
+        cmocka_unit_test_setup(test_flags_win_over_the_environment, clear_environment),
+        cmocka_unit_test_setup(test_the_key_may_be_in_a_file, clear_environment),
+        cmocka_unit_test_setup(test_bad_values_are_named, clear_environment),
+        cmocka_unit_test_setup(test_help_is_no_error, clear_environment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
