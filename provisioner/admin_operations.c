@@ -96,7 +96,7 @@ void operation_status(struct provisioner *provisioner, struct ipc_call *call, st
 
 void operation_config(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)request;
-    operation_answer(call, "config", settings_to_json(provisioner->settings, READER_PROVISIONER | READER_HAPROXY));
+    operation_answer(call, "config", settings_to_json(provisioner->settings, READER_PROVISIONER));
 }
 
 void operation_audit_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {

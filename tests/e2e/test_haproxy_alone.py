@@ -540,6 +540,12 @@ def test_a_body_above_the_limit_is_refused_unread(make_world):
     assert world.gate.last.body == b"abc"
 
 
+def test_a_body_for_a_call_that_takes_none_cannot_hold_its_connections(world):
+    for path in ("/api/v1/tenants/", "/api/v1/tenants/u/start"):
+        got = world.hot(path, [f"Content-Length: {100 * 1024}"], method="POST")
+        assert (got.status, got.detail) == (413, "Request body too large")
+
+
 def test_expect_100_continue_is_the_instances_to_answer(world):
     client = Client(world.port)
     client.send(

@@ -131,6 +131,7 @@ def test_config_tells_settings_and_no_secret(stack):
     assert answer.json()["has_api_key"] is True
     assert stack.key not in answer.text
     assert answer.json()["backend"] == "local"
+    assert answer.json()["port"] == stack.port
 
 
 def test_status_and_stats_count(stack, user):
