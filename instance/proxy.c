@@ -14,6 +14,7 @@
 #include "instance/instance.h"
 #include "instance/loop.h"
 #include "instance/routes.h"
+#include "instance/utf8.h"
 
 #define BUFFERED_MAX_BYTES (64 * 1024)
 #define READ_BYTES         (16 * 1024)
@@ -278,7 +279,7 @@ static bool read_port(struct http_request *request, unsigned *port) {
     if (end == text || *end != '\0') {
         http_invalid(request, "int_parsing", "path", "port",
                      "Input should be a valid integer, unable to parse string as an integer",
-                     json_object_new_string(text), NULL);
+                     utf8_is_valid(text, strlen(text)) ? json_object_new_string(text) : NULL, NULL);
         http_refused_as_invalid(request);
         return false;
     }

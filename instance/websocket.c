@@ -1,6 +1,8 @@
 #include "instance/websocket.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -244,6 +246,9 @@ static struct websocket *websocket_new(const struct opening *opening, int fd, st
         return NULL;
     }
     wslay_event_config_set_max_recv_msg_length(websocket->wslay, WEBSOCKET_MESSAGE_MAX_BYTES);
+    /* A keystroke's echo goes out at once. Without it typing only feels slow, so a failure is none. */
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return websocket;
 }
 

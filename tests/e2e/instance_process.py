@@ -23,6 +23,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def is_sanitized():
+    """Whether the program was built with AddressSanitizer, which needs far more memory."""
+    return b"__asan_init" in (BIN / "open-terminal").read_bytes()
+
+
 class Answer:
     """Status, headers (lower-case names) and body of one HTTP answer."""
 
