@@ -199,22 +199,34 @@ bool tenant_set_key(struct provisioner *provisioner, struct tenant *tenant, cons
     return true;
 }
 
-bool tenant_new_instance(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
-    struct tenant_record *record = &tenant->record;
-    cleanup_secret char *key = calloc(1, 2 * KEY_RANDOM_BYTES + 1);
-    char instance_id[2 * INSTANCE_ID_RANDOM_BYTES + 1];
-    /* The backend may be another one than when the tenant was made. */
-    cleanup_free char *backend_type = strdup(provisioner->operations->name);
-    if (key == NULL || backend_type == NULL || !digest_random_hex(KEY_RANDOM_BYTES, key) ||
-        !digest_random_hex(INSTANCE_ID_RANDOM_BYTES, instance_id)) {
+/* The backend may be another one than at the last start. */
+static bool set_backend_type(struct tenant *tenant, const char *name, struct error *err) {
+    if (strcmp(tenant->record.backend_type, name) == 0) {
+        return true;
+    }
+    char *copy = strdup(name);
+    if (copy == NULL) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
-    if (!tenant_set_key(provisioner, tenant, key, err)) {
+    free(tenant->record.backend_type);
+    tenant->record.backend_type = copy;
+    return true;
+}
+
+bool tenant_new_instance(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
+    struct tenant_record *record = &tenant->record;
+    char key[2 * KEY_RANDOM_BYTES + 1];
+    char instance_id[2 * INSTANCE_ID_RANDOM_BYTES + 1];
+    if (!digest_random_hex(KEY_RANDOM_BYTES, key) || !digest_random_hex(INSTANCE_ID_RANDOM_BYTES, instance_id)) {
+        return error_set(err, ERROR_INTERNAL, "the kernel gives no random bytes");
+    }
+    bool ok =
+        set_backend_type(tenant, provisioner->operations->name, err) && tenant_set_key(provisioner, tenant, key, err);
+    explicit_bzero(key, sizeof key);
+    if (!ok) {
         return false;
     }
     memcpy(record->instance_id, instance_id, sizeof record->instance_id);
-    free(record->backend_type);
-    record->backend_type = steal_pointer(&backend_type);
     free(record->backend_reference);
     record->backend_reference = NULL;
     record->host[0] = '\0';

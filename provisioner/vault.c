@@ -88,37 +88,42 @@ char *vault_unseal(struct vault *vault, const char *id, const void *box, size_t 
     return steal_pointer(&secret);
 }
 
+static bool read_file(int fd, const char *path, char content[KEY_FILE_MAX_BYTES + 1], struct error *err) {
+    ssize_t length = read(fd, content, KEY_FILE_MAX_BYTES);
+    if (length < 0) {
+        return error_set_errno(err, ERROR_INTERNAL, "read `%s`", path);
+    }
+    content[length] = '\0';
+    content[strcspn(content, "\r\n")] = '\0';
+    return content[0] != '\0' ||
+           error_set(err, ERROR_INTERNAL, "`%s` holds no encryption key: put back what was in it", path);
+}
+
 /* Reads the key file. 1, 0 if there is none, -1 with *err. */
 static int read_key_file(const char *path, char **text, struct error *err) {
+    char content[KEY_FILE_MAX_BYTES + 1];
+    struct stat status;
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
         return 0;
     }
-    cleanup_secret char *content = calloc(1, KEY_FILE_MAX_BYTES + 1);
-    struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0) {
         error_set_errno(err, ERROR_INTERNAL, "open `%s`", path);
         return -1;
     }
-    if (content == NULL) {
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return -1;
-    }
-    ssize_t length = read(fd, content, KEY_FILE_MAX_BYTES);
-    if (length < 0) {
-        error_set_errno(err, ERROR_INTERNAL, "read `%s`", path);
-        return -1;
-    }
-    content[strcspn(content, "\r\n")] = '\0';
-    if (content[0] == '\0') {
-        error_set(err, ERROR_INTERNAL, "`%s` holds no encryption key: put back what was in it", path);
+    if (!read_file(fd, path, content, err)) {
         return -1;
     }
     if ((status.st_mode & 077) != 0) {
         log_warning(NULL, "`%s` can be read by others than its owner (mode %03o): chmod 600 it", path,
                     (unsigned)status.st_mode & 0777);
     }
-    *text = steal_pointer(&content);
+    *text = strdup(content);
+    explicit_bzero(content, sizeof content);
+    if (*text == NULL) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return -1;
+    }
     return 1;
 }
 
