@@ -216,6 +216,18 @@ static size_t take_body(struct http_request *request, const char *bytes, size_t 
     return request->response != NULL ? length : taken;
 }
 
+/* libmicrohttpd 0.9.75 (edge-triggered epoll) takes a short read to mean that nothing is left, and so misses a client's
+ * end that came with its last bytes: the request would lie open for ever. A resumed connection is read again. */
+static void look_for_end(struct http_request *request) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    char byte;
+    if (info != NULL && recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
+        http_suspend(request);
+        http_resume(request);
+    }
+}
+
 static void handle(struct http_request *request) {
     request->is_handled = true;
     if (request->is_upgrade) {
@@ -246,6 +258,8 @@ static enum MHD_Result serve(void *cls, struct MHD_Connection *connection, const
         *upload_data_size -= taken;
         if (*upload_data_size > 0) {
             http_suspend(request);
+        } else {
+            look_for_end(request);
         }
         return MHD_YES;
     }
@@ -346,16 +360,15 @@ void http_server_run_soon(struct http_server *server) {
 }
 
 int http_server_work(struct http_server *server) {
-    MHD_UNSIGNED_LONG_LONG timeout_ms;
-    while (server->is_run_due) {
-        server->is_run_due = false;
-        MHD_run(server->daemon);
-    }
-    while (MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES) {
+    for (;;) {
+        MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+        if (!server->is_run_due && MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES) {
+            return -1;
+        }
         if (timeout_ms > 0) {
             return timeout_ms > 60000 ? 60000 : (int)timeout_ms;
         }
+        server->is_run_due = false; /* before: what runs may resume another one */
         MHD_run(server->daemon);
     }
-    return -1;
 }
