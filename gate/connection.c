@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "common/ipc.h"
 #include "common/log.h"
 #include "common/secret.h"
 #include "gate/answer.h"
@@ -134,13 +135,31 @@ static bool is_health_check(const struct http_head *head) {
     return span_equals(head->target, "/health") && span_equals(http_head_value(head, "X-Terminals-Check"), "1");
 }
 
-static void answer_health_check(struct connection *connection) {
-    if (!provisioner_client_is_connected(connection->gate->provisioner)) {
-        connection_answer(connection, 503, "terminals-provisioner is not reachable");
+static void refuse_health(struct connection *connection) {
+    connection_answer(connection, 503, "terminals-provisioner does not answer");
+}
+
+static void on_ping(void *context, struct json_object *answer, const struct error *err) {
+    (void)err;
+    struct connection *connection = context;
+    connection->call = NULL;
+    if (answer == NULL) {
+        refuse_health(connection);
     } else if (!answer_append_healthy(&connection->output, connection->is_head_method)) {
         connection_free(connection);
     } else {
         connection_close(connection, connection->gate->limits.linger);
+    }
+}
+
+/* An open connection says nothing about the provisioner: its supervisor holds the socket while it is away. */
+static void check_health(struct connection *connection) {
+    connection->state = STATE_CHECKING;
+    connection->call = provisioner_call_start(connection->gate->provisioner, ipc_request("ping"), on_ping, connection);
+    if (connection->call == NULL) {
+        connection_answer(connection, 500, "out of memory");
+    } else {
+        connection_set_timer(connection, connection->gate->limits.health);
     }
 }
 
@@ -152,7 +171,7 @@ static void dispatch(struct connection *connection) {
     if (!routing_note_client(connection)) {
         connection_answer(connection, 500, "out of memory");
     } else if (is_health_check(head)) {
-        answer_health_check(connection);
+        check_health(connection);
     } else if (connection->door == DOOR_RECOVER) {
         routing_recover(connection);
     } else if (websocket_is_terminal(head, &session) && http_head_lists(head, "Upgrade", "websocket")) {
@@ -210,6 +229,7 @@ static void on_client(evutil_socket_t fd, short what, void *context) {
     case STATE_AWAITING_AUTH:
         terminal_read_auth(connection);
         break;
+    case STATE_CHECKING:
     case STATE_AUTHORIZING:
     case STATE_RESOLVING:
     case STATE_CONNECTING:
@@ -251,6 +271,9 @@ static void on_timer(evutil_socket_t fd, short what, void *context) {
     switch (connection->state) {
     case STATE_READING_HEAD:
         connection_answer(connection, 408, "The request's head did not arrive in time");
+        break;
+    case STATE_CHECKING:
+        refuse_health(connection);
         break;
     case STATE_CONNECTING:
         routing_connect_timeout(connection);

@@ -27,6 +27,8 @@
  *                          │     CLOSING     │ our last bytes go out, the client's last bytes are thrown away
  *                          └─────────────────┘
  *
+ * (HAProxy's health check goes READING_HEAD -> CHECKING -> CLOSING.)
+ *
  * Every state may go to CLOSING with an error answer or a close code, and every state ends at once when the client has
  * hung up. A function that is documented as the last thing to do with a connection may have freed it. */
 #ifndef TERMINALS_GATE_CONNECTION_H
@@ -41,6 +43,7 @@
 
 enum connection_state {
     STATE_READING_HEAD,
+    STATE_CHECKING, /* /health: asks terminals-provisioner whether it is there */
     STATE_AWAITING_AUTH,
     STATE_AUTHORIZING,
     STATE_RESOLVING,

@@ -178,7 +178,7 @@ def test_a_provisioner_that_restarts_is_asked_again():
         gate.provisioner.stop()
         with gate.connect() as connection:
             connection.sendall(b"GET /health HTTP/1.0\r\nX-Terminals-Check: 1\r\n\r\n")
-            Answer(read_all(connection)).expect(503, "terminals-provisioner is not reachable")
+            Answer(read_all(connection)).expect(503, "terminals-provisioner does not answer")
         gate.provisioner.start()
         for connection in connections:
             Answer(read_all(connection)).expect(200)
