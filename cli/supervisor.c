@@ -13,9 +13,10 @@
 
 enum process_state { PROCESS_STOPPED, PROCESS_RUNNING, PROCESS_WAITING, PROCESS_ENDING };
 
-#define EARLY_DEATHS_MAX   3  /* so often in a row, before we were ready: it cannot start */
-#define EXIT_USAGE         2  /* what a shell calls misuse, … */
-#define EXIT_CONFIGURATION 78 /* … and EX_CONFIG of sysexits.h: trying again changes nothing */
+#define EARLY_DEATHS_MAX   3   /* so often in a row, before we were ready: it cannot start */
+#define SECOND_WISH_MS     500 /* what comes sooner after the first signal is its echo */
+#define EXIT_USAGE         2   /* what a shell calls misuse, … */
+#define EXIT_CONFIGURATION 78  /* … and EX_CONFIG of sysexits.h: trying again changes nothing */
 
 /* One step of the end: who gets which signal, and how long they have. */
 struct ending_step {
@@ -56,6 +57,7 @@ struct supervisor {
     struct event *step_timer;
     bool ready;
     bool ending;
+    int64_t asked_to_end_ms;
     int step; /* of ending_steps */
     struct error failure;
 };
@@ -218,14 +220,17 @@ static void on_child(evutil_socket_t number, short events, void *argument) {
     }
 }
 
-/* The second time nobody is asked any more. */
+/* The second time nobody is asked any more. A second signal right behind the first is no second wish: timeout(1), and
+ * whoever signals a process and its group, sends two. */
 static void on_stop(evutil_socket_t number, short events, void *argument) {
     (void)events;
     struct supervisor *supervisor = argument;
     if (!supervisor->ending) {
         log_info(NULL, "stopping (%s)", strsignal(number));
+        supervisor->asked_to_end_ms = clock_monotonic_ms();
         begin_end(supervisor);
-    } else if (supervisor->step < ENDING_STEPS - 1) {
+    } else if (supervisor->step < ENDING_STEPS - 1 &&
+               clock_monotonic_ms() - supervisor->asked_to_end_ms >= SECOND_WISH_MS) {
         log_warning(NULL, "asked again to stop: killing what still runs");
         enter_step(supervisor, ENDING_STEPS - 1);
     }
