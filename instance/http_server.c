@@ -331,7 +331,7 @@ struct http_server *http_server_start(struct instance *instance, const char *hos
         free(server);
         return NULL;
     }
-    listener = -1; /* the daemon's now */
+    steal_fd(&listener); /* the daemon's now */
     server->watch.fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     server->watch.ready = run_daemon;
     if (!loop_watch_set(instance->loop, &server->watch, EPOLLIN)) {
@@ -359,16 +359,17 @@ void http_server_run_soon(struct http_server *server) {
     server->is_run_due = true;
 }
 
+/* Runs libmicrohttpd once at most, also when it has more to do at once (a big download to a fast client): shells and
+ * commands have their turn in between. */
 int http_server_work(struct http_server *server) {
-    for (;;) {
-        MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
-        if (!server->is_run_due && MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES) {
-            return -1;
-        }
-        if (timeout_ms > 0) {
-            return timeout_ms > 60000 ? 60000 : (int)timeout_ms;
-        }
+    if (server->is_run_due) {
         server->is_run_due = false; /* before: what runs may resume another one */
         MHD_run(server->daemon);
     }
+    MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+    if (!server->is_run_due && MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES) {
+        return -1;
+    }
+    server->is_run_due = timeout_ms == 0;
+    return timeout_ms > 60000 ? 60000 : (int)timeout_ms;
 }
