@@ -80,6 +80,15 @@ static inline void haproxy_world_start_haproxy(struct haproxy_world *world) {
     setpgid(world->master, world->master);
 }
 
+/* Asks the master for new workers. One that does not answer yet has no handler for the signal, and would die of it. */
+static inline void haproxy_world_reload(const struct haproxy_world *world) {
+    char *answer = haproxy_world_ask(world->master_path, "show proc\n");
+    assert_non_null(answer);
+    assert_non_null(strstr(answer, "# workers"));
+    free(answer);
+    kill(world->master, SIGUSR2);
+}
+
 /* Kills master and workers, as a power cut would. */
 static inline void haproxy_world_kill_haproxy(struct haproxy_world *world) {
     if (world->master > 0) {
@@ -91,7 +100,7 @@ static inline void haproxy_world_kill_haproxy(struct haproxy_world *world) {
 
 static inline void haproxy_world_open(struct haproxy_world *world) {
     memset(world, 0, sizeof *world);
-    signal(SIGPIPE, SIG_IGN); /* as the provisioner does */
+    signal(SIGPIPE, SIG_IGN);                                /* as the provisioner does */
     strcpy(world->folder, "/tmp/terminals map;test-XXXXXX"); /* a name that needs quoting */
     assert_non_null(mkdtemp(world->folder));
     snprintf(world->map_path, sizeof world->map_path, "%s/routes.map", world->folder);

@@ -122,7 +122,7 @@ static void test_a_kill_is_noticed_at_once_and_everybody_is_answered(void **stat
 
 static void test_a_reload_is_noticed_within_about_a_second(void **state) {
     struct runtime_world *world = *state;
-    kill(world->haproxy.master, SIGUSR2);
+    haproxy_world_reload(&world->haproxy);
     int64_t noticed = haproxy_world_await(&world->haproxy, is_restarted, world, 5000);
     print_message("a reload is noticed after %lld ms\n", (long long)noticed);
     assert_true(noticed < 2000);
@@ -153,7 +153,7 @@ static void test_activity_of_an_old_worker_counts(void **state) {
     int held = request_as(world, "holder", false);
     struct pollfd readable = {.fd = held, .events = POLLIN};
     assert_int_equal(poll(&readable, 1, 200), 0); /* it is being waited for */
-    kill(world->haproxy.master, SIGUSR2);
+    haproxy_world_reload(&world->haproxy);
     haproxy_world_await(&world->haproxy, is_restarted, world, 5000);
     close(request_as(world, "newcomer", true));
     ask_activity(world);

@@ -329,7 +329,7 @@ static void test_ten_thousand_entries_survive_restart_reload_and_kill_in_a_push(
     haproxy_world_start_haproxy(&world.haproxy);
     print_message("right again %lld ms after a restart\n", (long long)await_consistent(&world, 5000));
 
-    kill(world.haproxy.master, SIGUSR2); /* reload, with changes that the new worker may not hear of */
+    haproxy_world_reload(&world.haproxy); /* reload, with changes that the new worker may not hear of */
     for (int i = 0; i < 50; i++) {
         char key[32];
         snprintf(key, sizeof key, "RELOAD%d", i);
