@@ -55,6 +55,7 @@ static inline char *haproxy_world_ask(const char *path, const char *text) {
         close(fd);
         return NULL;
     }
+    shutdown(fd, SHUT_WR); /* the master would wait for another command */
     size_t capacity = 1024 * 1024 * 8;
     char *answer = malloc(capacity);
     size_t length = 0;
@@ -82,10 +83,14 @@ static inline void haproxy_world_start_haproxy(struct haproxy_world *world) {
 
 /* Asks the master for new workers. One that does not answer yet has no handler for the signal, and would die of it. */
 static inline void haproxy_world_reload(const struct haproxy_world *world) {
-    char *answer = haproxy_world_ask(world->master_path, "show proc\n");
-    assert_non_null(answer);
-    assert_non_null(strstr(answer, "# workers"));
-    free(answer);
+    bool answers = false;
+    for (int i = 0; i < 500 && !answers; i++) {
+        char *answer = haproxy_world_ask(world->master_path, "show proc\n");
+        answers = answer != NULL && strstr(answer, "# workers") != NULL;
+        free(answer);
+        usleep(answers ? 0 : 10000); /* there is no event to wait for: its socket is replaced as it starts */
+    }
+    assert_true(answers);
     kill(world->master, SIGUSR2);
 }
 
