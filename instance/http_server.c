@@ -21,6 +21,7 @@
 /* An answer that comes before the body ends the connection, so a body up to this size is read and dropped instead. */
 #define DROPPED_BODY_MAX_BYTES (1024 * 1024)
 #define ALLOW_SIZE             64
+#define SILENCE_MAX_SECONDS    60u
 
 struct http_server {
     struct instance *instance;
@@ -63,16 +64,23 @@ static void *begin_request(void *cls, const char *uri, struct MHD_Connection *co
     return request;
 }
 
+/* A connection may be silent for so long before and between requests, half a head included. A request itself may take
+ * any time: a command waited for, a download that is paused. (How long a body may stall is for HAProxy to say.) */
+static void limit_silence(struct MHD_Connection *connection, unsigned seconds) {
+    MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
+}
+
 static void end_request(void *cls, struct MHD_Connection *connection, void **con_cls,
                         enum MHD_RequestTerminationCode reason) {
-    (void)connection;
-    (void)reason;
     struct http_server *server = cls;
     struct http_request *request = *con_cls;
     if (request == NULL) {
         return;
     }
     *con_cls = NULL;
+    if (reason == MHD_REQUEST_TERMINATED_COMPLETED_OK && !request->is_upgrade) {
+        limit_silence(connection, SILENCE_MAX_SECONDS);
+    }
     if (request->release != NULL) {
         request->release(request->state);
     }
@@ -240,7 +248,6 @@ static void handle(struct http_request *request) {
 static enum MHD_Result serve(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
                              const char *version, const char *upload_data, size_t *upload_data_size, void **con_cls) {
     (void)cls;
-    (void)connection;
     (void)url;
     (void)version;
     struct http_request *request = *con_cls;
@@ -250,6 +257,7 @@ static enum MHD_Result serve(void *cls, struct MHD_Connection *connection, const
     if (!request->is_begun) {
         request->is_begun = true;
         request->method = method;
+        limit_silence(connection, 0);
         begin_handling(request);
         return is_body_unwanted(request) ? http_send(request) : MHD_YES;
     }
@@ -321,11 +329,11 @@ struct http_server *http_server_start(struct instance *instance, const char *hos
         return NULL;
     }
     server->instance = instance;
-    server->daemon =
-        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0, NULL, NULL, serve, server,
-                         MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_URI_LOG_CALLBACK, begin_request, server,
-                         MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded,
-                         NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0, NULL, NULL,
+                                      serve, server, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_URI_LOG_CALLBACK,
+                                      begin_request, server, MHD_OPTION_NOTIFY_COMPLETED, end_request, server,
+                                      MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                                      MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_MAX_SECONDS, MHD_OPTION_END);
     if (server->daemon == NULL) {
         error_set_errno(err, ERROR_INTERNAL, "start the HTTP server");
         free(server);
