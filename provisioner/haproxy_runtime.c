@@ -8,14 +8,21 @@
 #include <sys/un.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "provisioner/haproxy_activity.h"
 #include "provisioner/haproxy_exchange.h"
 
 #define POLL_UP_MS      1000
 #define POLL_DOWN_MS    50
+#define POLL_NEW_MS     100 /* while an old worker may still answer in the new one's place */
+#define NEW_MS          3000
 #define LISTENERS_MAX   4
 #define OLD_WORKERS_MAX 64
+
+/* Goes before every command, so that every answer says whose it is. During a reload the old and the new worker accept
+ * on the same socket: what was told to the old one is lost, and only this tells. */
+#define WHO_ANSWERS "show info"
 
 struct command {
     char *text;
@@ -92,17 +99,38 @@ static void go_down(struct haproxy_runtime *runtime) {
     }
 }
 
+/* Another process answers than before: tells everybody that what it knows may be anything. */
+static void note_process(struct haproxy_runtime *runtime, long pid) {
+    bool is_known = runtime->up && pid == runtime->pid;
+    runtime->up = true;
+    runtime->pid = pid;
+    if (is_known) {
+        return;
+    }
+    runtime->since_ms = clock_monotonic_ms();
+    poll_soon(runtime, POLL_NEW_MS);
+    log_info(NULL, "HAProxy is there, worker %ld", pid);
+    drop_lifeline(runtime); /* an old worker would wait for it */
+    for (size_t i = 0; i < runtime->listener_count; i++) {
+        runtime->listeners[i].restarted(runtime->listeners[i].argument);
+    }
+}
+
 static void on_answer(void *argument, const char *answer) {
     struct haproxy_runtime *runtime = argument;
+    const char *line = answer == NULL ? NULL : strstr(answer, "\nPid: ");
+    long pid = line == NULL ? 0 : strtol(line + strlen("\nPid: "), NULL, 10);
+    const char *rest = line == NULL ? NULL : strstr(line, "\n\n");
     runtime->exchange = NULL;
-    if (answer == NULL) {
+    if (rest == NULL || pid <= 0) {
         go_down(runtime);
         return;
     }
     struct command *command = take_first(runtime);
-    send_first(runtime); /* the next is on its way while this answer is looked at */
-    command->done(command->argument, answer);
+    command->done(command->argument, rest + strlen("\n\n"));
     free_command(command);
+    note_process(runtime, pid);
+    send_first(runtime);
 }
 
 static void send_first(struct haproxy_runtime *runtime) {
@@ -116,11 +144,15 @@ static void send_first(struct haproxy_runtime *runtime) {
     }
 }
 
+/* An empty `text` asks for nothing but who is there. */
 static void enqueue(struct haproxy_runtime *runtime, const char *text, void (*done)(void *argument, const char *answer),
                     void *argument) {
     struct command *command = calloc(1, sizeof *command);
     if (command != NULL) {
-        *command = (struct command){.text = strdup(text), .done = done, .argument = argument};
+        *command = (struct command){.done = done, .argument = argument};
+        if (asprintf(&command->text, "%s%s%s", WHO_ANSWERS, text[0] != '\0' ? ";" : "", text) < 0) {
+            command->text = NULL;
+        }
     }
     if (command == NULL || command->text == NULL) {
         free(command);
@@ -174,28 +206,12 @@ static void open_lifeline(struct haproxy_runtime *runtime) {
     }
 }
 
-static void on_info(void *argument, const char *answer) {
+static void on_polled(void *argument, const char *answer) {
     struct haproxy_runtime *runtime = argument;
-    const char *line = answer == NULL ? NULL : strstr(answer, "\nPid: ");
-    long pid = line == NULL ? 0 : strtol(line + strlen("\nPid: "), NULL, 10);
-    if (pid <= 0) {
-        poll_soon(runtime, POLL_DOWN_MS);
-        return;
-    }
-    poll_soon(runtime, POLL_UP_MS);
-    if (runtime->up && pid == runtime->pid) {
-        if (runtime->lifeline == NULL) {
-            open_lifeline(runtime);
-        }
-        return;
-    }
-    log_info(NULL, "HAProxy is there, worker %ld", pid);
-    runtime->up = true;
-    runtime->pid = pid;
-    drop_lifeline(runtime); /* an old worker would wait for it */
-    open_lifeline(runtime);
-    for (size_t i = 0; i < runtime->listener_count; i++) {
-        runtime->listeners[i].restarted(runtime->listeners[i].argument);
+    bool is_new = clock_monotonic_ms() - runtime->since_ms < NEW_MS;
+    poll_soon(runtime, answer == NULL ? POLL_DOWN_MS : is_new ? POLL_NEW_MS : POLL_UP_MS);
+    if (answer != NULL && runtime->lifeline == NULL) {
+        open_lifeline(runtime);
     }
 }
 
@@ -203,7 +219,7 @@ static void on_poll(evutil_socket_t fd, short what, void *argument) {
     struct haproxy_runtime *runtime = argument;
     (void)fd;
     (void)what;
-    enqueue(runtime, "show info", on_info, runtime);
+    enqueue(runtime, "", on_polled, runtime);
 }
 
 static void poll_soon(struct haproxy_runtime *runtime, int after_ms) {
