@@ -42,6 +42,7 @@ struct haproxy_runtime {
     char *master_path;
     bool up;
     long pid;              /* of the process that answered last */
+    int64_t since_ms;      /* when it first did (monotonic) */
     struct command *first; /* the one under way, if `exchange` is set */
     struct command *last;
     struct haproxy_exchange *exchange;
