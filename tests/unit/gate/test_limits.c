@@ -49,7 +49,16 @@ static int listen_in(const struct world *world, const char *file) {
 }
 
 static struct gate_limits long_limits(void) {
-    return (struct gate_limits){LONG_MS, LONG_MS, LONG_MS, LONG_MS, LONG_MS, LONG_MS, SHORT_MS, SHORT_MS, SHORT_MS};
+    return (struct gate_limits){.head = LONG_MS,
+                                .auth_message = LONG_MS,
+                                .authorizer_retry = LONG_MS,
+                                .authorizer = LONG_MS,
+                                .provisioner_away = LONG_MS,
+                                .lookup = LONG_MS,
+                                .health = LONG_MS,
+                                .linger = SHORT_MS,
+                                .stream_end = SHORT_MS,
+                                .shutdown = SHORT_MS};
 }
 
 static void start(struct world *world, const struct gate_limits *limits) {
