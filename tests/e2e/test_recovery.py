@@ -178,11 +178,29 @@ def test_a_dead_instance_is_a_slow_answer_not_an_error(fresh, user):
     """Also while the provisioner has not noticed: HAProxy's refused connection goes to the gate with its body."""
     stack = fresh()
     stack.run(user, "true")
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(
+        stack.request(user, "POST", "/files/write", {"path": "big.txt", "content": "x" * 300000})))
+    stack.wait_hot(user)
+    pid = stack.instance_pid(user)
+    with stack.stopped("terminals-provisioner"):
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: pid not in stack.processes(), what="the death")
+        thread.start()
+        time.sleep(0.3)  # HAProxy asks the dead instance, then the gate, then the provisioner, which stands still
+        assert not answers
+    thread.join()
+    assert answers and answers[0].expect(200)
+    assert stack.run(user, "wc -c < ~/big.txt").strip() == "300000"
+
+
+def test_an_instance_that_keeps_dying_is_started_each_time(fresh, user):
+    stack = fresh()
     for _ in range(5):
-        os.kill(stack.instance_pid(user), signal.SIGKILL)
-        body = "x" * 300000
-        stack.request(user, "POST", "/files/write", {"path": "big.txt", "content": body}).expect(200)
-        assert stack.run(user, "wc -c < ~/big.txt").strip() == "300000"
+        stack.run(user, "true")
+        pid = stack.instance_pid(user)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda pid=pid: pid not in stack.processes(), what="the death")  # until then it still takes connections
 
 
 def test_no_command_runs_twice(fresh, user):
