@@ -262,8 +262,7 @@ static bool describe(const struct connection *connection, struct json_object *re
         return false;
     }
     if (strcmp(op, "recover") == 0) {
-        return json_add_string(request, "route_key", connection->route_key) &&
-               json_add_string(request, "instance_id", connection->instance_id);
+        return json_add_string(request, "route_key", connection->route_key);
     }
     return json_add_string(request, "user_id", connection->user) &&
            json_add_string(request, "policy_id", connection->policy) &&
@@ -292,20 +291,13 @@ static void ask_provisioner(struct connection *connection, const char *op) {
 void routing_recover(struct connection *connection) {
     const struct http_head *head = &connection->request->head;
     struct span route = http_head_value(head, "X-Terminals-Route");
-    struct span instance = http_head_value(head, "X-Terminals-Instance");
-    if (route.length != DIGEST_HEX_LENGTH || instance.length == 0 || http_head_count(head, "X-Terminals-Route") != 1 ||
-        http_head_count(head, "X-Terminals-Instance") != 1) {
+    if (route.length != DIGEST_HEX_LENGTH || http_head_count(head, "X-Terminals-Route") != 1) {
         connection_answer(connection, 400, "This socket is for HAProxy's recovery only");
         return;
     }
     memcpy(connection->route_key, route.bytes, DIGEST_HEX_LENGTH);
-    connection->instance_id = strndup(instance.bytes, instance.length);
     connection->was_recovered = true;
-    if (connection->instance_id == NULL) {
-        connection_answer(connection, 500, "out of memory");
-        return;
-    }
-    if (!text_is_utf8(connection->route_key) || !text_is_utf8(connection->instance_id)) {
+    if (!text_is_utf8(connection->route_key)) {
         connection_answer(connection, 400, "This socket is for HAProxy's recovery only");
         return;
     }

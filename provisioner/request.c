@@ -120,12 +120,6 @@ bool request_route_key(struct json_object *request, const char **route_key, stru
            (is_digest(*route_key) || error_set(err, ERROR_INVALID, "`route_key` must be 64 upper-case hex digits"));
 }
 
-bool request_instance_id(struct json_object *request, const char **instance_id, struct error *err) {
-    return request_required_string(request, "instance_id", instance_id, err) &&
-           ((*instance_id != NULL && strlen(*instance_id) == 32 && strspn(*instance_id, "0123456789abcdef") == 32) ||
-            error_set(err, ERROR_INVALID, "`instance_id` must be 32 lower-case hex digits"));
-}
-
 bool request_tenant_name(struct json_object *request, struct tenant_name *name, struct error *err) {
     if (!request_string(request, "user_id", &name->user_id, err) ||
         !request_string(request, "policy_id", &name->policy_id, err) ||

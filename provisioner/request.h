@@ -31,7 +31,6 @@ bool request_actor(struct json_object *request, struct json_object **actor, stru
 bool request_digests(struct json_object *request, const char *field, size_t max, const char ***digests, size_t *count,
                      struct error *err);
 bool request_route_key(struct json_object *request, const char **route_key, struct error *err);
-bool request_instance_id(struct json_object *request, const char **instance_id, struct error *err);
 
 /* user_id, policy_id, context_id by the rules of names.h. */
 struct tenant_name;

@@ -143,16 +143,14 @@ void operation_recover(struct provisioner *provisioner, struct ipc_call *call, s
     struct error err;
     struct json_object *actor = NULL;
     const char *route_key = NULL;
-    const char *instance_id = NULL;
-    if (!request_route_key(request, &route_key, &err) || !request_instance_id(request, &instance_id, &err) ||
-        !request_actor(request, &actor, &err)) {
+    if (!request_route_key(request, &route_key, &err) || !request_actor(request, &actor, &err)) {
         ipc_call_fail(call, &err);
         return;
     }
     struct tenant *tenant = tenants_find(provisioner, route_key);
-    bool is_the_one = tenant != NULL && tenant->record.status == INSTANCE_RUNNING && !tenant->is_being_adopted &&
-                      strcmp(tenant->record.instance_id, instance_id) == 0;
-    struct recovery *recovery = is_the_one ? calloc(1, sizeof *recovery) : NULL;
+    /* Perhaps it runs anew already, perhaps it is the one that refused: asking it tells. */
+    bool seems_to_run = tenant != NULL && tenant->record.status == INSTANCE_RUNNING && !tenant->is_being_adopted;
+    struct recovery *recovery = seems_to_run ? calloc(1, sizeof *recovery) : NULL;
     if (recovery == NULL) {
         recovery_go_on(provisioner, call, route_key, actor);
         return;

@@ -335,7 +335,6 @@ def test_a_refused_connection_is_recovered_with_its_body(make_world, chunked):
     assert request.body == body
     assert request.target == "/files/upload?x=1"
     assert request.get("X-Terminals-Route") == route_key("gone")
-    assert request.get("X-Terminals-Instance") == INSTANCE_ID
     assert request.get("X-Terminals-Client") == "127.0.0.1"
     assert request.get("X-User-Id") is None
     assert len(world.recover.requests) == 1

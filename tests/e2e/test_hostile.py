@@ -367,7 +367,7 @@ def test_a_forged_internal_header_changes_nothing(guarded):
     for key in guarded.routes():
         victim_key = key
     for lines in ([f"X-Terminals-Route: {victim_key}"], ["X-Terminals-Check: 1"], ["X-Terminals-User: victim"],
-                  [f"x-terminals-route: {victim_key}", "X-Terminals-Instance: " + "0" * 32]):
+                  [f"x-terminals-route: {victim_key}", "X-Terminals-Client: 192.0.2.1"]):
         refused(guarded, 401, lines)
         refused(guarded, 422, [bearer(guarded), *lines])
 

@@ -44,7 +44,6 @@ static void check_fields(struct json_object *request) {
     }
     (void)request_actor(request, &actor, &err);
     (void)request_route_key(request, &text, &err);
-    (void)request_instance_id(request, &text, &err);
     (void)request_bool(request, "purge", &truth, &err);
 }
 
