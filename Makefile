@@ -47,19 +47,19 @@ test: ## install what is missing, build, and run every check and test (SANITIZE=
 	@scripts/install-deps test
 	@tests/run.py $(if $(filter 1,$(SANITIZE)),--sanitize)
 
-# Programs, haproxy.cfg and its like stay together in lib/terminals, so that `terminals` finds them from where it is itself.
+# `terminals` finds the other programs beside itself, and haproxy.cfg in ../../share/terminals (cli/executables.c).
 PREFIX ?= /usr/local
+PROGRAM_DIR = $(DESTDIR)$(PREFIX)/libexec/terminals
 .PHONY: install
 install: ## install the programs and the systemd service (PREFIX, DESTDIR as usual)
 	@[ -n "$(DESTDIR)" ] || scripts/install-deps run
 	@$(MAKE) --no-print-directory -s -j2 all
-	install -d $(DESTDIR)$(PREFIX)/lib/terminals/bin $(DESTDIR)$(PREFIX)/lib/terminals/haproxy $(DESTDIR)$(PREFIX)/lib/terminals/scripts \
-	    $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/terminals $(DESTDIR)/etc/systemd/system $(DESTDIR)/usr/lib/sysusers.d
-	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/lib/terminals/bin
-	install -m 644 haproxy/haproxy.cfg $(DESTDIR)$(PREFIX)/lib/terminals/haproxy
-	install -m 755 scripts/idle-cleanup $(DESTDIR)$(PREFIX)/lib/terminals/scripts
+	install -d $(PROGRAM_DIR) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/terminals \
+	    $(DESTDIR)$(PREFIX)/share/doc/terminals $(DESTDIR)/etc/systemd/system $(DESTDIR)/usr/lib/sysusers.d
+	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) scripts/idle-cleanup $(PROGRAM_DIR)
+	ln -sf ../libexec/terminals/terminals $(DESTDIR)$(PREFIX)/bin/terminals
+	install -m 644 haproxy/haproxy.cfg scripts/crontab $(DESTDIR)$(PREFIX)/share/terminals
 	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/terminals
-	ln -sf ../lib/terminals/bin/terminals $(DESTDIR)$(PREFIX)/bin/terminals
 	install -m 644 deploy/systemd/terminals.service $(DESTDIR)/etc/systemd/system
 	install -m 644 deploy/systemd/terminals.sysusers $(DESTDIR)/usr/lib/sysusers.d/terminals.conf
 	@[ -n "$(DESTDIR)" ] || systemd-sysusers terminals.conf
