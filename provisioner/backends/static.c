@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #define REFERENCE           "static"
 #define ID_SIZE             65
 #define CHECK_TIMEOUT_MS    2000
+#define CONNECT_TIMEOUT_MS  250 /* for each of several addresses */
 #define DOCUMENT_TIMEOUT_MS 10000
 #define DOCUMENT_MAX_BYTES  (4 * 1024 * 1024)
 
@@ -59,13 +61,34 @@ struct static_document {
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-/* Asks the resolver, which may take seconds: at start, and when the address known so far does not answer. */
+static bool takes_connections(const struct addrinfo *address) {
+    cleanup_close int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct pollfd waiting = {.fd = fd, .events = POLLOUT};
+    int problem = 0;
+    socklen_t length = sizeof problem;
+    if (fd < 0 || (connect(fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS)) {
+        return false;
+    }
+    return poll(&waiting, 1, CONNECT_TIMEOUT_MS) == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &length) == 0 &&
+           problem == 0;
+}
+
+/* Asks the resolver, which may take seconds: at start, and when the address known so far does not answer. Of several
+ * addresses the first one that takes connections is it: `localhost` is ::1 and 127.0.0.1, and many servers listen on
+ * one. */
 static bool resolve(struct backend *backend, struct error *err) {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
-    int result = getaddrinfo(backend->host, NULL, &hints, &found);
+    char port[8];
+    snprintf(port, sizeof port, "%u", backend->address.port);
+    int result = getaddrinfo(backend->host, port, &hints, &found);
     if (result == 0) {
-        result = getnameinfo(found->ai_addr, found->ai_addrlen, backend->address.host, sizeof backend->address.host,
+        const struct addrinfo *chosen = found;
+        while (found->ai_next != NULL && chosen != NULL && !takes_connections(chosen)) {
+            chosen = chosen->ai_next;
+        }
+        chosen = chosen == NULL ? found : chosen;
+        result = getnameinfo(chosen->ai_addr, chosen->ai_addrlen, backend->address.host, sizeof backend->address.host,
                              NULL, 0, NI_NUMERICHOST);
         freeaddrinfo(found);
     }

@@ -251,6 +251,8 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 
 static int sandbox_of_tests = SANDBOX_BWRAP;
 
+static char *own_program = "/proc/self/exe";
+
 static int open_world(void **state) {
     struct world *world = calloc(1, sizeof *world);
     *state = world;
@@ -263,7 +265,7 @@ static int open_world(void **state) {
     assert_int_equal(mkdir(world->home, 0700), 0);
     world->settings = (struct settings){.run_dir = world->run_dir,
                                         .data_dir = world->folder,
-                                        .local_binary = "/proc/self/exe",
+                                        .local_binary = own_program,
                                         .local_port_range_start = 19400,
                                         .local_sandbox = sandbox_of_tests,
                                         .start_timeout_seconds = 10};
@@ -355,9 +357,6 @@ static void test_no_key_shows_in_ps(void **state) {
 static void test_the_sandbox_shows_its_own_home_and_nothing_of_others(void **state) {
     struct world *world = *state;
     char script[2048];
-    if (!is_sandboxed(world)) {
-        skip();
-    }
     snprintf(script, sizeof script,
              "echo id=$(id -u):$(id -g):$(id -un)\n"
              "echo processes=$(ls /proc | grep -c '^[0-9]')\n"
@@ -462,9 +461,6 @@ static void test_a_killed_bwrap_takes_all_of_its_sandbox_along(void **state) {
     struct world *world = *state;
     struct local_reference reference;
     pid_t init;
-    if (!is_sandboxed(world)) {
-        skip();
-    }
     start_and_await(world);
     assert_true(local_reference_parse(world->reference, &reference));
     pid_t inside = instance_pid(world);
@@ -688,6 +684,17 @@ static void test_how_long_a_start_takes(void **state) {
                   (long long)times[ROUNDS / 2], (long long)times[ROUNDS - 1]);
 }
 
+/* A copy of this program where nobody can reach it: the clone may lie below /root. */
+static void copy_own_program(char path[64]) {
+    char command[128];
+    strcpy(path, "/tmp/terminals-test-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(command, sizeof command, "cp /proc/%d/exe %s && chmod 755 %s", (int)getpid(), path, path);
+    assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): a test, and every word of it ours */
+}
+
 /* Becomes nobody in a child and runs all tests there: an unprivileged provisioner can do all of this. */
 static int run_as_nobody(int (*run)(void)) {
     pid_t child = fork();
@@ -713,13 +720,11 @@ static int run_every_test(void) {
         TEST(test_an_instance_starts_answers_and_stops),
         TEST(test_its_environment_holds_nothing_of_ours),
         TEST(test_no_key_shows_in_ps),
-        TEST(test_the_sandbox_shows_its_own_home_and_nothing_of_others),
         TEST(test_an_instance_that_ends_at_once_says_why),
         TEST(test_a_missing_home_is_a_failure),
         TEST(test_nothing_runs_that_could_not_be_written_down),
         TEST(test_an_instance_that_never_answers_times_out_and_is_ended),
         TEST(test_a_killed_instance_is_noticed_and_leaves_nothing),
-        TEST(test_a_killed_bwrap_takes_all_of_its_sandbox_along),
         TEST(test_a_stop_is_polite_then_forceful_and_leaves_nothing),
         TEST(test_a_start_can_be_abandoned),
         TEST(test_an_instance_can_be_started_again_at_once),
@@ -735,6 +740,14 @@ static int run_every_test(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
+static int run_tests_of_the_sandbox(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_sandbox_shows_its_own_home_and_nothing_of_others),
+        TEST(test_a_killed_bwrap_takes_all_of_its_sandbox_along),
+    };
+    return run_every_test() + cmocka_run_group_tests(tests, NULL, NULL);
+}
+
 int main(int argc, char **argv) {
     if (argc == 6 && strcmp(argv[1], "run") == 0) {
         return play_instance(atoi(argv[5]));
@@ -743,11 +756,15 @@ int main(int argc, char **argv) {
     sandbox_of_tests = SANDBOX_NONE;
     failures += run_every_test();
     sandbox_of_tests = SANDBOX_BWRAP;
-    failures += run_every_test();
+    failures += run_tests_of_the_sandbox();
     if (getuid() == 0) {
         printf("as nobody:\n");
         fflush(stdout);
-        failures += run_as_nobody(run_every_test);
+        char copy[64];
+        copy_own_program(copy);
+        own_program = copy;
+        failures += run_as_nobody(run_tests_of_the_sandbox);
+        unlink(copy);
     }
     return failures != 0;
 }
