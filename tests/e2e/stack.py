@@ -121,12 +121,13 @@ class Stack:
         self.run_as = user
         self.own_folder = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="tt-", dir="/tmp"))
+        self.programs = BIN if user is None else self._copy_programs()
         self.port = settings.pop("port", None) or free_port()
         self.key = settings.get("api_key", "key-of-the-orchestrator")
         self.settings = {
             "backend": "local", "api_key": self.key, "run_dir": self.folder / "run", "data_dir": self.folder / "homes",
             "database_url": f"sqlite:///{self.folder}/terminals.db", "host": "127.0.0.1", "port": self.port,
-            "local_binary": BIN / "open-terminal", "local_port_range_start": _next_ports,
+            "local_binary": self.programs / "open-terminal", "local_port_range_start": _next_ports,
             "cleanup_interval_seconds": 0, **settings,
         }
         _next_ports = 10000 + (_next_ports - 10000 + 400) % 20000
@@ -138,6 +139,14 @@ class Stack:
         self.removed = False
         self.last_log = ""
         Stack.current.append(self)
+
+    def _copy_programs(self):
+        """The programs where any user can reach them: the clone may lie below /root."""
+        programs = self.folder / "build/release/bin"
+        if not programs.exists():
+            shutil.copytree(BIN, programs)
+            shutil.copytree(REPOSITORY / "haproxy", self.folder / "haproxy")
+        return programs
 
     # --- life ---
 
@@ -154,7 +163,7 @@ class Stack:
         if self.run_as is not None:
             prefix = ["setpriv", f"--reuid={self.run_as}", f"--regid={self.run_as}", "--clear-groups",
                       "--no-new-privs", "--"]
-        return [*prefix, str(BIN / "terminals"), *arguments]
+        return [*prefix, str(self.programs / "terminals"), *arguments]
 
     def launch(self, *arguments):
         """Starts `terminals serve` without waiting for anything."""
