@@ -42,8 +42,17 @@ static void on_signal(struct loop_watch *watch, uint32_t events) {
     }
 }
 
+/* Ignored signals stay ignored across execve(2), and what a script starts in the background ignores SIGINT: without
+ * this, ^C would do nothing in any of our shells. */
+static void reset_signals(void) {
+    for (int number = 1; number < NSIG; number++) {
+        signal(number, SIG_DFL); /* fails for SIGKILL, SIGSTOP and what libc keeps for itself, as it should */
+    }
+}
+
 static bool watch_signals(struct program *program, struct error *err) {
     sigset_t set;
+    reset_signals();
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

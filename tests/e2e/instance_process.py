@@ -75,9 +75,11 @@ class InstanceProcess:
                 environment[name] = os.environ[name]
         identity = {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": []} if self.is_root else {}
         with open(self.log_path, "ab") as log:
+            # As in the background of a script, where SIGINT is ignored: ^C must work in its shells all the same.
             self.process = subprocess.Popen(
                 [self.binary, "run", "--host", "127.0.0.1", "--port", str(self.port), *self.arguments],
-                env=environment, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **identity)
+                env=environment, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), **identity)
         end = time.monotonic() + 20
         while True:
             try:
