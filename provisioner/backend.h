@@ -18,6 +18,7 @@
 
 #include "common/error.h"
 #include "common/settings.h"
+#include "provisioner/policy.h"
 
 /* What to start. Borrowed during the call. */
 struct instance_spec {
@@ -26,8 +27,9 @@ struct instance_spec {
     const char *user_id;
     const char *policy_id;
     const char *context_id;
-    const char *key;  /* OPEN_TERMINAL_API_KEY of this instance */
-    const char *home; /* absolute path of the home folder, which exists */
+    const char *key;             /* OPEN_TERMINAL_API_KEY of this instance */
+    const char *home;            /* absolute path of the home folder, which exists */
+    const struct policy *policy; /* NULL: nothing is said, the settings hold */
 };
 
 /* Where a ready instance answers. */
