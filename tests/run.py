@@ -5,8 +5,8 @@
     tests/run.py unit e2e        only these stages
     tests/run.py --sanitize ...  unit and e2e on the ASan + UBSan build only
 
-Each stage says how many of its tests passed and failed; a stage that dies counts as one failure. In CI (CI=true) a skipped test is a
-failure too.
+Each stage says how many of its tests passed and failed; a stage that dies counts as one failure. What failed is listed
+once more before that line. In CI (CI=true) a skipped test is a failure too.
 """
 import argparse
 import glob
@@ -15,12 +15,14 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import xml.etree.ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CI = os.environ.get("CI") == "true"
 JOBS = str(os.cpu_count() or 2)
+EVIDENCE_MAX_CHARACTERS = 2000  # of one failure, in the list at the end
 # cppcheck 2.10 follows neither the cleanup attribute (memleak) nor the lists of uthash and the fields of what they hold
 # (uninitvar, which both compilers and the sanitizers find), knows a libc whose NULL is no pointer (varFuncNullUB), and
 # trips over some statement expressions by itself (internalAstError).
@@ -31,15 +33,21 @@ C_FOLDERS = ["common", "gate", "fcgi-api", "provisioner", "instance", "cli"]
 class Tally:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.failures = []  # (name, evidence): repeated at the end, where somebody looks first
 
     def add(self, passed, failed, skipped=0):
         self.passed += passed
         self.failed += failed
         self.skipped += skipped
 
+    def blame(self, name, evidence=""):
+        self.failures.append((name, evidence))
+
     def check(self, name, ok):
         print(f"{'ok    ' if ok else 'FAILED'} {name}", flush=True)
         self.add(int(ok), int(not ok))
+        if not ok:
+            self.blame(name)
 
 
 def run(command, **options):
@@ -101,6 +109,7 @@ def cmocka(tally, build):
         if status != 0:
             print(output)
             failed = max(failed, 1)
+            tally.blame(program, "\n".join(output.splitlines()[-20:]))
         print(f"{'ok    ' if status == 0 else 'FAILED'} {program} ({passed} tests)", flush=True)
         tally.add(passed, failed, skipped)
 
@@ -136,10 +145,15 @@ def pytest(tally, build, name, arguments, slow=False):
     status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider",
                   f"--junitxml={report}", *arguments], env=environment).returncode
     try:
-        suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite").attrib
-        failed = int(suite["failures"]) + int(suite["errors"])
-        skipped = int(suite["skipped"])
-        tally.add(int(suite["tests"]) - failed - skipped, failed or int(status != 0), skipped)
+        suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
+        counts = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+        failed = counts["failures"] + counts["errors"]
+        tally.add(counts["tests"] - failed - counts["skipped"], failed or int(status != 0), counts["skipped"])
+        for case in suite.iter("testcase"):
+            for problem in [*case.findall("failure"), *case.findall("error")]:
+                tally.blame(f"{name}: {case.get('classname')}.{case.get('name')}", problem.get("message", ""))
+        if status != 0 and not failed:
+            tally.blame(f"{name}: pytest ended with {status}")
     except (OSError, xml.etree.ElementTree.ParseError):
         tally.check(f"pytest {name}", False)
 
@@ -178,6 +192,8 @@ def main():
         print(f"\n=== {name}", flush=True)
         STAGES[name](tally, arguments.sanitize)
         print(f"=== {name}: {time.monotonic() - started:.0f} s", flush=True)
+    for name, evidence in tally.failures:
+        print(f"\nFAILED {name}\n{textwrap.indent(evidence[:EVIDENCE_MAX_CHARACTERS], '    ')}".rstrip())
     if tally.skipped:
         print(f"\n{tally.skipped} tests were skipped" + (", which counts as failure in CI" if CI else ""))
         if CI:
