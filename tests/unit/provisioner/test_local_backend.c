@@ -686,7 +686,7 @@ static void test_how_long_a_start_takes(void **state) {
 
 /* A copy of this program where nobody can reach it: the clone may lie below /root. */
 static void copy_own_program(char path[64]) {
-    char command[128];
+    char command[256];
     strcpy(path, "/tmp/terminals-test-XXXXXX");
     int fd = mkstemp(path);
     assert_true(fd >= 0);
