@@ -200,7 +200,13 @@ static void await_processes(struct world *world, int count) {
 }
 
 static struct instance_spec spec_of(const struct world *world, const char *id) {
-    return (struct instance_spec){id, "terminals-x", "user", "default", "default", KEY, world->home};
+    return (struct instance_spec){.instance_id = id,
+                                  .instance_name = "terminals-x",
+                                  .user_id = "user",
+                                  .policy_id = "default",
+                                  .context_id = "default",
+                                  .key = KEY,
+                                  .home = world->home};
 }
 
 static void write_home(const struct world *world, const char *name, const char *content) {
