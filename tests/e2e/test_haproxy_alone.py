@@ -236,6 +236,50 @@ def test_a_users_own_token_acts_for_that_user_only(world):
     assert world.get("/x", ["Authorization: bearer jwt-of-u", "X-User-Id: u"]).status == 200
 
 
+def test_a_kept_connection_never_takes_one_asker_for_another(make_world):
+    """HAProxy remembers on a connection what it worked out for the last request: for that one only."""
+    world = make_world()
+    other = Peer(("127.0.0.1", 0), lambda request: answer(body=b"other"))
+    world.route("v", to=other.address)
+    world.route("u", policy="gpu", to=other.address)
+    world.route("u", context="chat:1", to=other.address)
+    world.start()
+    mine = f"Authorization: Bearer {KEY}"
+    asks = [
+        ("/x", [mine, "X-User-Id: u"], b"instance"),
+        ("/terminals/p/default/x", [mine, "X-User-Id: u"], b"instance"),
+        ("/x", [mine, "X-User-Id: u", "X-Terminal-Context-Id:"], b"instance"),
+        ("/x", ["Authorization: Bearer jwt-of-u", "X-User-Id: u"], b"instance"),
+        ("/x", [mine, "X-User-Id: v"], b"other"),
+        ("/p/gpu/x", [mine, "X-User-Id: u"], b"other"),
+        ("/x", [mine, "X-User-Id: u", "X-Terminal-Context-Id: chat:1"], b"other"),
+        ("/p/gpu/x", [mine, "X-User-Id: v"], b"gate"),
+        ("/p/", [mine, "X-User-Id: u"], b"gate"),
+        ("/x", ["Authorization: Bearer jwt-of-u", "X-User-Id: v"], b"gate"),
+        ("/x", [mine], b"gate"),
+        ("/x", ["X-User-Id: u"], b"gate"),
+        ("/x", ["X-User-Id: v"], b"gate"),
+        ("/x", ["Authorization: Basic dTp2", "X-User-Id: v"], b"gate"),
+        ("/x", [mine, "X-User-Id: u", "X-User-Id: v"], b"gate"),
+        ("/x", [mine, "Authorization: Bearer jwt-of-u", "X-User-Id: u"], b"gate"),
+    ]
+    client = Client(world.port)
+    for target, headers, expected in asks:
+        for next_target, next_headers, next_expected in asks:
+            assert client.request(target, headers).body == expected, (target, headers)
+            assert client.request(next_target, next_headers).body == next_expected, (target, headers, next_target, next_headers)
+    # What was revoked is so for the next request of a connection, and so is a route that went away.
+    target, headers, expected = asks[0]
+    assert client.request(target, headers).body == expected
+    world.command(f"del map {world.folder}/routes.map {route_key('u')}")
+    assert client.request(target, headers).body == b"gate"
+    assert client.request("/x", [mine, "X-User-Id: v"]).body == b"other"
+    world.command(f"del map {world.folder}/identities.map {upper_hex(KEY)}")
+    assert client.request("/x", [mine, "X-User-Id: v"]).body == b"gate"
+    client.close()
+    other.stop()
+
+
 @pytest.mark.parametrize(
     "headers",
     [
