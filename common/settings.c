@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/dotenv.h"
 #include "common/log.h"
+#include "common/networks.h"
 #include "common/secret.h"
 #include "common/settings_table.h"
 
@@ -223,7 +224,8 @@ static bool store_text(char **field, const struct setting *row, const char *text
 
 static bool store(struct settings *settings, const struct setting *row, const char *text, struct error *err) {
     void *field = field_of(settings, row);
-    if (text == NULL || (text[0] == '\0' && row->type != SETTING_TEXT)) {
+    /* Empty is what an unset variable in a compose file becomes. */
+    if (text == NULL || (text[0] == '\0' && (row->type != SETTING_TEXT || row->default_value == NULL))) {
         text = row->default_value;
     }
     int64_t number = 0;
@@ -258,6 +260,28 @@ static bool is_database_url(const char *url) {
     return strncmp(rest, ":///", 4) == 0 && rest[4] != '\0';
 }
 
+/* Neither is quoted: they are secrets. */
+static bool check_webhook(const struct settings *settings, struct error *err) {
+    const char *url = settings->siem_webhook_url;
+    const char *host = url == NULL                            ? "x"
+                       : strncasecmp(url, "http://", 7) == 0  ? url + 7
+                       : strncasecmp(url, "https://", 8) == 0 ? url + 8
+                                                              : "";
+    for (const char *c = url == NULL ? "" : url; *c != '\0'; c++) {
+        host = *c <= 0x20 || *c >= 0x7f ? "" : host;
+    }
+    if (host[0] == '\0' || strchr("/?#:@", host[0]) != NULL) {
+        return error_set(err, ERROR_INVALID, PREFIX "SIEM_WEBHOOK_URL: expected `http://…` or `https://…`");
+    }
+    for (const char *c = settings->siem_webhook_token == NULL ? "" : settings->siem_webhook_token; *c != '\0'; c++) {
+        if (*c < 0x20 || *c >= 0x7f) {
+            return error_set(err, ERROR_INVALID,
+                             PREFIX "SIEM_WEBHOOK_TOKEN: a header has printable ASCII characters only");
+        }
+    }
+    return true;
+}
+
 /* What no row can say by itself. */
 static bool check_together(const struct settings *settings, struct error *err) {
     if (settings->open && settings->api_key != NULL) {
@@ -265,6 +289,12 @@ static bool check_together(const struct settings *settings, struct error *err) {
     }
     if (!is_database_url(settings->database_url)) {
         return error_set(err, ERROR_INVALID, PREFIX "DATABASE_URL: expected `sqlite:///path`");
+    }
+    if (settings->trusted_proxies != NULL && !networks_check(settings->trusted_proxies, err)) {
+        return error_prefix(err, PREFIX "TRUSTED_PROXIES");
+    }
+    if (!check_webhook(settings, err)) {
+        return false;
     }
     for (const char *c = settings->api_key == NULL ? "" : settings->api_key; *c != '\0'; c++) {
         if (*c <= 0x20 || *c >= 0x7f) {

@@ -45,6 +45,10 @@ struct settings {
     int log_level;        /* enum log_level */
     int log_format;       /* enum log_format */
     bool access_log;
+    char *trusted_proxies; /* NULL, or a list (networks.h) */
+    int64_t audit_retention_days;
+    char *siem_webhook_url;   /* secret: it may hold credentials; NULL: no webhook */
+    char *siem_webhook_token; /* secret */
     char *local_binary;
     int64_t local_port_range_start;
     int local_sandbox; /* enum settings_sandbox */

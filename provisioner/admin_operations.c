@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "provisioner/audit.h"
+#include "provisioner/audit_retention.h"
 #include "provisioner/haproxy_stat.h"
 #include "provisioner/idle.h"
 #include "provisioner/operations.h"
@@ -166,5 +167,6 @@ static void on_swept(void *argument, const struct sweep_result *result, const st
 
 void operation_reap(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)request;
+    audit_retention_begin(provisioner->retention);
     idle_sweep(provisioner, on_swept, call);
 }

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/audit.h"
 #include "provisioner/routes.h"
 
 static bool may_exist(const struct tenant *tenant) {
@@ -28,6 +29,9 @@ static void prepare(struct provisioner *provisioner, struct tenant *tenant) {
     if (tenant->key == NULL) {
         log_error(NULL, "instance %s cannot be adopted: %s", record->instance_name, err.message);
         tenant_set_error(tenant, err.message);
+        if (record->status != INSTANCE_PROVISIONING) {
+            audit_stage(provisioner, audit_row_of_tenant(tenant, "tenant_stopped", "warning", err.message, NULL));
+        }
         tenant_settle(provisioner, tenant, INSTANCE_ENDED);
         return;
     }

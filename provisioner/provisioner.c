@@ -10,11 +10,14 @@
 #include "common/unix_listener.h"
 #include "provisioner/activity.h"
 #include "provisioner/adoption.h"
+#include "provisioner/audit.h"
+#include "provisioner/audit_retention.h"
 #include "provisioner/backend_events.h"
 #include "provisioner/identities.h"
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
 #include "provisioner/operations.h"
+#include "provisioner/siem_queue.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
 
@@ -96,6 +99,20 @@ static bool open_haproxy(struct provisioner *provisioner, struct error *err) {
     return provisioner->routes != NULL && identities_load(provisioner, err);
 }
 
+static bool open_audit(struct provisioner *provisioner, struct error *err) {
+    if (provisioner->settings->audit_retention_days > 0) {
+        provisioner->retention = audit_retention_open(provisioner, err);
+        if (provisioner->retention == NULL) {
+            return false;
+        }
+    }
+    if (provisioner->settings->siem_webhook_url == NULL) {
+        return siem_queue_forget(provisioner, err);
+    }
+    provisioner->siem = siem_queue_open(provisioner, err);
+    return provisioner->siem != NULL;
+}
+
 static bool open_server(struct provisioner *provisioner, struct error *err) {
     cleanup_buffer struct buffer path = {0};
     int listener =
@@ -128,7 +145,9 @@ static void on_swept(void *argument, const struct sweep_result *result, const st
 static void on_sweep_timer(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
-    idle_sweep(argument, on_swept, NULL);
+    struct provisioner *provisioner = argument;
+    audit_retention_begin(provisioner->retention);
+    idle_sweep(provisioner, on_swept, NULL);
 }
 
 static struct event *start_timer(struct provisioner *provisioner, int64_t seconds, event_callback_fn callback) {
@@ -154,9 +173,9 @@ static bool start_timers(struct provisioner *provisioner, struct error *err) {
 bool provisioner_open(struct provisioner *provisioner, const struct settings *settings,
                       const struct backend_operations *operations, struct event_base *base, struct error *err) {
     *provisioner = (struct provisioner){.settings = settings, .operations = operations, .base = base};
-    return set_run_dir(provisioner, err) && open_state(provisioner, err) && open_haproxy(provisioner, err) &&
-           open_backend(provisioner, err) && adoption_begin(provisioner, err) && open_server(provisioner, err) &&
-           start_timers(provisioner, err);
+    return set_run_dir(provisioner, err) && open_state(provisioner, err) && open_audit(provisioner, err) &&
+           open_haproxy(provisioner, err) && open_backend(provisioner, err) && adoption_begin(provisioner, err) &&
+           open_server(provisioner, err) && start_timers(provisioner, err);
 }
 
 static void free_event(struct event **event) {
@@ -195,6 +214,9 @@ void provisioner_close(struct provisioner *provisioner) {
     tenants_free_all(provisioner);
     identities_free(provisioner);
     vault_close(provisioner->vault);
+    audit_retention_close(provisioner->retention);
+    siem_queue_close(provisioner->siem);
+    audit_free_staged(provisioner);
     store_close(provisioner->store);
     free(provisioner->run_dir);
 }

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/names.h"
 #include "common/secret.h"
+#include "provisioner/audit.h"
 
 #define KEY_RANDOM_BYTES         32
 #define INSTANCE_ID_RANDOM_BYTES 16
@@ -29,6 +30,7 @@ static void tenant_free(struct tenant *tenant) {
         event_free(tenant->start_timer);
     }
     json_object_put(tenant->actor);
+    audit_row_free(tenant->stop_row);
     secret_free(tenant->key);
     free(tenant->record.user_id);
     free(tenant->record.policy_id);
@@ -115,6 +117,9 @@ static bool load_one(void *argument, const struct tenant_record *row, struct err
     tenant->has_row = true;
     int64_t since_ms = clock_unix_ms() - record->last_accessed_at_ms;
     tenant->last_active_ms = clock_monotonic_ms() - (since_ms > 0 ? since_ms : 0);
+    if (record->status == INSTANCE_STOPPING) {
+        tenant->stop_row = audit_row_of_tenant(tenant, "tenant_stopped", NULL, "the stop outlived a provisioner", NULL);
+    }
     insert(provisioner, steal_pointer(&tenant));
     return true;
 }
@@ -142,9 +147,18 @@ void tenants_free_all(struct provisioner *provisioner) {
 
 bool tenant_save(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
     tenant->record.updated_at_ms = clock_unix_ms();
-    if (!store_save_tenant(provisioner->store, &tenant->record, err)) {
+    bool is_saved = false;
+    if (provisioner->staged_audit == NULL) {
+        is_saved = store_save_tenant(provisioner->store, &tenant->record, err);
+    } else if (store_begin(provisioner->store, err)) {
+        is_saved = store_end(
+            provisioner->store,
+            store_save_tenant(provisioner->store, &tenant->record, err) && audit_write_staged(provisioner, err), err);
+    }
+    if (!is_saved) {
         return false;
     }
+    audit_staged_written(provisioner);
     tenant->has_row = true;
     tenant->row_is_stale = false;
     tenant->access_is_unsaved = false;

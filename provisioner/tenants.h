@@ -57,8 +57,8 @@ struct tenant {
     int64_t start_requested_ms;
     struct event *start_timer;
 
-    struct json_object *actor; /* who caused the start, stop or deletion under way, for the audit log */
-    const char *stop_action;   /* what the audit log calls the stop under way; NULL: nothing */
+    struct json_object *actor;  /* who caused the start, stop or deletion under way, for the audit log */
+    struct audit_row *stop_row; /* what the audit log is to say once the stop under way is done; NULL: nothing */
 
     struct waiter *start_waiters;
     struct waiter *stop_waiters;
@@ -106,7 +106,7 @@ bool tenant_begin(struct provisioner *provisioner, struct tenant *tenant, enum i
 /* The same for what has happened already: if the database does not take it, it is tried again later. */
 void tenant_settle(struct provisioner *provisioner, struct tenant *tenant, enum instance_event event);
 
-/* Saves the record as it is. */
+/* Saves the record as it is, and with it the audit rows that are staged (audit.h). */
 bool tenant_save(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
 
 /* Gives the tenant a new instance id and key, or takes both away. */
