@@ -43,7 +43,7 @@ static void tell_audit(const struct connection *connection, const char *action) 
     if (message == NULL || !json_add_string(message, "event_id", event_id) ||
         !json_add_string(message, "action", action) || !json_add_string(message, "severity", "info") ||
         !json_add_string(message, "user_id", connection->user) ||
-        !json_add_string(message, "resource_type", "terminal") ||
+        !json_add_string(message, "resource_type", "terminal") || !json_add_int(message, "status_code", 101) ||
         !json_add_string(message, "resource_id", connection->terminal->session) ||
         !json_add(message, "actor", json_object_get(connection->actor))) {
         log_error(connection->request_id, "out of memory or random bytes: no audit row for %s", action);

@@ -63,6 +63,21 @@ static void test_mistakes_are_named(void **state) {
         {"TERMINALS_API_KEY_FILE=/nonexistent",
          "TERMINALS_API_KEY_FILE: open `/nonexistent`: No such file or directory"},
         {"TERMINALS_API_KEY=a b", "TERMINALS_API_KEY: a bearer token has printable ASCII characters only"},
+        {"TERMINALS_TRUSTED_PROXIES=10.0.0.0/8,proxy",
+         "TERMINALS_TRUSTED_PROXIES: `proxy` is no address (10.0.0.1, fd00::1) and no network (10.0.0.0/8)"},
+        {"TERMINALS_TRUSTED_PROXIES=10.0.0.0/33",
+         "TERMINALS_TRUSTED_PROXIES: `10.0.0.0/33` is no address (10.0.0.1, fd00::1) and no network (10.0.0.0/8)"},
+        {"TERMINALS_TRUSTED_PROXIES=::1/+8",
+         "TERMINALS_TRUSTED_PROXIES: `::1/+8` is no address (10.0.0.1, fd00::1) and no network (10.0.0.0/8)"},
+        {"TERMINALS_TRUSTED_PROXIES= , ", "TERMINALS_TRUSTED_PROXIES: it names no address"},
+        {"TERMINALS_AUDIT_RETENTION_DAYS=-1", "TERMINALS_AUDIT_RETENTION_DAYS: `-1` is not a number from 0 to 36500"},
+        {"TERMINALS_SIEM_WEBHOOK_URL=ftp://user:secret@siem",
+         "TERMINALS_SIEM_WEBHOOK_URL: expected `http://…` or `https://…`"},
+        {"TERMINALS_SIEM_WEBHOOK_URL=https:///path", "TERMINALS_SIEM_WEBHOOK_URL: expected `http://…` or `https://…`"},
+        {"TERMINALS_SIEM_WEBHOOK_URL=https://siem/a b",
+         "TERMINALS_SIEM_WEBHOOK_URL: expected `http://…` or `https://…`"},
+        {"TERMINALS_SIEM_WEBHOOK_TOKEN=Splunk\t1",
+         "TERMINALS_SIEM_WEBHOOK_TOKEN: a header has printable ASCII characters only"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct settings settings;
