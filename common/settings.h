@@ -29,6 +29,7 @@ struct settings {
     bool open;
     char *host;
     int64_t port;
+    char *tls_cert; /* NULL: no TLS */
     char *cors_allowed_origins;
     char *database_url;
     char *data_dir;

@@ -26,6 +26,7 @@ const struct setting settings_table[] = {
     SWITCH("OPEN", open, "false", READER_API | READER_HAPROXY),
     TEXT("HOST", host, "0.0.0.0", READER_HAPROXY | READER_API),
     NUMBER("PORT", port, "3000", READER_HAPROXY | READER_API, 1, 65535),
+    TEXT("TLS_CERT", tls_cert, NULL, READER_HAPROXY | READER_API),
     TEXT("CORS_ALLOWED_ORIGINS", cors_allowed_origins, "*", READER_HAPROXY | READER_API),
     TEXT("DATABASE_URL", database_url, "sqlite:///./data/terminals.db", READER_PROVISIONER),
     TEXT("DATA_DIR", data_dir, "./data/terminals", READER_PROVISIONER),

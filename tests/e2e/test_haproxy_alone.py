@@ -1,5 +1,6 @@
 """haproxy.cfg, run by the real HAProxy against scripted peers: what it decides, rewrites, refuses and answers by itself."""
 
+import http.client
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import make_certificate
 from haproxy_peers import Client, FastCgiPeer, Peer, answer, route_key, upper_hex
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "haproxy" / "haproxy.cfg"
@@ -672,6 +675,23 @@ def test_a_redirect_to_the_instance_names_us(world, target, location, expected):
     world.gate.script = world.instance.script
     if "elsewhere" in location or "terminals.example" in location or not location.lower().startswith("http"):
         assert world.get(target).get("Location") == expected
+
+
+def test_over_tls_an_instance_is_told_so_and_its_redirects_stay_there(make_world, tmp_path):
+    world = make_world(TLS_CERT=make_certificate(tmp_path / "server.pem", "terminals")).start()
+    host, port = world.instance.address
+    for location, expected in ((f"http://{host}:{port}/next", "https://terminals.example/terminals/next"), ("/next", "/terminals/next"),
+                               ("https://terminals.example/next", "https://terminals.example/terminals/next"),
+                               ("http://elsewhere.example/next", "http://elsewhere.example/next")):
+        world.instance.script = lambda request: answer(307, [f"Location: {location}"])
+        client = http.client.HTTPSConnection("localhost", world.port, timeout=10,
+                                             context=ssl.create_default_context(cafile=tmp_path / "server.crt"))
+        client.request("GET", "/terminals/x",
+                       headers={"Host": "terminals.example", "Authorization": f"Bearer {KEY}", "X-User-Id": "u"})
+        got = client.getresponse()
+        assert (got.status, got.headers["Location"]) == (307, expected)
+        assert world.instance.last.all("X-Forwarded-Proto") == ["https"]
+        client.close()
 
 
 def test_cors_answers_preflights_and_names_the_origin(world):
