@@ -208,8 +208,9 @@ static bool refuse_choice(const struct setting *row, const char *text, struct er
 }
 
 static bool store_text(char **field, const struct setting *row, const char *text, struct error *err) {
-    if (text == NULL || (row->type == SETTING_SECRET && text[0] == '\0')) {
-        return true; /* an empty secret is what an unset variable in a compose file becomes */
+    bool may_be_unset = row->type == SETTING_SECRET || row->default_value == NULL;
+    if (text == NULL || (may_be_unset && text[0] == '\0')) {
+        return true; /* an empty text is what an unset variable in a compose file becomes */
     }
     if (text[0] == '\0') {
         return error_set(err, ERROR_INVALID, PREFIX "%s is empty", row->name);
