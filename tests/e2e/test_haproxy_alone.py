@@ -615,6 +615,32 @@ def test_head_has_no_body(world):
     assert Client(world.port).request("/..", method="HEAD").status == 400
 
 
+def test_a_user_who_asks_too_much_is_told_so_and_others_are_not(make_world):
+    world = make_world(USER_RATE_LIMIT="1")
+    world.route("v")
+    world.start()
+    client = Client(world.port)
+
+    def ask(user, key=KEY):
+        return client.request("/x", [f"Authorization: Bearer {key}", f"X-User-Id: {user}"])
+
+    # Whom no token speaks for takes nothing from anybody.
+    for _ in range(60):
+        assert ask("u", key="wrong").body == b"gate"
+    got = [ask("u") for _ in range(200)]
+    served = [answer for answer in got if answer.status == 200]
+    refused = [answer for answer in got if answer.status == 429]
+    assert served and len(served) + len(refused) == 200
+    assert refused, "200 requests were served at one a second"
+    assert refused[0].detail and refused[0].get("Retry-After") == "1" and refused[0].get("X-Request-Id")
+    assert ask("v").status == 200
+    deadline = time.monotonic() + 20
+    while ask("u").status != 200:
+        assert time.monotonic() < deadline, "a user who once asked too much is never served again"
+        time.sleep(0.05)
+    client.close()
+
+
 # ---- Answers
 
 
