@@ -41,6 +41,7 @@ struct settings {
     int64_t start_timeout_seconds;
     int64_t max_body_bytes;
     int64_t user_rate_limit; /* requests a second; 0: no limit */
+    int64_t user_websocket_limit;
     int64_t proxy_connect_timeout_seconds;
     int64_t proxy_read_timeout_seconds;
     char *encryption_key; /* secret; NULL: a generated file */

@@ -38,6 +38,7 @@ const struct setting settings_table[] = {
     NUMBER("START_TIMEOUT_SECONDS", start_timeout_seconds, "120", EVERYBODY | READER_HAPROXY, 1, 3600),
     NUMBER("MAX_BODY_BYTES", max_body_bytes, "0", READER_GATE | READER_HAPROXY | READER_API, 0, INT64_MAX),
     NUMBER("USER_RATE_LIMIT", user_rate_limit, "0", READER_HAPROXY | READER_API, 0, 1000000),
+    NUMBER("USER_WEBSOCKET_LIMIT", user_websocket_limit, "0", READER_GATE | READER_HAPROXY | READER_API, 0, 1000000),
     NUMBER("PROXY_CONNECT_TIMEOUT_SECONDS", proxy_connect_timeout_seconds, "10",
            READER_GATE | READER_HAPROXY | READER_API, 1, 3600),
     NUMBER("PROXY_READ_TIMEOUT_SECONDS", proxy_read_timeout_seconds, "360", READER_GATE | READER_HAPROXY | READER_API,

@@ -870,6 +870,28 @@ def test_another_websocket_is_pushed_like_any_request(world):
     client.close()
 
 
+def test_a_user_may_have_so_many_websockets_and_others_as_many(make_world):
+    world = make_world(USER_WEBSOCKET_LIMIT="2")
+    world.route("v")
+    world.start()
+    world.instance.script = lambda request: SWITCHING if request.get("Upgrade") else answer()
+
+    def open_for(user):
+        client = Client(world.port)
+        return client, client.request("/proxy/8080/ws", [f"Authorization: Bearer {KEY}", f"X-User-Id: {user}", *UPGRADE]).status
+
+    mine = [open_for("u") for _ in range(2)]
+    assert [status for _, status in mine] == [101, 101]
+    assert open_for("u")[1] == 429
+    assert world.hot("/x").status == 200
+    assert open_for("v")[1] == 101
+    mine[0][0].close()
+    deadline = time.monotonic() + 20
+    while open_for("u")[1] != 101:
+        assert time.monotonic() < deadline, "a WebSocket that ended counts for ever"
+        time.sleep(0.05)
+
+
 def test_only_what_reaches_an_instance_counts_as_activity(make_world):
     world = make_world().start()
     world.get("/x", ["X-User-Id: u"])
