@@ -17,6 +17,8 @@
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
 #include "provisioner/operations.h"
+#include "provisioner/policies.h"
+#include "provisioner/refresh.h"
 #include "provisioner/siem_queue.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
@@ -67,7 +69,7 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
         }
         home_folders_empty_trash(provisioner->homes);
     }
-    return tenants_load(provisioner, err);
+    return policies_load(provisioner, err) && tenants_load(provisioner, err);
 }
 
 /* A map is known to HAProxy by its path, which must be absolute. */
@@ -212,7 +214,9 @@ void provisioner_close(struct provisioner *provisioner) {
     idle_free(provisioner);
     home_folders_close(provisioner->homes);
     tenants_free_all(provisioner);
+    refresh_free_all(provisioner);
     identities_free(provisioner);
+    policies_free(provisioner);
     vault_close(provisioner->vault);
     audit_retention_close(provisioner->retention);
     siem_queue_close(provisioner->siem);

@@ -24,6 +24,8 @@ struct ipc_server;
 struct audit_row;
 struct audit_retention;
 struct siem_queue;
+struct stored_policy;
+struct refresh;
 
 struct provisioner {
     const struct settings *settings;
@@ -42,6 +44,8 @@ struct provisioner {
     struct tenant *tenants_by_route;    /* in order of creation */
     struct tenant *tenants_by_instance; /* those with an instance */
     struct identity *api_keys;          /* identities.c */
+    struct stored_policy *policies;     /* policies.c */
+    size_t policies_bytes;
 
     struct tenant *start_queue; /* first come, first served */
     size_t queued_starts;
@@ -60,6 +64,7 @@ struct provisioner {
     struct event *flush_timer;
     struct event *sweep_timer;
     struct sweep *sweep; /* the one under way, or NULL */
+    struct refresh *refreshes;
 
     struct audit_row *staged_audit; /* audit.h */
     size_t staged_audit_count;
