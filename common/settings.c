@@ -8,6 +8,7 @@
 
 #include "common/buffer.h"
 #include "common/cleanup.h"
+#include "common/docker_settings.h"
 #include "common/dotenv.h"
 #include "common/log.h"
 #include "common/secret.h"
@@ -208,8 +209,9 @@ static bool refuse_choice(const struct setting *row, const char *text, struct er
 }
 
 static bool store_text(char **field, const struct setting *row, const char *text, struct error *err) {
-    if (text == NULL || (row->type == SETTING_SECRET && text[0] == '\0')) {
-        return true; /* an empty secret is what an unset variable in a compose file becomes */
+    bool may_be_unset = row->type == SETTING_SECRET || row->default_value == NULL;
+    if (text == NULL || (may_be_unset && text[0] == '\0')) {
+        return true; /* an empty text is what an unset variable in a compose file becomes */
     }
     if (text[0] == '\0') {
         return error_set(err, ERROR_INVALID, PREFIX "%s is empty", row->name);
@@ -271,7 +273,7 @@ static bool check_together(const struct settings *settings, struct error *err) {
             return error_set(err, ERROR_INVALID, PREFIX "API_KEY: a bearer token has printable ASCII characters only");
         }
     }
-    return true;
+    return docker_settings_check(settings, err);
 }
 
 bool settings_parse(struct settings *settings, const char *const *environment, const char *dotenv,
