@@ -2,7 +2,7 @@
 
     engine()            the address of an engine that answers: the machine's, or one that is started for this session
     image()             the name of the test image in it, built once a session
-    Engine(folder)      an engine of a test's own, to be stopped and started at will
+    Engine()            an engine of a test's own, to be stopped and started at will
 """
 import atexit
 import contextlib
@@ -89,17 +89,31 @@ def answers(path):
 
 
 class Engine:
-    """A dockerd with folders of its own, and no network that another one uses."""
+    """A dockerd with folders of its own. Beside another one it has a network namespace of its own, too: it would take away
+    the other's bridge and flush its rules. What runs in it is reached over a pair of interfaces."""
 
-    def __init__(self, folder=None, *arguments):
-        self.folder = Path(folder or tempfile.mkdtemp(prefix="td-", dir="/tmp"))
+    def __init__(self, is_alone=False):
+        self.folder = Path(tempfile.mkdtemp(prefix="td-", dir="/tmp"))
         self.socket = f"{self.folder}/docker.sock"
         self.process = None
-        third = random.randrange(0, 200)
         self.arguments = [
             "dockerd", "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec", "--pidfile",
-            f"{self.folder}/pid", "-H", f"unix://{self.socket}", "--bridge", "none", "--default-address-pool",
-            f"base=10.{210 + third % 40}.{third}.0/24,size=26", *arguments]
+            f"{self.folder}/pid", "-H", f"unix://{self.socket}"]
+        self.namespace = None if is_alone else f"td{os.getpid()}x{random.randrange(1000)}"
+        if self.namespace:
+            self._make_namespace(f"10.{random.randrange(210, 250)}.{random.randrange(255)}")
+
+    def _make_namespace(self, prefix):
+        outside, inside = f"{self.namespace}o"[:15], f"{self.namespace}i"[:15]
+        for command in (f"ip netns add {self.namespace}", f"ip link add {outside} type veth peer {inside}",
+                        f"ip link set {inside} netns {self.namespace}", f"ip addr add {prefix}.1/30 dev {outside}",
+                        f"ip link set {outside} up", f"ip -n {self.namespace} addr add {prefix}.2/30 dev {inside}",
+                        f"ip -n {self.namespace} link set {inside} up", f"ip -n {self.namespace} link set lo up",
+                        f"ip -n {self.namespace} route add default via {prefix}.1",
+                        f"ip route add {prefix}.128/25 via {prefix}.2"):
+            subprocess.run(command.split(), check=True)
+        self.arguments = ["nsenter", f"--net=/run/netns/{self.namespace}", *self.arguments, "--iptables=false",
+                          "--ip6tables=false", "--ip-masq=false", "--default-address-pool", f"base={prefix}.128/25,size=27"]
 
     def start(self):
         with open(self.folder / "log", "ab") as log:
@@ -126,6 +140,8 @@ class Engine:
         for line in Path("/proc/self/mounts").read_text().splitlines():
             if line.split()[1].startswith(str(self.folder)):
                 subprocess.run(["umount", "-l", line.split()[1]], check=False, capture_output=True)
+        if self.namespace:
+            subprocess.run(["ip", "netns", "del", self.namespace], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -134,7 +150,7 @@ def engine():
     """The path of the socket of an engine that answers."""
     if answers(MACHINES):
         return MACHINES
-    own = Engine()
+    own = Engine(is_alone=True)
     atexit.register(own.remove)
     return own.start().socket
 
