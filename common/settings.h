@@ -41,6 +41,10 @@ struct settings {
     int64_t max_body_bytes;
     int64_t proxy_connect_timeout_seconds;
     int64_t proxy_read_timeout_seconds;
+    char *max_cpu; /* caps on policies: quantities, NULL where there is none */
+    char *max_memory;
+    char *max_storage;
+    char *allowed_images; /* shell patterns, comma-separated; NULL: any image */
     char *encryption_key; /* secret; NULL: a generated file */
     int log_level;        /* enum log_level */
     int log_format;       /* enum log_format */

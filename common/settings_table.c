@@ -17,6 +17,8 @@ static const char *const log_format_choices[] = {"text", "json", NULL};
     { name, SETTING_NUMBER, AT(field), value, readers, NULL, minimum, maximum }
 #define SWITCH(name, field, value, readers)                                                                            \
     { name, SETTING_SWITCH, AT(field), value, readers, NULL, 0, 0 }
+#define AMOUNT(name, field)                                                                                            \
+    { name, SETTING_AMOUNT, AT(field), NULL, READER_PROVISIONER, NULL, 0, 0 }
 #define CHOICE(name, field, value, readers, choices)                                                                   \
     { name, SETTING_CHOICE, AT(field), value, readers, choices, 0, 0 }
 
@@ -40,6 +42,10 @@ const struct setting settings_table[] = {
            READER_GATE | READER_HAPROXY | READER_API, 1, 3600),
     NUMBER("PROXY_READ_TIMEOUT_SECONDS", proxy_read_timeout_seconds, "360", READER_GATE | READER_HAPROXY | READER_API,
            1, 86400),
+    AMOUNT("MAX_CPU", max_cpu),
+    AMOUNT("MAX_MEMORY", max_memory),
+    AMOUNT("MAX_STORAGE", max_storage),
+    TEXT("ALLOWED_IMAGES", allowed_images, NULL, READER_PROVISIONER),
     SECRET("ENCRYPTION_KEY", encryption_key, READER_PROVISIONER),
     CHOICE("LOG_LEVEL", log_level, "INFO", EVERYBODY, log_level_choices),
     CHOICE("LOG_FORMAT", log_format, "text", EVERYBODY | READER_HAPROXY, log_format_choices),

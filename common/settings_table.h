@@ -9,11 +9,12 @@
 #include "common/settings.h"
 
 enum setting_type {
-    SETTING_TEXT,   /* char * */
+    SETTING_TEXT,   /* char *; without a default, NULL when not set or empty */
     SETTING_SECRET, /* char *, NULL when not set; also from the file named by <NAME>_FILE */
     SETTING_NUMBER, /* int64_t, within minimum and maximum */
     SETTING_SWITCH, /* bool */
     SETTING_CHOICE, /* int, an index into choices */
+    SETTING_AMOUNT, /* char *, a quantity (quantity.h) above zero, or NULL when not set */
 };
 
 struct setting {

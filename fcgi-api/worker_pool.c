@@ -16,11 +16,12 @@
 #include "common/ipc_client.h"
 #include "common/log.h"
 
-#define STACK_BYTES     (256 * 1024)
-#define PEER_PATIENCE_S 5
-#define ACCEPT_PAUSE_MS 100
-#define LINGER_MS       200
-#define FASTCGI_VERSION 1
+#define STACK_BYTES      (256 * 1024)
+#define PEER_PATIENCE_S  5
+#define ACCEPT_PAUSE_MS  100
+#define BODY_PATIENCE_MS 10000
+#define LINGER_MS        200
+#define FASTCGI_VERSION  1
 
 struct worker_pool {
     struct worker_pool_options options;
@@ -84,8 +85,40 @@ static bool read_request(FCGX_Request *request, int connection) {
     return FCGX_Accept_r(request) == 0 && FCGX_GetError(request->in) == 0;
 }
 
+/* For struct request. libfcgi blocks until something comes, and no longer than the socket's patience: the time is
+ * looked at whenever something has come. */
+static int read_body(void *argument, size_t max_bytes, struct buffer *body) {
+    FCGX_Request *fcgi = argument;
+    const char *told = FCGX_GetParam("CONTENT_LENGTH", fcgi->envp);
+    unsigned long long length = told == NULL ? 0 : strtoull(told, NULL, 10);
+    int64_t deadline_ms = clock_monotonic_ms() + BODY_PATIENCE_MS;
+    if (length > max_bytes) {
+        return 413;
+    }
+    for (int byte = FCGX_GetChar(fcgi->in); byte >= 0; byte = FCGX_GetChar(fcgi->in)) {
+        size_t more = (size_t)(fcgi->in->stop - fcgi->in->rdNext);
+        if (body->length + 1 + more > max_bytes) {
+            return 413;
+        }
+        char *room = buffer_reserve(body, more + 1);
+        if (room == NULL) {
+            return 500;
+        }
+        room[0] = (char)byte;
+        if (more > 0 && FCGX_GetStr(room + 1, (int)more, fcgi->in) != (int)more) {
+            return 400;
+        }
+        body->length += more + 1;
+        if (clock_monotonic_ms() > deadline_ms) {
+            return 408;
+        }
+    }
+    bool is_late = FCGX_GetError(fcgi->in) != 0;
+    return is_late ? 408 : body->length < length ? 400 : 0;
+}
+
 static void serve(const struct worker_pool *pool, const struct provisioner *provisioner, FCGX_Request *fcgi) {
-    struct request request = {fcgi->envp};
+    struct request request = {.parameters = fcgi->envp, .read_body = read_body, .body_argument = fcgi};
     cleanup_answer struct answer answer = {0};
     cleanup_buffer struct buffer text = {0};
     pool->options.answer(pool->options.api, provisioner, &request, &answer);

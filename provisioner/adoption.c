@@ -62,6 +62,7 @@ static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
         .context_id = record->context_id,
         .key = tenant->key,
         .home = home != NULL ? home : "/nonexistent",
+        .policy = policies_usable(provisioner, record->policy_id, NULL),
         .host = record->port == 0 ? NULL : record->host,
         .port = record->port,
     };
@@ -131,7 +132,7 @@ static struct tenant *place_for(struct provisioner *provisioner, const struct in
         !name_check_context_id(spec->context_id, err)) {
         return NULL;
     }
-    if (!policy_exists(spec->policy_id)) {
+    if (policies_find(provisioner, spec->policy_id, NULL) == NULL) {
         error_set(err, ERROR_NOT_FOUND, "there is no policy `%s`", spec->policy_id);
         return NULL;
     }

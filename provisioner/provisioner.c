@@ -15,6 +15,8 @@
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
 #include "provisioner/operations.h"
+#include "provisioner/policies.h"
+#include "provisioner/refresh.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
 
@@ -64,7 +66,7 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
         }
         home_folders_empty_trash(provisioner->homes);
     }
-    return tenants_load(provisioner, err);
+    return policies_load(provisioner, err) && tenants_load(provisioner, err);
 }
 
 /* A map is known to HAProxy by its path, which must be absolute. */
@@ -193,7 +195,9 @@ void provisioner_close(struct provisioner *provisioner) {
     idle_free(provisioner);
     home_folders_close(provisioner->homes);
     tenants_free_all(provisioner);
+    refresh_free_all(provisioner);
     identities_free(provisioner);
+    policies_free(provisioner);
     vault_close(provisioner->vault);
     store_close(provisioner->store);
     free(provisioner->run_dir);

@@ -21,6 +21,8 @@ struct tenant;
 struct sweep;
 struct identity;
 struct ipc_server;
+struct stored_policy;
+struct refresh;
 
 struct provisioner {
     const struct settings *settings;
@@ -39,6 +41,8 @@ struct provisioner {
     struct tenant *tenants_by_route;    /* in order of creation */
     struct tenant *tenants_by_instance; /* those with an instance */
     struct identity *api_keys;          /* identities.c */
+    struct stored_policy *policies;     /* policies.c */
+    size_t policies_bytes;
 
     struct tenant *start_queue; /* first come, first served */
     size_t queued_starts;
@@ -57,6 +61,7 @@ struct provisioner {
     struct event *flush_timer;
     struct event *sweep_timer;
     struct sweep *sweep; /* the one under way, or NULL */
+    struct refresh *refreshes;
 
     bool is_closing;       /* callbacks of what is being closed do nothing */
     bool is_shutting_down; /* nothing is started any more */

@@ -45,7 +45,7 @@ static inline void world_request_free(struct world_request *world) {
 
 /* `list` has all parameters, each followed by a line feed. */
 static inline void world_request_init(struct world_request *world, const char *list) {
-    *world = (struct world_request){.request = {world->parameters}};
+    *world = (struct world_request){.request = {.parameters = world->parameters}};
     for (size_t count = 0; *list != '\0'; count++) {
         size_t length = strcspn(list, "\n");
         assert_true(count < WORLD_PARAMETERS_MAX);
