@@ -12,6 +12,7 @@
 #include "provisioner/backends/docker_pull.h"
 
 #define DOCKER_CALL_TIMEOUT_MS 60000 /* of one call to the engine, which may be busy with fifty others */
+#define DOCKER_LOOK_TIMEOUT_MS 15000 /* of one that only asks: an engine that hangs is as good as away */
 #define DOCKER_DEPLOYMENT_SIZE 33
 
 struct docker_instance;

@@ -132,7 +132,7 @@ static void on_looked(void *argument, const struct docker_answer *answer) {
 void docker_clear_begin(struct docker_instance *instance) {
     char path[NAME_FOLDER_SIZE + 32];
     snprintf(path, sizeof path, "/containers/%s/json", docker_instance_container(instance));
-    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
+    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_LOOK_TIMEOUT_MS};
     instance->state = DOCKER_CLEARING;
     docker_instance_call(instance, &request, on_looked);
 }

@@ -318,7 +318,7 @@ static void on_logs(void *argument, const struct docker_answer *answer) {
 static void step_logs(struct docker_instance *instance) {
     char path[DOCKER_ID_SIZE + 64];
     snprintf(path, sizeof path, "/containers/%s/logs?stdout=1&stderr=1&tail=" LOG_LINES, instance->container_id);
-    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
+    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_LOOK_TIMEOUT_MS};
     instance->state = DOCKER_LOGS;
     docker_instance_call(instance, &request, on_logs);
 }
@@ -494,7 +494,7 @@ static void step_adopt(struct docker_instance *instance) {
     char path[NAME_FOLDER_SIZE + 32];
     const char *name = instance->container_id[0] != '\0' ? instance->container_id : docker_instance_container(instance);
     snprintf(path, sizeof path, "/containers/%s/json", name);
-    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
+    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_LOOK_TIMEOUT_MS};
     instance->state = DOCKER_ADOPTING;
     docker_instance_call(instance, &request, on_adopted);
 }

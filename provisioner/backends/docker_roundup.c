@@ -258,7 +258,7 @@ static void look_at_more(struct docker_roundup *roundup) {
         }
         char path[DOCKER_ID_SIZE + 32];
         snprintf(path, sizeof path, "/containers/%s/json", stranger->container_id);
-        const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
+        const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_LOOK_TIMEOUT_MS};
         stranger->is_begun = true;
         roundup->looking++;
         stranger->call = docker_call_start(roundup->backend->engine, &request, on_looked, stranger);

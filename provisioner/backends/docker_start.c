@@ -45,7 +45,7 @@ static void on_looked(void *argument, const struct docker_answer *answer) {
 static void step_look(struct docker_instance *instance) {
     char path[DOCKER_ID_SIZE + 32];
     snprintf(path, sizeof path, "/containers/%s/json", instance->container_id);
-    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
+    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_LOOK_TIMEOUT_MS};
     instance->state = DOCKER_LOOKING;
     docker_instance_call(instance, &request, on_looked);
 }
@@ -292,7 +292,7 @@ static void step_image(struct docker_instance *instance) {
         docker_instance_fail(instance, &err);
         return;
     }
-    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
+    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_LOOK_TIMEOUT_MS};
     instance->state = DOCKER_IMAGE;
     docker_instance_call(instance, &request, on_image);
 }

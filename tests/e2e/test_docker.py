@@ -54,6 +54,7 @@ def test_the_home_is_the_users_folder(docker, user):
     assert f"terminals-{hash12(user)}" not in docker.containers()
 
 
+@pytest.mark.release_only
 def test_an_instance_can_do_little(docker, user):
     """No capability in hand, none of those with which one user reaches another or the machine."""
     status = dict(line.split(":\t") for line in docker.run(user, "grep -e Cap -e Seccomp: /proc/self/status").splitlines())
@@ -70,11 +71,13 @@ def test_an_instance_can_do_little(docker, user):
     assert not container["HostConfig"]["PortBindings"], "a port is published"
 
 
+@pytest.mark.release_only
 def test_what_a_user_leaves_behind_is_reaped(docker, user):
     docker.run(user, "for i in 1 2 3; do (sleep 0.1 &) ; done; sleep 0.3")
     eventually(lambda: "Z" not in docker.run(user, "grep -h ^State /proc/[0-9]*/status").split(), what="no zombie")
 
 
+@pytest.mark.release_only
 def test_the_number_of_processes_is_bounded(docker, fresh, user):
     stack = fresh(backend="docker", docker_pids_limit=30)
     answer = stack.run(user, "for i in $(seq 100); do sleep 5 & done 2>&1; true")
@@ -82,6 +85,7 @@ def test_the_number_of_processes_is_bounded(docker, fresh, user):
     assert stack.engine.inspect(stack.container(user))["HostConfig"]["PidsLimit"] == 30
 
 
+@pytest.mark.release_only
 def test_one_users_container_cannot_reach_anothers(docker, user, other):
     """On no port: neither the instance nor whatever else listens there. The machine, where HAProxy is, reaches all."""
     docker.run(user, "setsid nc -ll -p 9999 -e cat </dev/null >/dev/null 2>&1 & sleep 0.2; true")
@@ -98,6 +102,7 @@ def test_one_users_container_cannot_reach_anothers(docker, user, other):
     assert docker.run(user, "echo mine") == "mine\n"
 
 
+@pytest.mark.release_only
 def test_more_mounts_and_a_runtime(fresh, user, tmp_path):
     tmp_path.chmod(0o755)
     (tmp_path / "shared.txt").write_text("for all\n")
@@ -123,6 +128,7 @@ def test_a_published_port_is_where_it_is_reached(fresh, user):
     assert (binding["HostIp"], int(binding["HostPort"])) == ("127.0.0.1", tenant["port"])
 
 
+@pytest.mark.release_only
 def test_several_networks_share_the_instances_stably(fresh, engine):
     networks = [f"terminals-test-{number}" for number in (1, 2)]
     for name in networks:
@@ -167,6 +173,7 @@ def test_one_that_exits_at_once_says_why_at_once(fresh, engine, user):
     assert not stack.containers(), "what did not start is left"
 
 
+@pytest.mark.release_only
 def test_one_that_cannot_be_executed_says_why(fresh, engine, user):
     stack = fresh(backend="docker", image=small_image(engine, ["/no/such/program"], "nothing"))
     detail = stack.execute(user, "true").expect_error(502).detail
@@ -213,6 +220,7 @@ def test_a_missing_image_is_pulled_once_for_all_and_tells_how_far_it_is(fresh, r
     assert stack.tenant("puller-0")["progress"] is None
 
 
+@pytest.mark.release_only
 def test_an_image_that_says_it_needs_no_privileges_gets_none(fresh, registry, user):
     registry.go_on.set()
     stack = fresh(backend="docker", image=registry.image)
