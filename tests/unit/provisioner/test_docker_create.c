@@ -19,6 +19,7 @@
 #include "provisioner/backends/docker_paths.h"
 #include "provisioner/backends/docker_pull.h"
 #include "provisioner/backends/docker_security.h"
+#include "tests/unit/provisioner/temporary_folder.h"
 
 #define KEY "key-of-the-instance"
 
@@ -331,6 +332,44 @@ static void test_whose_home_it_is(void **state) {
     }
 }
 
+static mode_t mode_of(const char *path, uid_t *owner) {
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    *owner = status.st_uid;
+    return status.st_mode & 0777;
+}
+
+static void test_a_home_becomes_writable_for_the_images_user(void **state) {
+    (void)state;
+    char folder[64];
+    char link[80];
+    bool opened = true;
+    uid_t owner;
+    struct error err = {0};
+    temporary_folder_make(folder);
+    snprintf(link, sizeof link, "%s-link", folder);
+    assert_int_equal(symlink("/etc", link), 0);
+    assert_false(docker_home_give(link, 1000, 1000, &opened, &err)); /* whose home is a link has set a trap */
+    unlink(link);
+    assert_true(docker_home_give(folder, getuid(), getgid(), &opened, &err));
+    assert_false(opened);
+    if (getuid() == 0) {
+        assert_true(docker_home_give(folder, 1000, 1000, &opened, &err));
+        assert_false(opened);
+        assert_int_equal(mode_of(folder, &owner), 0700);
+        assert_int_equal(owner, 1000);
+        assert_int_equal(chown(folder, 65534, 65534), 0);
+        assert_int_equal(seteuid(65534), 0); /* as one who may give nothing away */
+    }
+    assert_true(docker_home_give(folder, 1000, 1000, &opened, &err));
+    assert_true(opened);
+    assert_int_equal(mode_of(folder, &owner), 0777);
+    assert_true(docker_home_give(folder, 1000, 1000, &opened, &err));
+    assert_false(opened);
+    assert_int_equal(seteuid(getuid()), 0);
+    temporary_folder_remove(folder);
+}
+
 static void test_last_words_are_readable(void **state) {
     (void)state;
     char text[64];
@@ -435,6 +474,7 @@ int main(void) {
         cmocka_unit_test(test_our_own_paths_as_the_machine_calls_them),
         cmocka_unit_test(test_the_container_we_run_in),
         cmocka_unit_test(test_whose_home_it_is),
+        cmocka_unit_test(test_a_home_becomes_writable_for_the_images_user),
         cmocka_unit_test(test_last_words_are_readable),
         cmocka_unit_test(test_names_of_images),
         cmocka_unit_test(test_a_description_of_a_container),
