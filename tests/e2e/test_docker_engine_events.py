@@ -85,6 +85,7 @@ def test_a_request_that_is_faster_than_the_news_is_a_slow_answer_not_an_error(do
     assert docker.run(user, "wc -c < ~/big.txt").strip() == "300000"
 
 
+@pytest.mark.release_only
 def test_who_does_not_use_their_container_loses_it_and_no_file(fresh):
     stack = fresh(backend="docker", idle_timeout_seconds=2)
     shell = stack.shell("typing")
@@ -162,6 +163,7 @@ def test_terminals_can_be_started_before_the_engine(fresh, user):
         stack.stop()
 
 
+@pytest.mark.release_only
 def test_an_engine_that_is_restarted_takes_its_containers_along_and_all_heals(fresh, user):
     own = docker_engine.Engine().start()
     try:

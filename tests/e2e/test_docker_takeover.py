@@ -47,6 +47,7 @@ def test_adoption_lets_nobody_notice_a_new_provisioner(fresh, user, other):
     assert {name: entry["Id"] for name, entry in stack.containers().items()} == before
 
 
+@pytest.mark.release_only
 def test_what_ended_while_nobody_looked_is_noticed(fresh, user, other):
     stack = fresh(backend="docker")
     stack.run(user, "echo mine > ~/mine.txt")
@@ -172,6 +173,7 @@ def test_a_container_that_is_not_ours_is_left_alone_and_named(docker, cleared, u
     assert docker.engine.inspect(name_of(user))["Id"] == identity
 
 
+@pytest.mark.release_only
 def test_two_terminals_on_one_engine_leave_each_others_alone(docker, fresh, user):
     docker.run(user, "true")
     second = fresh(backend="docker")
