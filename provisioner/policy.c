@@ -17,7 +17,7 @@ static const char *const key_variables[] = {"OPEN_TERMINAL_API_KEY", "OPEN_TERMI
 /* What was given, fit to be quoted in an error: short, printable ASCII. */
 static const char *echo(const char *text, char out[ECHO_SIZE]) {
     size_t used = 0;
-    for (; text[used] != '\0' && used < ECHO_SIZE - 1; used++) {
+    for (; used < ECHO_SIZE - 1 && text[used] != '\0'; used++) {
         out[used] = (char)(text[used] >= 0x20 && text[used] < 0x7f ? text[used] : '?');
     }
     out[used] = '\0';

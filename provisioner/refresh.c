@@ -13,6 +13,8 @@
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
 
+#define REFRESHES_A_TURN 4
+
 struct refresh {
     struct provisioner *provisioner;
     bool only_idle;
@@ -26,6 +28,7 @@ struct refresh {
     bool is_advancing;  /* no recursion */
     int64_t began_ms;
     struct event *timer;
+    struct event *step; /* goes on in the next turn of the loop */
     refresh_done *done;
     void *argument;
     struct refresh *prev, *next_refresh;
@@ -35,6 +38,9 @@ static void refresh_free(struct refresh *refresh) {
     DL_DELETE2(refresh->provisioner->refreshes, refresh, prev, next_refresh);
     if (refresh->timer != NULL) {
         event_free(refresh->timer);
+    }
+    if (refresh->step != NULL) {
+        event_free(refresh->step);
     }
     json_object_put(refresh->actor);
     free(refresh->chosen);
@@ -126,29 +132,7 @@ static void do_one(struct refresh *refresh, const char *route_key) {
     }
 }
 
-/* Goes on while there is something to do and room for it; what is done at once comes back here and does not recurse. */
-static void advance(struct refresh *refresh) {
-    if (refresh->is_advancing) {
-        return;
-    }
-    refresh->is_advancing = true;
-    while (refresh->next < refresh->chosen_count && refresh->in_progress < REFRESHES_AT_ONCE) {
-        do_one(refresh, refresh->chosen[refresh->next++]);
-    }
-    refresh->is_advancing = false;
-    if (refresh->next == refresh->chosen_count && refresh->in_progress == 0) {
-        finish(refresh, NULL);
-    }
-}
-
-/* --- the steps before --------------------------------------------------------------------------------------------- */
-
-static bool knows_activity(const struct refresh *refresh, bool ok, struct error *err) {
-    return ok || !haproxy_runtime_is_up(refresh->provisioner->haproxy) ||
-           error_set(err, ERROR_BACKEND, "HAProxy does not say who is active");
-}
-
-/* Nobody knows who is active: then everybody is. */
+/* What is still to do is not done: who drains gets his route back. */
 static void give_up(struct refresh *refresh, const struct error *err) {
     for (size_t i = 0; i < refresh->chosen_count; i++) {
         struct tenant *tenant = tenants_find(refresh->provisioner, refresh->chosen[i]);
@@ -157,6 +141,45 @@ static void give_up(struct refresh *refresh, const struct error *err) {
         }
     }
     finish(refresh, err);
+}
+
+/* Goes on while there is something to do and room for it, a few in each turn of the loop, so that thousands keep nobody
+ * else waiting. What is done at once comes back here and does not recurse. */
+static void advance(struct refresh *refresh) {
+    if (refresh->is_advancing) {
+        return;
+    }
+    refresh->is_advancing = true;
+    for (int i = 0;
+         i < REFRESHES_A_TURN && refresh->next < refresh->chosen_count && refresh->in_progress < REFRESHES_AT_ONCE;
+         i++) {
+        do_one(refresh, refresh->chosen[refresh->next++]);
+    }
+    refresh->is_advancing = false;
+    if (refresh->next == refresh->chosen_count && refresh->in_progress == 0) {
+        finish(refresh, NULL);
+    } else if (refresh->next < refresh->chosen_count && refresh->in_progress < REFRESHES_AT_ONCE) {
+        /* A timer: event_active() would come back before anybody else is looked after. */
+        const struct timeval at_once = {0};
+        if (event_add(refresh->step, &at_once) < 0 && refresh->in_progress == 0) {
+            struct error err;
+            error_set(&err, ERROR_INTERNAL, "out of memory");
+            give_up(refresh, &err);
+        }
+    }
+}
+
+static void on_step(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    advance(argument);
+}
+
+/* --- the steps before --------------------------------------------------------------------------------------------- */
+
+static bool knows_activity(const struct refresh *refresh, bool ok, struct error *err) {
+    return ok || !haproxy_runtime_is_up(refresh->provisioner->haproxy) ||
+           error_set(err, ERROR_BACKEND, "HAProxy does not say who is active");
 }
 
 static void on_second_look(void *argument, bool ok, const struct route_activity *routes, size_t count) {
@@ -228,7 +251,8 @@ static bool is_wanted(const char *wanted, const char *name) {
 static bool choose(struct refresh *refresh, const struct refresh_filter *filter) {
     struct provisioner *provisioner = refresh->provisioner;
     refresh->chosen = calloc(HASH_CNT(by_route, provisioner->tenants_by_route) + 1, sizeof *refresh->chosen);
-    if (refresh->chosen == NULL) {
+    refresh->step = event_new(provisioner->base, -1, 0, on_step, refresh);
+    if (refresh->chosen == NULL || refresh->step == NULL) {
         return false;
     }
     TENANTS_EACH(provisioner, tenant) {

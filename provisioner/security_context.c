@@ -15,7 +15,7 @@ static const struct {
     const char *name;
     enum kind kind;
     unsigned where;
-} members[] = {
+} known_members[] = {
     {"allowPrivilegeEscalation", SWITCH, CONTAINER},
     {"privileged", SWITCH, CONTAINER},
     {"readOnlyRootFilesystem", SWITCH, CONTAINER},
@@ -99,10 +99,10 @@ bool security_context_check(const char *name, struct json_object *value, enum se
     if (!json_object_is_type(value, json_type_object)) {
         return error_set(err, ERROR_INVALID, "`%s` must be an object", name);
     }
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+    for (size_t i = 0; i < sizeof known_members / sizeof known_members[0]; i++) {
         struct json_object *found = NULL;
-        if ((members[i].where & kind) != 0 && json_object_object_get_ex(value, members[i].name, &found) &&
-            found != NULL && !check_member(name, members[i].name, members[i].kind, found, err)) {
+        if ((known_members[i].where & kind) != 0 && json_object_object_get_ex(value, known_members[i].name, &found) &&
+            found != NULL && !check_member(name, known_members[i].name, known_members[i].kind, found, err)) {
             return false;
         }
     }
