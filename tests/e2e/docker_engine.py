@@ -200,23 +200,34 @@ CHANGES = ("USER 1000:1000", "WORKDIR /home/user", "EXPOSE 8000", "ENV PATH=/usr
            "ENV SHELL=/bin/sh", "ENV ASAN_OPTIONS=detect_leaks=0", 'CMD ["/usr/bin/open-terminal", "run"]')
 
 
+_imported = set()  # (engine, name): removed at the end of the session
+
+
+def _remove_imported():
+    for path, name in _imported:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            Client(path).ask("DELETE", f"/images/{name}")
+
+
 def import_image(path, name, root=None, changes=CHANGES):
-    """Makes an image of a root file system (the test image's unless another is given)."""
-    command = [DOCKER, "-H", f"unix://{path}", "import", *[word for change in changes for word in ("-c", change)], "-", name]
-    done = subprocess.run(command, input=root if root is not None else root_file_system(), capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
+    """Makes an image of a root file system (the test image's unless another is given); returns its name with a tag that says
+    what is in it."""
+    root = root if root is not None else root_file_system()
+    name += ":" + hashlib.sha256(root + repr(changes).encode()).hexdigest()[:12]
+    if not _imported:
+        atexit.register(_remove_imported)
+    _imported.add((path, name))
+    if Client(path).ask("GET", f"/images/{name}/json")[0] != 200:
+        command = [DOCKER, "-H", f"unix://{path}", "import", *[word for change in changes for word in ("-c", change)], "-", name]
+        done = subprocess.run(command, input=root, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
     return name
 
 
 @functools.cache
 def image(path=None):
-    """The name of the test image; one for each build of open-terminal."""
-    path = path or engine()
-    program = (BIN / "open-terminal").read_bytes() + repr((APPLETS, CHANGES)).encode()
-    name = f"terminals-test:{hashlib.sha256(program).hexdigest()[:12]}"
-    if Client(path).ask("GET", f"/images/{name}/json")[0] != 200:
-        import_image(path, name)
-    return name
+    """The name of the test image."""
+    return import_image(path or engine(), "terminals-test-native")
 
 
 def client(path=None):

@@ -158,7 +158,7 @@ def test_several_networks_share_the_instances_stably(fresh, engine):
 # --- images ---
 
 def small_image(engine, command, name):
-    return docker_engine.import_image(engine.path, f"terminals-test-{name}:1",
+    return docker_engine.import_image(engine.path, f"terminals-test-{name}",
                                       changes=("USER 1000", "ENV PATH=/bin:/usr/bin", f"CMD {json.dumps(command)}"))
 
 

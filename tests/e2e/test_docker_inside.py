@@ -34,7 +34,7 @@ def ask(path, **request):
 def provisioner(*binds):
     """Runs one, with its run folder and database in a folder of the machine, and yields (that folder, its socket, its engine)."""
     engine = docker_engine.client()
-    image = docker_engine.import_image(engine.path, "terminals-test-provisioner:1",
+    image = docker_engine.import_image(engine.path, "terminals-test-provisioner",
                                        docker_engine.root_file_system(BIN / "terminals-provisioner"),
                                        ("ENV ASAN_OPTIONS=detect_leaks=0", 'CMD ["/usr/bin/open-terminal"]'))
     folder = Path(tempfile.mkdtemp(prefix="ti-", dir="/tmp"))

@@ -66,7 +66,7 @@ def test_storage_that_cannot_be_limited_is_said_once_and_is_no_failure(docker, p
 
 
 def test_a_policys_image_is_what_runs(docker, policy, user):
-    image = docker_engine.import_image(docker.engine.path, "terminals-test-kind:1",
+    image = docker_engine.import_image(docker.engine.path, "terminals-test-kind",
                                        changes=(*docker_engine.CHANGES, "ENV KIND=of-the-policy"))
     name = policy(image=image)
     assert docker.run(user, "echo $KIND", prefix=f"/p/{name}") == "of-the-policy\n"
