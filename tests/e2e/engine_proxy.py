@@ -14,11 +14,13 @@ from pathlib import Path
 
 
 class EngineProxy:
-    def __init__(self, engine):
+    def __init__(self, engine, port=None):
+        """With a port of the loopback, it is there instead of on a Unix socket."""
         self.engine = engine
+        self.port = port
         self.folder = tempfile.mkdtemp(prefix="tp-", dir="/tmp")
         self.path = f"{self.folder}/docker.sock"
-        self.host = f"unix://{self.path}"
+        self.host = f"unix://{self.path}" if port is None else f"tcp://127.0.0.1:{port}"
         self.lock = threading.Lock()
         self.requests = []
         self.now, self.most = 0, 0  # creates and starts under way
@@ -27,8 +29,9 @@ class EngineProxy:
         self.listener = None
 
     def _listen(self):
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(self.path)
+        self.listener = socket.socket(socket.AF_UNIX if self.port is None else socket.AF_INET)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(self.path if self.port is None else ("127.0.0.1", self.port))
         self.listener.listen(256)
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import Stack
 from docker_world import name_of, restart_provisioner, status
 from engine_proxy import EngineProxy
-from stack import SLOW, eventually, route_key
+from stack import SLOW, eventually, free_port, route_key
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +180,19 @@ def test_an_engine_that_is_restarted_takes_its_containers_along_and_all_heals(fr
         stack.stop()
     finally:
         own.remove()
+
+
+def test_an_engine_behind_a_port(fresh, user):
+    """A socket proxy that lets only some calls through, on a private network."""
+    with EngineProxy(docker_engine.engine(), free_port()) as proxy:
+        stack = fresh(start=False, backend="docker", docker_host=proxy.host)
+        stack.engine = docker_engine.client()
+        stack.start()
+        assert stack.run(user, "echo far") == "far\n"
+        with proxy.away():
+            stack.execute("newcomer", "true").expect_error(503)
+        eventually(lambda: stack.execute("newcomer", "true").status == 200, 10, what="service")
+        stack.stop()
 
 
 # --- while it starts ---
