@@ -140,7 +140,7 @@ def test_several_networks_share_the_instances_stably(fresh, engine):
             return {user: next(iter(stack.engine.inspect(stack.container(user))["NetworkSettings"]["Networks"]))
                     for user in users}
 
-        users = [f"spread-{number}" for number in range(5)]
+        users = ["spread-0", "spread-1"]  # whose names' hashes differ by one
         for user in users:
             stack.run(user, "true")
         first = where()
