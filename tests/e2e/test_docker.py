@@ -238,6 +238,7 @@ def test_an_image_that_is_nowhere_is_an_error_that_says_so(registry, fresh, user
 
 # --- many at once ---
 
+@pytest.mark.release_only
 def test_a_crowd_of_new_users_is_served_and_the_engine_is_not_flooded(fresh):
     users = [f"crowd-{number}" for number in range(int(os.environ.get("TERMINALS_TEST_CROWD", "15")))]
     with EngineProxy(docker_engine.engine()) as proxy:
