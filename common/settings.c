@@ -8,6 +8,7 @@
 
 #include "common/buffer.h"
 #include "common/cleanup.h"
+#include "common/docker_settings.h"
 #include "common/dotenv.h"
 #include "common/log.h"
 #include "common/networks.h"
@@ -314,7 +315,7 @@ static bool check_together(const struct settings *settings, struct error *err) {
             return error_set(err, ERROR_INVALID, PREFIX "API_KEY: a bearer token has printable ASCII characters only");
         }
     }
-    return true;
+    return docker_settings_check(settings, err);
 }
 
 bool settings_parse(struct settings *settings, const char *const *environment, const char *dotenv,

@@ -160,6 +160,18 @@ static void on_stopped(void *owner, const char *instance_id) {
     }
 }
 
+static void on_progress(void *owner, const char *instance_id, const char *text) {
+    struct tenant *tenant = tenants_find_instance(owner, instance_id);
+    if (tenant != NULL && tenant->record.status == INSTANCE_PROVISIONING) {
+        tenant_set_progress(tenant, text);
+    }
+}
+
+static bool on_found(void *owner, const struct instance_spec *spec, const char *reference,
+                     const struct instance_address *address, struct error *err) {
+    return adoption_of_stranger(owner, spec, reference, address, err);
+}
+
 struct backend_events backend_events(struct provisioner *provisioner) {
     return (struct backend_events){
         .owner = provisioner,
@@ -168,5 +180,7 @@ struct backend_events backend_events(struct provisioner *provisioner) {
         .failed = on_failed,
         .gone = on_gone,
         .stopped = on_stopped,
+        .progress = on_progress,
+        .found = on_found,
     };
 }

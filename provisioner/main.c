@@ -13,6 +13,7 @@
 #include "provisioner/run_folder.h"
 
 static const struct backend_operations *const backends[] = {
+    [BACKEND_DOCKER] = &backend_docker,
     [BACKEND_LOCAL] = &backend_local,
     [BACKEND_STATIC] = &backend_static,
 };

@@ -66,6 +66,7 @@ static void run_queue(struct provisioner *provisioner) {
 }
 
 void starts_leave(struct provisioner *provisioner, struct tenant *tenant) {
+    tenant_set_progress(tenant, NULL);
     if (tenant->start_timer != NULL) {
         event_free(tenant->start_timer);
         tenant->start_timer = NULL;

@@ -33,6 +33,7 @@ static void tenant_free(struct tenant *tenant) {
     json_object_put(tenant->actor);
     audit_row_free(tenant->stop_row);
     secret_free(tenant->key);
+    free(tenant->progress);
     free(tenant->record.user_id);
     free(tenant->record.policy_id);
     free(tenant->record.context_id);
@@ -215,7 +216,8 @@ bool tenant_set_key(struct provisioner *provisioner, struct tenant *tenant, cons
 }
 
 /* The backend may be another one than at the last start. */
-static bool set_backend_type(struct tenant *tenant, const char *name, struct error *err) {
+bool tenant_set_backend(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
+    const char *name = provisioner->operations->name;
     if (strcmp(tenant->record.backend_type, name) == 0) {
         return true;
     }
@@ -235,8 +237,7 @@ bool tenant_new_instance(struct provisioner *provisioner, struct tenant *tenant,
     if (!digest_random_hex(KEY_RANDOM_BYTES, key) || !digest_random_hex(INSTANCE_ID_RANDOM_BYTES, instance_id)) {
         return error_set(err, ERROR_INTERNAL, "the kernel gives no random bytes");
     }
-    bool ok =
-        set_backend_type(tenant, provisioner->operations->name, err) && tenant_set_key(provisioner, tenant, key, err);
+    bool ok = tenant_set_backend(provisioner, tenant, err) && tenant_set_key(provisioner, tenant, key, err);
     explicit_bzero(key, sizeof key);
     if (!ok) {
         return false;
@@ -275,6 +276,11 @@ void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, boo
 void tenant_set_error(struct tenant *tenant, const char *text) {
     free(tenant->record.error);
     tenant->record.error = text == NULL ? NULL : strdup(text);
+}
+
+void tenant_set_progress(struct tenant *tenant, const char *text) {
+    free(tenant->progress);
+    tenant->progress = text == NULL ? NULL : strdup(text);
 }
 
 void tenant_set_actor(struct tenant *tenant, struct json_object *actor) {
@@ -334,6 +340,7 @@ struct json_object *tenant_to_json(const struct tenant *tenant) {
           (record->port == 0 ? json_add_string(object, "port", NULL) : json_add_int(object, "port", record->port)) &&
           json_add_string(object, "status", instance_state_name(record->status)) &&
           json_add_string(object, "error", record->error) && json_add_bool(object, "outdated", is_outdated(tenant)) &&
+          json_add_string(object, "progress", record->status == INSTANCE_PROVISIONING ? tenant->progress : NULL) &&
           add_time(object, "created_at", record->created_at_ms) &&
           add_time(object, "updated_at", record->updated_at_ms) &&
           add_time(object, "last_accessed_at", record->last_accessed_at_ms))) {

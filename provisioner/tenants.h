@@ -36,6 +36,7 @@ struct tenant {
     struct tenant_record record;     /* owns its strings */
     struct provisioner *provisioner; /* for timers, which have one argument */
     char *key;                       /* the instance's, in the clear, while there is one */
+    char *progress;                  /* of a start that takes long, for people; NULL: nothing to say */
     UT_hash_handle by_route;
     UT_hash_handle by_instance; /* hashed while is_live */
 
@@ -114,10 +115,14 @@ bool tenant_save(struct provisioner *provisioner, struct tenant *tenant, struct 
 /* Gives the tenant a new instance id and key, or takes both away. */
 bool tenant_new_instance(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
 bool tenant_set_key(struct provisioner *provisioner, struct tenant *tenant, const char *key, struct error *err);
+/* Names the backend of today as the one that has the instance. */
+bool tenant_set_backend(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
 void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, bool is_live);
 
 /* NULL text clears it; an error message that does not fit into memory is lost, no more. */
 void tenant_set_error(struct tenant *tenant, const char *text);
+/* The same for how far its start has come. */
+void tenant_set_progress(struct tenant *tenant, const char *text);
 void tenant_set_actor(struct tenant *tenant, struct json_object *actor);
 
 bool waiter_add(struct waiter **list, waiter_function *done, void *argument);

@@ -28,7 +28,7 @@ needs_sandbox = pytest.mark.skipif(not sandbox_works(), reason="bubblewrap does 
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "release_only: measures something that a sanitizer changes")
+    config.addinivalue_line("markers", "release_only: measures something that a sanitizer changes, or tests nothing that it could see")
 
 
 @pytest.hookimpl(hookwrapper=True)

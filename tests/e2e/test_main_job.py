@@ -20,10 +20,10 @@ def run_open_terminal(folder):
     return process, port
 
 
-@pytest.fixture(scope="module", params=[*SANDBOXES, "static"])
+@pytest.fixture(scope="module", params=[*SANDBOXES, pytest.param("docker", marks=pytest.mark.release_only), "static"])
 def running(request, tmp_path_factory):
     if request.param != "static":
-        with Stack(local_sandbox=request.param) as stack:
+        with Stack(backend="docker") if request.param == "docker" else Stack(local_sandbox=request.param) as stack:
             stack.shared = False
             yield stack
         return
