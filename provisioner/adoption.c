@@ -173,10 +173,14 @@ static bool move_in(struct provisioner *provisioner, struct tenant *tenant, cons
     record->backend_reference = steal_pointer(&copy);
     tenant_set_error(tenant, NULL);
     tenant_set_live(provisioner, tenant, true);
+    const char *action = tenant->has_row ? "tenant_started" : "tenant_created";
+    struct audit_row *row =
+        audit_stage(provisioner, audit_row_of_tenant(tenant, action, NULL, "its instance was found running", NULL));
     if (instance_next_state(before, INSTANCE_START, &record->status) &&
         tenant_begin(provisioner, tenant, INSTANCE_READY, err)) {
         return true;
     }
+    audit_unstage(provisioner, row);
     record->status = before;
     tenant_set_live(provisioner, tenant, false);
     return false;
@@ -198,8 +202,6 @@ bool adoption_of_stranger(struct provisioner *provisioner, const struct instance
     }
     log_info(NULL, "instance %s found and adopted at %s port %u", tenant->record.instance_name, tenant->record.host,
              tenant->record.port);
-    audit_append_tenant(provisioner, tenant, is_new ? "tenant_created" : "tenant_started", NULL,
-                        "its instance was found running", NULL);
     activity_touch(tenant, clock_monotonic_ms());
     route_publish(provisioner, tenant);
     return true;
