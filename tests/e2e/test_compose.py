@@ -1,4 +1,5 @@
-"""The stack of docker-compose.yml, brought up from a clean copy of the tree on a real engine, does the main job."""
+"""The stack of docker-compose.yml, brought up from a clean copy of the tree on a real engine. (The main job is done against it
+in test_main_job.py.)"""
 import concurrent.futures
 import json
 import re
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import docker_engine
 import pytest
-from compose_stack import SERVICES, ComposeStack, Images, docker, engine_environment
+from compose_stack import SERVICES, ComposeStack, docker, engine_environment
 from stack import REPOSITORY, eventually, route_key
 from test_readme import NOT_RUN, blocks
 
@@ -15,13 +16,6 @@ from test_readme import NOT_RUN, blocks
 pytestmark = pytest.mark.release_only
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def images():
-    built = Images()
-    yield built
-    built.remove()
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +45,6 @@ def test_the_request_of_the_readme_reaches_a_container_of_the_users_own(stack, u
     assert stack.run(other, "cat ~/notes.txt 2>/dev/null; true") == ""
     assert (stack.state / "homes" / user / "notes.txt").read_text() == "mine\n"
     assert instance_of(stack, user)["Id"] != instance_of(stack, other)["Id"]
-
-
-def test_a_hot_request_needs_nobody_but_haproxy(stack, user):
-    stack.run(user, "echo cold")
-    stack.wait_hot(user)
-    with stack.stopped("gate", "api", "provisioner"):
-        assert stack.run(user, "echo hot") == "hot\n"
-    stack.wait_healthy()
-    assert stack.run(user, "echo again") == "again\n"
 
 
 def test_a_users_container_reaches_no_other(stack, user, other):
