@@ -1,8 +1,12 @@
 """The stack of docker-compose.yml, brought up from a clean copy of the tree on a real engine. (The main job is done against it
 in test_main_job.py.)"""
 import concurrent.futures
+import contextlib
+import http.client
 import json
+import os
 import re
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -183,10 +187,13 @@ def test_the_services_are_healthy_and_say_so(stack):
         return True
 
     eventually(all_healthy, 40, what="health")
-    # What each of the checks says of a process that is not there.
-    for service, command in (("provisioner", "terminals check api"), ("api", "terminals check gate")):
-        done = docker("exec", stack.container(service), *command.split())
-        assert done == ""
+    # A check is of one process: it fails for none because another is away.
+    docker("stop", "-t", "5", stack.container("provisioner"))
+    for service, command in (("api", "terminals check api"), ("gate", "terminals check gate"),
+                             ("haproxy", "/usr/share/terminals/check")):
+        docker("exec", stack.container(service), *command.split())
+    docker("start", stack.container("provisioner"))
+    stack.wait_healthy()
 
 
 def test_no_secret_is_in_a_log_or_on_a_command_line(stack):
@@ -206,6 +213,36 @@ def test_idle_instances_are_stopped_without_a_cron(images, user):
         eventually(lambda: quick.tenant(user)["status"] == "stopped", 20, what="the stop of an idle instance")
         assert docker("ps", "-q", "--filter", f"name={name}") == ""
         assert quick.run(user, "cat file") == "kept\n"
+
+
+def test_tls_with_a_certificate_of_the_administrators(images, tmp_path):
+    with_tls = ComposeStack(images, image=images.environment["INSTANCE_IMAGE"], tls_cert="/tls/cert.pem")
+    folder = with_tls.state / "tls"
+    folder.mkdir(parents=True)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-keyout", tmp_path / "key", "-out", tmp_path / "cert"], check=True,
+                   stderr=subprocess.DEVNULL)
+    certificate = folder / "cert.pem"
+    certificate.write_text((tmp_path / "key").read_text() + (tmp_path / "cert").read_text())
+    os.chown(certificate, 10001, 10001)
+    certificate.chmod(0o600)
+    try:
+        with_tls.compose("up", "-d", "--no-build")
+        trusted = ssl.create_default_context(cadata=(tmp_path / "cert").read_text())
+
+        def healthy():
+            connection = http.client.HTTPSConnection("localhost", with_tls.port, timeout=5, context=trusted)
+            with contextlib.closing(connection):
+                connection.request("GET", "/health")
+                return connection.getresponse().status == 200
+
+        eventually(healthy, 30, what="/health over TLS")
+        docker("exec", with_tls.container("haproxy"), "/usr/share/terminals/check")
+        docker("stop", "-t", "5", with_tls.container("gate"))
+        docker("exec", with_tls.container("haproxy"), "/usr/share/terminals/check")
+    finally:
+        with_tls.kill_all()
+        with_tls.remove()
 
 
 def test_200_tenants_fit_in_100_mib(images):
