@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/check.h"
+#include "cli/make_key.h"
 #include "cli/reap.h"
 #include "cli/serve.h"
 
@@ -18,6 +20,8 @@ static const struct subcommand {
 } subcommands[] = {
     {"serve", serve, "start everything and keep it running until Ctrl-C"},
     {"reap", reap, "stop the instances that nobody uses, now"},
+    {"check", check, "ask one of the processes whether it is there"},
+    {"make-key", make_key, "make an API key in a file, unless there is one"},
     {"version", version, "print the version"},
     {"help", help, "print this"},
 };

@@ -51,6 +51,16 @@ def stack():
         yield running
 
 
+@pytest.fixture(scope="session")
+def images():
+    """The images of docker-compose.yml, built once."""
+    from compose_stack import Images  # which needs an engine only when it is used
+
+    built = Images()
+    yield built
+    built.remove()
+
+
 @pytest.fixture
 def fresh():
     """Makes stacks of this test's own: fresh(idle_timeout_seconds=2). start=False leaves starting to the test."""

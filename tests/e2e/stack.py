@@ -508,10 +508,14 @@ class Stack:
 
     def haproxy_map(self, name):
         """What HAProxy holds in memory of `routes` or `identities`: {key: value}."""
+        return self.read_haproxy_map(self.folder / "run/haproxy.sock", f"{self.folder}/run/{name}.map")
+
+    @staticmethod
+    def read_haproxy_map(socket_path, map_path):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5 * SLOW)
-            sock.connect(str(self.folder / "run/haproxy.sock"))
-            sock.sendall(f"show map {self.folder}/run/{name}.map\n".encode())
+            sock.connect(str(socket_path))
+            sock.sendall(f"show map {map_path}\n".encode())
             text = b""
             while chunk := sock.recv(1 << 16):
                 text += chunk
