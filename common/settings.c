@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/auth_settings.h"
 #include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/dotenv.h"
@@ -208,8 +209,8 @@ static bool refuse_choice(const struct setting *row, const char *text, struct er
 }
 
 static bool store_text(char **field, const struct setting *row, const char *text, struct error *err) {
-    if (text == NULL || (row->type == SETTING_SECRET && text[0] == '\0')) {
-        return true; /* an empty secret is what an unset variable in a compose file becomes */
+    if (text == NULL) {
+        return true;
     }
     if (text[0] == '\0') {
         return error_set(err, ERROR_INVALID, PREFIX "%s is empty", row->name);
@@ -223,7 +224,8 @@ static bool store_text(char **field, const struct setting *row, const char *text
 
 static bool store(struct settings *settings, const struct setting *row, const char *text, struct error *err) {
     void *field = field_of(settings, row);
-    if (text == NULL || (text[0] == '\0' && row->type != SETTING_TEXT)) {
+    /* Empty is what an unset variable in a compose file becomes. */
+    if (text == NULL || (text[0] == '\0' && (row->type != SETTING_TEXT || row->default_value == NULL))) {
         text = row->default_value;
     }
     int64_t number = 0;
@@ -259,19 +261,11 @@ static bool is_database_url(const char *url) {
 }
 
 /* What no row can say by itself. */
-static bool check_together(const struct settings *settings, struct error *err) {
-    if (settings->open && settings->api_key != NULL) {
-        return error_set(err, ERROR_INVALID, PREFIX "OPEN=true (no auth at all) contradicts " PREFIX "API_KEY");
-    }
+static bool check_together(struct settings *settings, struct error *err) {
     if (!is_database_url(settings->database_url)) {
         return error_set(err, ERROR_INVALID, PREFIX "DATABASE_URL: expected `sqlite:///path`");
     }
-    for (const char *c = settings->api_key == NULL ? "" : settings->api_key; *c != '\0'; c++) {
-        if (*c <= 0x20 || *c >= 0x7f) {
-            return error_set(err, ERROR_INVALID, PREFIX "API_KEY: a bearer token has printable ASCII characters only");
-        }
-    }
-    return true;
+    return auth_settings_check(settings, err);
 }
 
 bool settings_parse(struct settings *settings, const char *const *environment, const char *dotenv,

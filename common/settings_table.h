@@ -9,7 +9,7 @@
 #include "common/settings.h"
 
 enum setting_type {
-    SETTING_TEXT,   /* char * */
+    SETTING_TEXT,   /* char *; without a default, NULL when not set or empty */
     SETTING_SECRET, /* char *, NULL when not set; also from the file named by <NAME>_FILE */
     SETTING_NUMBER, /* int64_t, within minimum and maximum */
     SETTING_SWITCH, /* bool */

@@ -12,8 +12,12 @@
 #include "common/error.h"
 #include "common/json.h"
 
+struct token_waiter;
+
 struct request {
-    char **parameters; /* "NAME=value", NULL-terminated */
+    char **parameters;           /* "NAME=value", NULL-terminated */
+    struct token_waiter *waiter; /* NULL: this request cannot be put aside */
+    bool is_put_aside;           /* by authenticate(): no answer yet, and this request is the waiter's */
 };
 
 /* The first value of a parameter, or NULL. */

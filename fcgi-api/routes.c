@@ -39,7 +39,7 @@ static const struct route routes[] = {
     /* method   pattern                            handler             operation       query          parameter    result         waits  users */
     {"POST",   API "/tenants",                     call_create_tenant, "tenant_create", which_query,  NULL,        "tenant",      true,  true},
     {"GET",    API "/tenants",                     call_list,          "tenant_list",   tenants_query, NULL,       "tenants",     false, false},
-    {"GET",    API "/tenants/{user_id}",           call_member,        "tenant_get",    which_query,  "user_id",   "tenant",      false, false},
+    {"GET",    API "/tenants/{user_id}",           call_member,        "tenant_get",    which_query,  "user_id",   "tenant",      false, true},
     {"POST",   API "/tenants/{user_id}/start",     call_member,        "tenant_start",  which_query,  "user_id",   "tenant",      true,  false},
     {"POST",   API "/tenants/{user_id}/stop",      call_member,        "tenant_stop",   which_query,  "user_id",   "tenant",      true,  false},
     {"DELETE", API "/tenants/{user_id}",           call_delete_tenant, "tenant_delete", delete_query, "user_id",   NULL,          true,  false},

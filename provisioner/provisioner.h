@@ -39,6 +39,9 @@ struct provisioner {
     struct tenant *tenants_by_route;    /* in order of creation */
     struct tenant *tenants_by_instance; /* those with an instance */
     struct identity *api_keys;          /* identities.c */
+    struct identity *users_tokens;
+    struct event *identities_timer; /* pending while there are some */
+    int64_t identities_swept_ms;
 
     struct tenant *start_queue; /* first come, first served */
     size_t queued_starts;

@@ -42,6 +42,12 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
                               "ON CONFLICT (digest) DO UPDATE SET user_id = '*', expires_at = NULL",
     [STATEMENT_LIST_IDENTITIES] = "SELECT digest, user_id, coalesce(expires_at, 0) FROM identities "
                                   "WHERE expires_at IS NULL OR expires_at > $1",
+    [STATEMENT_SAVE_IDENTITY] =
+        "INSERT INTO identities (digest, user_id, expires_at) VALUES ($1, $2, $3) "
+        "ON CONFLICT (digest) DO UPDATE SET user_id = excluded.user_id, expires_at = excluded.expires_at",
+    [STATEMENT_DELETE_EXPIRED_IDENTITIES] = "DELETE FROM identities WHERE expires_at <= $1",
+    [STATEMENT_DELETE_USERS_IDENTITIES] = "DELETE FROM identities WHERE user_id <> '*'",
+    [STATEMENT_DELETE_ALL_IDENTITIES] = "DELETE FROM identities",
     [STATEMENT_APPEND_AUDIT] = "INSERT INTO audit_logs (" AUDIT_COLUMNS ") "
                                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     [STATEMENT_COUNT_AUDIT] = "SELECT count(*)" AUDIT_FILTER,

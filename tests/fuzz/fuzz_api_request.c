@@ -67,7 +67,7 @@ static void ask(const struct api *api, const uint8_t *data, size_t size, int rol
     for (char *line = strsep(&rest, "\n"); line != NULL && count < PARAMETERS_MAX; line = strsep(&rest, "\n")) {
         parameters[count++] = line;
     }
-    struct request request = {parameters};
+    struct request request = {.parameters = parameters};
     struct provisioner provisioner = {answer_all, NULL};
     struct answer answer = {0};
     if (role == 0) {

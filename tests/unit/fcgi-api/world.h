@@ -30,6 +30,11 @@ static inline struct api world_api(struct settings *settings) {
     return api;
 }
 
+static inline void world_api_free(struct api *api) {
+    authenticator_free(&api->authenticator);
+}
+#define cleanup_api __attribute__((cleanup(world_api_free)))
+
 /* A request whose parameters can be written to, as libfcgi's can. */
 struct world_request {
     char *parameters[WORLD_PARAMETERS_MAX + 1];
@@ -45,7 +50,7 @@ static inline void world_request_free(struct world_request *world) {
 
 /* `list` has all parameters, each followed by a line feed. */
 static inline void world_request_init(struct world_request *world, const char *list) {
-    *world = (struct world_request){.request = {world->parameters}};
+    *world = (struct world_request){.request = {.parameters = world->parameters}};
     for (size_t count = 0; *list != '\0'; count++) {
         size_t length = strcspn(list, "\n");
         assert_true(count < WORLD_PARAMETERS_MAX);
