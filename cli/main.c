@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/db.h"
 #include "cli/reap.h"
 #include "cli/serve.h"
 
@@ -18,6 +19,7 @@ static const struct subcommand {
 } subcommands[] = {
     {"serve", serve, "start everything and keep it running until Ctrl-C"},
     {"reap", reap, "stop the instances that nobody uses, now"},
+    {"db", db, "rotate-key: change the key that the instances' keys are encrypted with"},
     {"version", version, "print the version"},
     {"help", help, "print this"},
 };

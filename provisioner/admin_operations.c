@@ -6,6 +6,7 @@
 #include "provisioner/audit.h"
 #include "provisioner/haproxy_stat.h"
 #include "provisioner/idle.h"
+#include "provisioner/key_rotation.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/request.h"
@@ -167,4 +168,15 @@ static void on_swept(void *argument, const struct sweep_result *result, const st
 void operation_reap(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)request;
     idle_sweep(provisioner, on_swept, call);
+}
+
+void operation_rotate_key(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    struct error err;
+    size_t count = 0;
+    (void)request;
+    if (!key_rotation_run(provisioner, NULL, &count, &err)) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    operation_answer(call, "resealed", json_object_new_int64((int64_t)count));
 }

@@ -124,6 +124,7 @@ static const struct {
     {"audit_list", operation_audit_list},
     {"openapi", operation_openapi},
     {"reap", operation_reap},
+    {"rotate_key", operation_rotate_key},
 };
 
 void operations_handle(void *argument, struct ipc_call *call, struct json_object *request) {

@@ -22,6 +22,6 @@ operation_function operation_resolve, operation_lookup, operation_recover, opera
 
 /* admin_operations.c */
 operation_function operation_stats, operation_status, operation_config, operation_audit_list, operation_openapi,
-    operation_reap;
+    operation_reap, operation_rotate_key;
 
 #endif

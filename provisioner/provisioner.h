@@ -74,6 +74,11 @@ struct provisioner {
 bool provisioner_open(struct provisioner *provisioner, const struct settings *settings,
                       const struct backend_operations *operations, struct event_base *base, struct error *err);
 
+/* Opens the database, the encryption key and the tenants only: for what is done while no provisioner runs. The same
+ * holds on failure. */
+bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
+                            const struct backend_operations *operations, struct error *err);
+
 /* Saves what is unsaved and frees everything. Instances go on running. */
 void provisioner_close(struct provisioner *provisioner);
 

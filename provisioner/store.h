@@ -66,6 +66,16 @@ struct tenant_access {
 };
 bool store_save_accesses(struct store *store, const struct tenant_access *accesses, size_t count, struct error *err);
 
+/* Gives tenants new `key_encrypted`s and sets a property, all in one transaction that is on the disk when this returns.
+ */
+struct sealed_key {
+    const char *tenant_id;
+    const void *box;
+    size_t length;
+};
+bool store_replace_keys(struct store *store, const struct sealed_key *keys, size_t count, const char *check_name,
+                        const void *check, size_t check_length, struct error *err);
+
 /* One row of `identities`: the digest of a token and whom it stands for ("*": anybody). */
 struct identity_record {
     const char *digest;

@@ -37,6 +37,7 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_DELETE_TENANT] = "DELETE FROM tenants WHERE id = $1",
     [STATEMENT_LIST_TENANTS] = "SELECT " TENANT_COLUMNS " FROM tenants ORDER BY created_at, id",
     [STATEMENT_SAVE_ACCESS] = "UPDATE tenants SET last_accessed_at = $1 WHERE id = $2",
+    [STATEMENT_REPLACE_KEY] = "UPDATE tenants SET key_encrypted = $1 WHERE id = $2",
     [STATEMENT_DELETE_API_KEYS] = "DELETE FROM identities WHERE user_id = '*'",
     [STATEMENT_ADD_API_KEY] = "INSERT INTO identities (digest, user_id) VALUES ($1, '*') "
                               "ON CONFLICT (digest) DO UPDATE SET user_id = '*', expires_at = NULL",

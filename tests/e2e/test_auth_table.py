@@ -68,6 +68,7 @@ class World:
         self.chat = OpenWebUI()
         self.fake = fake
         settings = {"backend": "static", "static_host": "127.0.0.1", "static_port": fake.port, "static_api_key": "key-of-the-instance",
+                    "token_cache_ttl": 3600,
                     "api_key": f"{KEY},{SECOND_KEY}" if self.has_key else None}
         if mode.startswith("open_webui"):
             settings["open_webui_url"] = self.chat.url + "/"
