@@ -182,6 +182,26 @@ def test_what_haproxy_decides_alone_is_decided_alike(world):
     assert not differences, "\n".join(differences)
 
 
+def test_an_odd_header_is_read_alike_by_haproxy_and_by_us(world):
+    differences = []
+    for credential in ("own", "key"):
+        token = world.tokens[credential]
+        for value in (f"Bearer {token}", f"Bearer  {token}", f"BEARER {token} ", f"Bearer {token},", f"Bearer {token},x",
+                      f"Bearer {token} x", f"Bearer {token};x", f"Bearer\t{token}", f"Bearer ,{token}", f"x,Bearer {token}",
+                      f"Bearer {token}, Bearer {token}", f'Bearer "{token}"', f"Bearer {token}=", f"Bearer {token}\xa0",
+                      f"Bearer{token}", f"Basic {token}", f"Bearer {token.upper()}", f" {token}", f"Bearer%20{token}"):
+            header = [("Authorization", value.encode("latin-1"))]
+            hot = world.stack.request("alice", "GET", "/x", headers=header, key=None).status
+            cold = world.stack.request("alice", "GET", "/x", headers=[*header, ("X-Terminal-Context-Id", f"chat:{next(world.contexts)}")],
+                                       key=None).status
+            scheme, *rest = [word for word in value.split(" ") if word]
+            plain = scheme.lower() == "bearer" and rest == [token]
+            wanted = 200 if world.mode == "open" or (plain and world.holder(credential)) else 401
+            if (hot, cold) != (wanted, wanted):
+                differences.append(f"{value!r} with {credential}: expected {wanted}, got {hot} hot and {cold} cold")
+    assert not differences, "\n".join(differences)
+
+
 def websocket_code(world, credential, way, user="alice"):
     """200, or the close code, of alice's shell. None: this credential cannot be presented this way."""
     token = world.tokens.get(credential)

@@ -23,6 +23,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def setup(self):
+        super().setup()
+        self.chat.sockets.append(self.connection)
+
     def do_GET(self):
         chat = self.chat
         token = (self.headers.get("Authorization") or "").partition(" ")[2]
@@ -107,6 +111,7 @@ class OpenWebUI:
         self.roles = {}  # user id: role
         self.elsewhere = None
         self.requests = []  # (path, token, client address)
+        self.sockets = []
         self.released = threading.Event()
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"chat": self})
@@ -136,6 +141,9 @@ class OpenWebUI:
         self.release()
         self.server.shutdown()
         self.server.server_close()
+        for connection in self.sockets:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self):
         return self
