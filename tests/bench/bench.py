@@ -2,7 +2,7 @@
 """Measures what Terminals promises, and prints a Markdown table: `make bench`, or tests/bench/bench.py [--quick] [PART...].
 
 Every comparison is paired and interleaved (A B A B …) on one machine, one instance and one HAProxy binary; a figure is
-the median over the pairs. Parts: hot, cold, memory, shell, crowd, tenants. `--quick` runs everything for a moment, to see
+the median over the pairs. Parts: hot, cold, memory, shell, crowd, tenants, auth. `--quick` runs everything for a moment, to see
 that it works; its figures mean nothing. `--check` exits with 1 if a target is missed.
 
 What is compared with what:
@@ -15,6 +15,7 @@ What is compared with what:
   shell    one byte there and back through `cat` in a raw terminal, and a bulk `cat`, by the same client over two
            WebSockets of one instance: through Terminals and straight to the instance.
   crowd    100 users' first requests at once.
+  auth     wrk through Terminals with a user's token, validated by Open WebUI or here, and with an API key.
   tenants  GET /api/v1/tenants/?limit=1000 with 1,000 tenants, 20 of them running.
 """
 import argparse
@@ -33,10 +34,12 @@ import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "e2e"), str(Path(__file__).resolve().parents[1])]
 
+from fakes.open_webui import OpenWebUI  # noqa: E402
 from fake_instance import FakeInstance  # noqa: E402
 from stack import Stack, eventually, free_port, route_key  # noqa: E402
+from tokens import SECRET, digest, jwt  # noqa: E402
 from wsclient import WebSocket  # noqa: E402
 
 CONTROL = ("terminals", "terminals-gate", "terminals-api", "terminals-provisioner", "haproxy")
@@ -164,6 +167,33 @@ def first_byte(stack, user, method, path, body=b""):
     if not start.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(f"first request of {user}: {start[:300]!r}")
     return took
+
+
+def bench_auth(table, quick):
+    """One stack, one instance, one user; the only difference is who the token makes them."""
+    pairs, seconds = (1, 1) if quick else (11, 3)
+    with OpenWebUI() as chat:
+        token = jwt("bench")
+        chat.users[token] = "bench"
+        for mode, settings in (("Open WebUI", {"open_webui_url": chat.url}), ("local JWT", {"jwt_secret": SECRET})):
+            with Stack(log_level="WARNING", token_cache_ttl=3600, **settings) as stack:
+                stack.run("bench", "touch ~/a ~/b ~/c")
+                stack.request("bench", "GET", "/files/list", key=token).expect(200)
+                eventually(lambda stack=stack: digest(token) in stack.haproxy_map("identities"), what="a hot token")
+                ways = {"key": stack.key, "token": token}
+                headers = {name: [("Authorization", f"Bearer {value}"), ("X-User-Id", "bench")] for name, value in ways.items()}
+                rates, latencies = {name: [] for name in ways}, {name: [] for name in ways}
+                for name in ways:
+                    wrk(stack.port, 50, 1, headers[name])  # warm up
+                for _ in range(pairs):
+                    for name in ways:
+                        rates[name].append(wrk(stack.port, 50, seconds, headers[name])[0])
+                        latencies[name].append(wrk(stack.port, 1, 1, headers[name])[1])
+            ratio = median([a / b for a, b in zip(rates["token"], rates["key"])])
+            added = median([a - b for a, b in zip(latencies["token"], latencies["key"])])
+            table.add(f"hot `GET /files/list` with a user's token ({mode}), of the rate with an API key",
+                      f"{ratio:.2f} ({median(rates['token']):,.0f} of {median(rates['key']):,.0f} requests/s; median latency at one "
+                      f"connection {added:+.0f} µs)", "≥ 0.97", ratio >= 0.97)
 
 
 def bench_cold(table, quick):
@@ -387,7 +417,7 @@ def bench_tenants(table, quick):
 
 
 PARTS = {"hot": bench_hot, "cold": bench_cold, "memory": bench_memory, "shell": bench_shell, "crowd": bench_crowd,
-         "tenants": bench_tenants}
+         "tenants": bench_tenants, "auth": bench_auth}
 
 
 def machine():

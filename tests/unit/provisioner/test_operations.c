@@ -298,6 +298,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_tenant_s_life_over_the_socket, make, remove_it),
         cmocka_unit_test_setup_teardown(test_the_list_is_filtered_and_paged, make, remove_it),
         cmocka_unit_test_setup_teardown(test_api_keys_are_replaced_and_remembered, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_a_token_that_cannot_be_put_into_the_map_is_nowhere, world_make,
+                                        world_remove),
         cmocka_unit_test_setup_teardown(test_what_the_gate_reports_is_activity, make, remove_it),
         cmocka_unit_test_setup_teardown(test_the_rest_answers, make, remove_it),
         cmocka_unit_test_setup_teardown(test_long_texts_are_cut_between_characters, make, remove_it),
