@@ -67,7 +67,8 @@ bool banner_write(struct buffer *out, const struct settings *settings, const cha
     bool is_ipv6 = strchr(host, ':') != NULL;
     char address[300];
     struct buffer text = {0};
-    buffer_append_format(&text, "http://%s%s%s:%d", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", (int)settings->port);
+    buffer_append_format(&text, "%s://%s%s%s:%d", settings->tls_cert != NULL ? "https" : "http", is_ipv6 ? "[" : "",
+                         host, is_ipv6 ? "]" : "", (int)settings->port);
     bool fine = !text.failed && text.length < sizeof address;
     if (fine) {
         memcpy(address, text.data, text.length + 1);

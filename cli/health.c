@@ -2,7 +2,6 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,10 +26,7 @@ struct health {
     struct event_base *base;
     struct event *timer;
     struct bufferevent *connection; /* NULL between two questions */
-    struct {
-        struct sockaddr_storage address;
-        socklen_t length;
-    } peers[QUESTIONS];
+    struct sockaddr_un peers[QUESTIONS];
     size_t current; /* the question that is not answered yet */
     void (*ready)(void *argument);
     void *argument;
@@ -105,34 +101,19 @@ static void ask(evutil_socket_t fd, short events, void *argument) {
     bufferevent_set_timeouts(health->connection, &patience, &patience);
     bufferevent_enable(health->connection, EV_READ | EV_WRITE);
     /* Of a failure on_event() is told, or, where not even a socket could be had, we see it here. */
-    if (bufferevent_socket_connect(health->connection, (struct sockaddr *)&health->peers[health->current].address,
-                                   (int)health->peers[health->current].length) != 0) {
+    if (bufferevent_socket_connect(health->connection, (struct sockaddr *)&health->peers[health->current],
+                                   sizeof health->peers[health->current]) != 0) {
         ask_in(health, ASK_AGAIN_MS);
     }
 }
 
-static bool find_peers(struct health *health, const struct settings *settings, struct error *err) {
-    struct sockaddr_un *provisioner = (struct sockaddr_un *)&health->peers[0].address;
-    *provisioner = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int written =
-        snprintf(provisioner->sun_path, sizeof provisioner->sun_path, "%s/provisioner.sock", settings->run_dir);
-    if (written < 0 || (size_t)written >= sizeof provisioner->sun_path) {
-        return error_set(err, ERROR_INVALID, "TERMINALS_RUN_DIR `%s` is too long", settings->run_dir);
-    }
-    health->peers[0].length = sizeof *provisioner;
-
-    char port[16];
-    snprintf(port, sizeof port, "%d", (int)settings->port);
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    int status = getaddrinfo(health_reachable_host(settings), port, &hints, &found);
-    if (status != 0) {
-        return error_set(err, ERROR_INVALID, "TERMINALS_HOST `%s`: %s", settings->host, gai_strerror(status));
-    }
-    memcpy(&health->peers[1].address, found->ai_addr, found->ai_addrlen);
-    health->peers[1].length = found->ai_addrlen;
-    freeaddrinfo(found);
-    return true;
+static bool find_peer(struct health *health, size_t question, const char *run_dir, const char *socket_name,
+                      struct error *err) {
+    struct sockaddr_un *peer = &health->peers[question];
+    *peer = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int written = snprintf(peer->sun_path, sizeof peer->sun_path, "%s/%s", run_dir, socket_name);
+    return (written > 0 && (size_t)written < sizeof peer->sun_path) ||
+           error_set(err, ERROR_INVALID, "TERMINALS_RUN_DIR `%s` is too long", run_dir);
 }
 
 struct health *health_watch(struct event_base *base, const struct settings *settings, void (*ready)(void *argument),
@@ -149,7 +130,9 @@ struct health *health_watch(struct event_base *base, const struct settings *sett
         health_free(health);
         return NULL;
     }
-    if (!find_peers(health, settings, err)) {
+    /* HAProxy by its own socket, which speaks no TLS and is open exactly when its port is. */
+    if (!find_peer(health, 0, settings->run_dir, "provisioner.sock", err) ||
+        !find_peer(health, 1, settings->run_dir, "haproxy-local.sock", err)) {
         health_free(health);
         return NULL;
     }

@@ -1,4 +1,4 @@
-/* health.h - finds out when everything answers: the provisioner, and then /health on our own port.
+/* health.h - finds out when everything answers: the provisioner, and then /health of HAProxy.
  *
  * Only an answer counts. A connection says nothing: our sockets are open (unix_listener.h) before anybody reads them.
  */

@@ -121,6 +121,27 @@ struct json_object *json_get_array(struct json_object *object, const char *key) 
     return member(object, key, json_type_array);
 }
 
+/* Recursive, over what json_parse() has bounded. */
+int json_depth(struct json_object *value) { /* NOLINT(misc-no-recursion) */
+    int deepest = 0;
+    if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, key, member_) {
+            (void)key;
+            int depth = json_depth(member_);
+            deepest = depth > deepest ? depth : deepest;
+        }
+        return deepest + 1;
+    }
+    if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            int depth = json_depth(json_object_array_get_idx(value, i));
+            deepest = depth > deepest ? depth : deepest;
+        }
+        return deepest + 1;
+    }
+    return 0;
+}
+
 bool json_add(struct json_object *object, const char *key, struct json_object *value) {
     if (json_object_object_add(object, key, value) != 0) {
         json_object_put(value);

@@ -26,6 +26,9 @@ bool json_get_bool(struct json_object *object, const char *key, bool fallback);
 struct json_object *json_get_object(struct json_object *object, const char *key);
 struct json_object *json_get_array(struct json_object *object, const char *key);
 
+/* How many levels of objects and arrays there are: 0 for a number, 1 for `{}` and `[1]`, 2 for `[[]]`. */
+int json_depth(struct json_object *value);
+
 /* Adds a member. A NULL text becomes JSON null. False when memory runs out. `json_add` takes over `value`. */
 bool json_add(struct json_object *object, const char *key, struct json_object *value);
 bool json_add_string(struct json_object *object, const char *key, const char *text);

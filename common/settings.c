@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/dotenv.h"
 #include "common/log.h"
+#include "common/quantity.h"
 #include "common/secret.h"
 #include "common/settings_table.h"
 
@@ -222,6 +223,16 @@ static bool store_text(char **field, const struct setting *row, const char *text
     return *field != NULL || error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
+static bool store_amount(char **field, const struct setting *row, const char *text, struct error *err) {
+    int64_t amount = 0;
+    if (text != NULL && (!quantity_thousandths(text, &amount) || amount <= 0)) {
+        return error_set(err, ERROR_INVALID,
+                         PREFIX "%s: `%s` is not a Kubernetes quantity above zero (500m, 2, 512Mi, 4Gi)", row->name,
+                         text);
+    }
+    return store_text(field, row, text, err);
+}
+
 static bool store(struct settings *settings, const struct setting *row, const char *text, struct error *err) {
     void *field = field_of(settings, row);
     /* Empty is what an unset variable in a compose file becomes. */
@@ -233,6 +244,8 @@ static bool store(struct settings *settings, const struct setting *row, const ch
     case SETTING_TEXT:
     case SETTING_SECRET:
         return store_text(field, row, text, err);
+    case SETTING_AMOUNT:
+        return store_amount(field, row, text, err);
     case SETTING_SWITCH:
         return store_switch(field, text) ||
                error_set(err, ERROR_INVALID, PREFIX "%s: `%s` is neither true nor false", row->name, text);
@@ -310,7 +323,8 @@ bool settings_load(struct settings *settings, const struct settings_override *ov
 
 void settings_free(struct settings *settings) {
     for (size_t i = 0; i < settings_table_count; i++) {
-        if (settings_table[i].type == SETTING_TEXT || settings_table[i].type == SETTING_SECRET) {
+        if (settings_table[i].type == SETTING_TEXT || settings_table[i].type == SETTING_SECRET ||
+            settings_table[i].type == SETTING_AMOUNT) {
             secret_free(*(char **)field_of(settings, &settings_table[i]));
         }
     }
@@ -350,6 +364,7 @@ static bool export_row(const struct settings *settings, const struct setting *ro
     switch (row->type) {
     case SETTING_TEXT:
     case SETTING_SECRET:
+    case SETTING_AMOUNT:
         value = *(char *const *)field;
         break;
     case SETTING_SWITCH:
@@ -397,6 +412,7 @@ static bool row_to_json(const struct settings *settings, const struct setting *r
     case SETTING_SECRET:
         return json_add_bool(object, key, *(char *const *)field != NULL);
     case SETTING_TEXT:
+    case SETTING_AMOUNT:
         return json_add_string(object, key, *(char *const *)field);
     case SETTING_SWITCH:
         return json_add_bool(object, key, *(const bool *)field);

@@ -32,6 +32,7 @@ struct settings {
     bool open;
     char *host;
     int64_t port;
+    char *tls_cert; /* NULL: no TLS */
     char *cors_allowed_origins;
     char *database_url;
     char *data_dir;
@@ -42,8 +43,14 @@ struct settings {
     int64_t start_concurrency;
     int64_t start_timeout_seconds;
     int64_t max_body_bytes;
+    int64_t user_rate_limit; /* requests a second; 0: no limit */
+    int64_t user_websocket_limit;
     int64_t proxy_connect_timeout_seconds;
     int64_t proxy_read_timeout_seconds;
+    char *max_cpu; /* caps on policies: quantities, NULL where there is none */
+    char *max_memory;
+    char *max_storage;
+    char *allowed_images; /* shell patterns, comma-separated; NULL: any image */
     char *encryption_key; /* secret; NULL: a generated file */
     int log_level;        /* enum log_level */
     int log_format;       /* enum log_format */

@@ -18,6 +18,8 @@ static const char *const log_format_choices[] = {"text", "json", NULL};
     { name, SETTING_NUMBER, AT(field), value, readers, NULL, minimum, maximum }
 #define SWITCH(name, field, value, readers)                                                                            \
     { name, SETTING_SWITCH, AT(field), value, readers, NULL, 0, 0 }
+#define AMOUNT(name, field)                                                                                            \
+    { name, SETTING_AMOUNT, AT(field), NULL, READER_PROVISIONER, NULL, 0, 0 }
 #define CHOICE(name, field, value, readers, choices)                                                                   \
     { name, SETTING_CHOICE, AT(field), value, readers, choices, 0, 0 }
 
@@ -30,6 +32,7 @@ const struct setting settings_table[] = {
     SWITCH("OPEN", open, "false", READER_API | READER_HAPROXY),
     TEXT("HOST", host, "0.0.0.0", READER_HAPROXY | READER_API),
     NUMBER("PORT", port, "3000", READER_HAPROXY | READER_API, 1, 65535),
+    TEXT("TLS_CERT", tls_cert, NULL, READER_HAPROXY | READER_API),
     TEXT("CORS_ALLOWED_ORIGINS", cors_allowed_origins, "*", READER_HAPROXY | READER_API),
     TEXT("DATABASE_URL", database_url, "sqlite:///./data/terminals.db", READER_PROVISIONER),
     TEXT("DATA_DIR", data_dir, "./data/terminals", READER_PROVISIONER),
@@ -40,10 +43,16 @@ const struct setting settings_table[] = {
     NUMBER("START_CONCURRENCY", start_concurrency, "32", READER_PROVISIONER | READER_API, 1, 1024),
     NUMBER("START_TIMEOUT_SECONDS", start_timeout_seconds, "120", EVERYBODY | READER_HAPROXY, 1, 3600),
     NUMBER("MAX_BODY_BYTES", max_body_bytes, "0", READER_GATE | READER_HAPROXY | READER_API, 0, INT64_MAX),
+    NUMBER("USER_RATE_LIMIT", user_rate_limit, "0", READER_HAPROXY | READER_API, 0, 1000000),
+    NUMBER("USER_WEBSOCKET_LIMIT", user_websocket_limit, "0", READER_GATE | READER_HAPROXY | READER_API, 0, 1000000),
     NUMBER("PROXY_CONNECT_TIMEOUT_SECONDS", proxy_connect_timeout_seconds, "10",
            READER_GATE | READER_HAPROXY | READER_API, 1, 3600),
     NUMBER("PROXY_READ_TIMEOUT_SECONDS", proxy_read_timeout_seconds, "360", READER_GATE | READER_HAPROXY | READER_API,
            1, 86400),
+    AMOUNT("MAX_CPU", max_cpu),
+    AMOUNT("MAX_MEMORY", max_memory),
+    AMOUNT("MAX_STORAGE", max_storage),
+    TEXT("ALLOWED_IMAGES", allowed_images, NULL, READER_PROVISIONER),
     SECRET("ENCRYPTION_KEY", encryption_key, READER_PROVISIONER),
     CHOICE("LOG_LEVEL", log_level, "INFO", EVERYBODY, log_level_choices),
     CHOICE("LOG_FORMAT", log_format, "text", EVERYBODY | READER_HAPROXY, log_format_choices),

@@ -14,6 +14,7 @@ enum setting_type {
     SETTING_NUMBER, /* int64_t, within minimum and maximum */
     SETTING_SWITCH, /* bool */
     SETTING_CHOICE, /* int, an index into choices */
+    SETTING_AMOUNT, /* char *, a quantity (quantity.h) above zero, or NULL when not set */
 };
 
 struct setting {

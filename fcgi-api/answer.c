@@ -41,6 +41,24 @@ void answer_error(struct answer *answer, const struct error *err) {
     answer_detail(answer, status, err->message);
 }
 
+bool answer_entry_add(struct json_object **entries, const char *place, const char *name, const char *type,
+                      const char *message, const char *input) {
+    if (*entries == NULL) {
+        *entries = json_object_new_array();
+    }
+    cleanup_json struct json_object *loc = json_object_new_array();
+    cleanup_json struct json_object *entry = json_object_new_object();
+    const char *const path[] = {place, name};
+    bool ok = *entries != NULL && loc != NULL && entry != NULL;
+    for (size_t i = 0; ok && i < 2 && path[i] != NULL; i++) {
+        struct json_object *step = json_object_new_string(path[i]);
+        ok = step != NULL && json_object_array_add(loc, step) == 0;
+    }
+    return ok && json_add_string(entry, "type", type) && json_add(entry, "loc", json_object_get(loc)) &&
+           json_add_string(entry, "msg", message) && json_add_string(entry, "input", input) &&
+           json_object_array_add(*entries, json_object_get(entry)) == 0;
+}
+
 void answer_unprocessable(struct answer *answer, struct json_object *entries) {
     cleanup_json struct json_object *body = json_object_new_object();
     if (body == NULL || !json_add(body, "detail", json_object_get(entries))) {

@@ -38,6 +38,10 @@ void answer_error(struct answer *answer, const struct error *err);
  * "input": null}]}. */
 void answer_missing_header(struct answer *answer, const char *name);
 
+/* Adds such an entry to a list, which is made if there is none yet. False: no memory. */
+bool answer_entry_add(struct json_object **entries, const char *place, const char *name, const char *type,
+                      const char *message, const char *input);
+
 /* 422 with a list of entries, borrowed (query.h makes them). */
 void answer_unprocessable(struct answer *answer, struct json_object *entries);
 

@@ -11,12 +11,19 @@
 
 #define ASK_TIMEOUT_MS    10000
 #define START_SLACK_S     10 /* the provisioner, which knows why, gives a start up first */
+#define MANY_TIMEOUT_S    3600
 #define MILLISECONDS_IN_S 1000
 
 static int timeout_ms(const struct exchange *exchange) {
-    return exchange->route->waits
-               ? (int)(exchange->api->settings->start_timeout_seconds + START_SLACK_S) * MILLISECONDS_IN_S
-               : ASK_TIMEOUT_MS;
+    switch (exchange->route->waits) {
+    case WAIT_NONE:
+        return ASK_TIMEOUT_MS;
+    case WAIT_INSTANCE:
+        return (int)(exchange->api->settings->start_timeout_seconds + START_SLACK_S) * MILLISECONDS_IN_S;
+    case WAIT_MANY:
+        break;
+    }
+    return MANY_TIMEOUT_S * MILLISECONDS_IN_S;
 }
 
 /* Adds what the path says. */
@@ -32,7 +39,16 @@ static bool add_parameter(const struct exchange *exchange, struct json_object *r
            (json_add_string(request, name, exchange->parameter) || error_set(err, ERROR_INTERNAL, "out of memory"));
 }
 
-/* The request to the provisioner, all but its user where the path does not name it. NULL: an answer was given. */
+/* Adds what the body says, where the table of routes knows what that may be. */
+static bool add_body(const struct exchange *exchange, struct json_object *request, struct answer *answer) {
+    if (exchange->route->body == NULL) {
+        return true;
+    }
+    cleanup_json struct json_object *body = body_read(exchange->request, true, answer);
+    return body != NULL && body_add_fields(body, exchange->route->body, request, answer);
+}
+
+/* The request to the provisioner, all but its user where neither path nor body name it. NULL: an answer was given. */
 static struct json_object *make_request(const struct exchange *exchange, struct answer *answer) {
     struct error err = {0};
     cleanup_json struct json_object *entries = NULL;
@@ -45,7 +61,7 @@ static struct json_object *make_request(const struct exchange *exchange, struct 
     } else if (add_parameter(exchange, request, &err) &&
                query_read(uri_query(request_parameter(exchange->request, "REQUEST_URI")), exchange->route->query,
                           request, &entries, &err)) {
-        return steal_pointer(&request);
+        return add_body(exchange, request, answer) ? steal_pointer(&request) : NULL;
     }
     if (entries != NULL) {
         answer_unprocessable(answer, entries);
@@ -128,10 +144,70 @@ void call_create_tenant(const struct exchange *exchange, struct answer *answer) 
     }
 }
 
-void call_delete_tenant(const struct exchange *exchange, struct answer *answer) {
+void call_delete(const struct exchange *exchange, struct answer *answer) {
     cleanup_json struct json_object *reply = make_request_and_ask(exchange, answer);
     if (reply != NULL) {
         answer_detail(answer, 200, "deleted");
+    }
+}
+
+/* Adds `data` from the body and asks. */
+static struct json_object *ask_with_data(const struct exchange *exchange, struct json_object *request,
+                                         struct json_object *body, struct answer *answer) {
+    struct json_object *data = body_policy_data(body, answer);
+    if (data == NULL || !json_add(request, "data", json_object_get(data))) {
+        json_object_put(request);
+        return NULL; /* if without a status: answer_write() says 500 */
+    }
+    return ask(exchange, request, answer);
+}
+
+void call_create_policy(const struct exchange *exchange, struct answer *answer) {
+    struct error err = {0};
+    cleanup_json struct json_object *body = body_read(exchange->request, false, answer);
+    if (body == NULL) {
+        return;
+    }
+    struct json_object *value = NULL;
+    const char *policy_id = json_get_string(body, "id");
+    if (!json_object_object_get_ex(body, "id", &value) || policy_id == NULL) {
+        body_refuse(answer, "id", value == NULL ? "missing" : "string_type",
+                    value == NULL ? "Field required" : "Input should be a valid string");
+        return;
+    }
+    if (!name_check_policy_id(policy_id, &err)) {
+        answer_error(answer, &err);
+        return;
+    }
+    struct json_object *request = make_request(exchange, answer);
+    if (request == NULL || !json_add_string(request, "policy_id", policy_id)) {
+        json_object_put(request);
+        return;
+    }
+    cleanup_json struct json_object *reply = ask_with_data(exchange, request, body, answer);
+    if (reply != NULL) {
+        answer_json(answer, 201, json_object_object_get(reply, exchange->route->result));
+    }
+}
+
+void call_update_policy(const struct exchange *exchange, struct answer *answer) {
+    struct json_object *request = make_request(exchange, answer);
+    cleanup_json struct json_object *body = request == NULL ? NULL : body_read(exchange->request, false, answer);
+    if (body == NULL) {
+        json_object_put(request);
+        return;
+    }
+    struct json_object *value = NULL;
+    const char *policy_id = json_get_string(body, "id");
+    if (json_object_object_get_ex(body, "id", &value) &&
+        (policy_id == NULL || strcmp(policy_id, exchange->parameter) != 0)) {
+        json_object_put(request);
+        answer_detail(answer, 400, "`id` is not the policy in the path");
+        return;
+    }
+    cleanup_json struct json_object *reply = ask_with_data(exchange, request, body, answer);
+    if (reply != NULL) {
+        answer_with_result(exchange, reply, answer);
     }
 }
 

@@ -13,8 +13,14 @@ void call_list(const struct exchange *exchange, struct answer *answer);
 /* The same for the user named by X-User-Id. */
 void call_create_tenant(const struct exchange *exchange, struct answer *answer);
 
+/* The policy that the body says; 201. */
+void call_create_policy(const struct exchange *exchange, struct answer *answer);
+
+/* Gives the policy in the path the data of the body. */
+void call_update_policy(const struct exchange *exchange, struct answer *answer);
+
 /* {"detail": "deleted"} */
-void call_delete_tenant(const struct exchange *exchange, struct answer *answer);
+void call_delete(const struct exchange *exchange, struct answer *answer);
 
 /* The provisioner's settings and ours. */
 void call_config(const struct exchange *exchange, struct answer *answer);

@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/names.h"
+#include "fcgi-api/answer.h"
 #include "fcgi-api/uri.h"
 
 #define TEXT_MAX_BYTES 256
@@ -169,24 +170,6 @@ static bool add_value(const struct query_field *field, const char *text, struct 
     return add_text(field, text, request, complaint);
 }
 
-/* {"type", "loc": ["query", name], "msg", "input"} */
-static bool add_entry(struct json_object **entries, const struct query_field *field, const struct complaint *complaint,
-                      const char *input) {
-    if (*entries == NULL) {
-        *entries = json_object_new_array();
-    }
-    cleanup_json struct json_object *place = json_tokener_parse("[\"query\"]");
-    cleanup_json struct json_object *entry = json_object_new_object();
-    struct json_object *name = json_object_new_string(field->name);
-    if (*entries == NULL || place == NULL || entry == NULL || name == NULL || json_object_array_add(place, name) != 0) {
-        json_object_put(name);
-        return false;
-    }
-    return json_add_string(entry, "type", complaint->type) && json_add(entry, "loc", json_object_get(place)) &&
-           json_add_string(entry, "msg", complaint->message) && json_add_string(entry, "input", input) &&
-           json_object_array_add(*entries, json_object_get(entry)) == 0;
-}
-
 /* One field of the call: its value or its fallback into the request, or an entry of what is wrong. False with *err only
  * where going on makes no sense. */
 static bool read_field(const struct query_field *field, const char *text, bool is_bad, unsigned count,
@@ -204,7 +187,8 @@ static bool read_field(const struct query_field *field, const char *text, bool i
         return true;
     }
     if (complaint.type != NULL) {
-        return add_entry(entries, field, &complaint, text) || error_set(err, ERROR_INTERNAL, "out of memory");
+        return answer_entry_add(entries, "query", field->name, complaint.type, complaint.message, text) ||
+               error_set(err, ERROR_INTERNAL, "out of memory");
     }
     return err->code != ERROR_NONE ? false : error_set(err, ERROR_INTERNAL, "out of memory");
 }

@@ -12,10 +12,15 @@
 #include "common/error.h"
 #include "common/json.h"
 
+struct buffer;
 struct token_waiter;
 
 struct request {
-    char **parameters;           /* "NAME=value", NULL-terminated */
+    char **parameters; /* "NAME=value", NULL-terminated */
+    /* Reads the whole body, of `max_bytes` at most, in bounded time: 0, or the HTTP status to refuse it with (400: it
+     * ended early, 408, 413, 500). NULL: there is none. To be called once, and only when the body matters. */
+    int (*read_body)(void *argument, size_t max_bytes, struct buffer *body);
+    void *body_argument;
     struct token_waiter *waiter; /* NULL: this request cannot be put aside */
     bool is_put_aside;           /* by authenticate(): no answer yet, and this request is the waiter's */
 };

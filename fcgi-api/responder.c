@@ -57,7 +57,7 @@ void responder_answer(const struct api *api, const struct provisioner *provision
         answer_not_found(answer, &allow, &err);
     } else if (!may_call(api, route, parameter, &identity, &err)) {
         answer_error(answer, &err);
-    } else if (route->waits && !may_wait) {
+    } else if (route->waits != WAIT_NONE && !may_wait) {
         log_error(request_id(request), "%s %s came to api-admin, but belongs to api-operations", method,
                   route->pattern);
         answer_detail(answer, 500, "This call was routed to the wrong socket");

@@ -34,21 +34,39 @@ static const struct query_field audit_query[] = {
 
 #define API "/api/v1"
 
+static const struct query_field page_query[] = {LIMIT("1000"), OFFSET, END};
+
+static const struct body_field stop_body[] = {{"user_id", BODY_TEXT, true},
+                                              {"policy_id", BODY_TEXT, false},
+                                              {"context_id", BODY_TEXT, false},
+                                              {NULL, BODY_TEXT, false}};
+static const struct body_field refresh_body[] = {{"user_id", BODY_TEXT, false},    {"policy_id", BODY_TEXT, false},
+                                                 {"context_id", BODY_TEXT, false}, {"only_idle", BODY_SWITCH, false},
+                                                 {"reset", BODY_SWITCH, false},    {NULL, BODY_TEXT, false}};
+
 /* clang-format off */
 static const struct route routes[] = {
-    /* method   pattern                            handler             operation       query          parameter    result         waits  users */
-    {"POST",   API "/tenants",                     call_create_tenant, "tenant_create", which_query,  NULL,        "tenant",      true,  true},
-    {"GET",    API "/tenants",                     call_list,          "tenant_list",   tenants_query, NULL,       "tenants",     false, false},
-    {"GET",    API "/tenants/{user_id}",           call_member,        "tenant_get",    which_query,  "user_id",   "tenant",      false, true},
-    {"POST",   API "/tenants/{user_id}/start",     call_member,        "tenant_start",  which_query,  "user_id",   "tenant",      true,  false},
-    {"POST",   API "/tenants/{user_id}/stop",      call_member,        "tenant_stop",   which_query,  "user_id",   "tenant",      true,  false},
-    {"DELETE", API "/tenants/{user_id}",           call_delete_tenant, "tenant_delete", delete_query, "user_id",   NULL,          true,  false},
-    {"GET",    API "/config",                      call_config,        "config",        NULL,         NULL,        "config",      false, false},
-    {"GET",    API "/stats",                       call_member,        "stats",         NULL,         NULL,        "stats",       false, false},
-    {"GET",    API "/status",                      call_member,        "status",        NULL,         NULL,        "status",      false, false},
-    {"GET",    API "/audit-logs",                  call_list,          "audit_list",    audit_query,  NULL,        "audit_logs",  false, false},
-    {"GET",    "/openapi.json",                    call_openapi,       "openapi",       NULL,         NULL,        "document",    false, true},
-    {"GET",    "/p/{policy}/openapi.json",         call_openapi,       "openapi",       NULL,         "policy_id", "document",    false, true},
+    /* method   pattern                            handler             operation           query          parameter    result         waits          users  body */
+    {"POST",   API "/tenants",                     call_create_tenant, "tenant_create",    which_query,   NULL,        "tenant",      WAIT_INSTANCE, true,  NULL},
+    {"GET",    API "/tenants",                     call_list,          "tenant_list",      tenants_query, NULL,        "tenants",     WAIT_NONE,     false, NULL},
+    {"GET",    API "/tenants/{user_id}",           call_member,        "tenant_get",       which_query,   "user_id",   "tenant",      WAIT_NONE,     true,  NULL},
+    {"POST",   API "/tenants/{user_id}/start",     call_member,        "tenant_start",     which_query,   "user_id",   "tenant",      WAIT_INSTANCE, false, NULL},
+    {"POST",   API "/tenants/{user_id}/stop",      call_member,        "tenant_stop",      which_query,   "user_id",   "tenant",      WAIT_INSTANCE, false, NULL},
+    {"DELETE", API "/tenants/{user_id}",           call_delete,        "tenant_delete",    delete_query,  "user_id",   NULL,          WAIT_INSTANCE, false, NULL},
+    {"GET",    API "/policies",                    call_list,          "policy_list",      page_query,    NULL,        "policies",    WAIT_NONE,     false, NULL},
+    {"POST",   API "/policies",                    call_create_policy, "policy_create",    NULL,          NULL,        "policy",      WAIT_NONE,     false, NULL},
+    {"GET",    API "/policies/{policy_id}",        call_member,        "policy_get",       NULL,          "policy_id", "policy",      WAIT_NONE,     false, NULL},
+    {"PUT",    API "/policies/{policy_id}",        call_update_policy, "policy_update",    NULL,          "policy_id", "policy",      WAIT_NONE,     false, NULL},
+    {"DELETE", API "/policies/{policy_id}",        call_delete,        "policy_delete",    NULL,          "policy_id", NULL,          WAIT_NONE,     false, NULL},
+    {"GET",    API "/terminals",                   call_list,          "terminal_list",    page_query,    NULL,        "terminals",   WAIT_NONE,     false, NULL},
+    {"POST",   API "/terminals/stop",              call_member,        "terminal_stop",    NULL,          NULL,        "tenant",      WAIT_INSTANCE, false, stop_body},
+    {"POST",   API "/terminals/refresh",           call_member,        "terminal_refresh", NULL,          NULL,        "result",      WAIT_MANY,     false, refresh_body},
+    {"GET",    API "/config",                      call_config,        "config",           NULL,          NULL,        "config",      WAIT_NONE,     false, NULL},
+    {"GET",    API "/stats",                       call_member,        "stats",            NULL,          NULL,        "stats",       WAIT_NONE,     false, NULL},
+    {"GET",    API "/status",                      call_member,        "status",           NULL,          NULL,        "status",      WAIT_NONE,     false, NULL},
+    {"GET",    API "/audit-logs",                  call_list,          "audit_list",       audit_query,   NULL,        "audit_logs",  WAIT_NONE,     false, NULL},
+    {"GET",    "/openapi.json",                    call_openapi,       "openapi",          NULL,          NULL,        "document",    WAIT_NONE,     true,  NULL},
+    {"GET",    "/p/{policy}/openapi.json",         call_openapi,       "openapi",          NULL,          "policy_id", "document",    WAIT_NONE,     true,  NULL},
 };
 /* clang-format on */
 

@@ -10,10 +10,18 @@
 #include "common/error.h"
 #include "fcgi-api/answer.h"
 #include "fcgi-api/api.h"
+#include "fcgi-api/body.h"
 #include "fcgi-api/query.h"
 #include "fcgi-api/request.h"
 
 struct exchange;
+
+/* What a call may have to wait for. Only the operations pool answers one that waits at all. */
+enum route_wait {
+    WAIT_NONE,
+    WAIT_INSTANCE, /* one start or stop */
+    WAIT_MANY,     /* any number of them, and of files to remove */
+};
 
 /* One call. */
 struct route {
@@ -24,8 +32,9 @@ struct route {
     const struct query_field *query; /* NULL: takes none */
     const char *parameter;           /* the member of the provisioner's request that the `{…}` becomes */
     const char *result;              /* the member of the provisioner's answer that is the body */
-    bool waits;                      /* for an instance: only the operations pool answers it */
-    bool is_for_users;               /* also for an identity that may not administer */
+    enum route_wait waits;
+    bool is_for_users;             /* also for an identity that may not administer */
+    const struct body_field *body; /* NULL: takes none, or the handler reads it */
 };
 
 /* One request on its way through a handler. */

@@ -18,11 +18,12 @@
 #include "common/log.h"
 #include "fcgi-api/token_waiter.h"
 
-#define STACK_BYTES     (256 * 1024)
-#define PEER_PATIENCE_S 5
-#define ACCEPT_PAUSE_MS 100
-#define LINGER_MS       200
-#define FASTCGI_VERSION 1
+#define STACK_BYTES      (256 * 1024)
+#define PEER_PATIENCE_S  5
+#define ACCEPT_PAUSE_MS  100
+#define BODY_PATIENCE_MS 10000
+#define LINGER_MS        200
+#define FASTCGI_VERSION  1
 
 /* A request with its connection, on its way through a thread or put aside. */
 struct job {
@@ -120,6 +121,38 @@ static bool read_request(FCGX_Request *request, int connection) {
     request->keepConnection = 1;
     /* libfcgi takes parameters that end in the middle, at the end of the connection, for whole. */
     return FCGX_Accept_r(request) == 0 && FCGX_GetError(request->in) == 0;
+}
+
+/* For struct request. libfcgi blocks until something comes, and no longer than the socket's patience: the time is
+ * looked at whenever something has come. */
+static int read_body(void *argument, size_t max_bytes, struct buffer *body) {
+    FCGX_Request *fcgi = argument;
+    const char *told = FCGX_GetParam("CONTENT_LENGTH", fcgi->envp);
+    unsigned long long length = told == NULL ? 0 : strtoull(told, NULL, 10);
+    int64_t deadline_ms = clock_monotonic_ms() + BODY_PATIENCE_MS;
+    if (length > max_bytes) {
+        return 413;
+    }
+    for (int byte = FCGX_GetChar(fcgi->in); byte >= 0; byte = FCGX_GetChar(fcgi->in)) {
+        size_t more = (size_t)(fcgi->in->stop - fcgi->in->rdNext);
+        if (body->length + 1 + more > max_bytes) {
+            return 413;
+        }
+        char *room = buffer_reserve(body, more + 1);
+        if (room == NULL) {
+            return 500;
+        }
+        room[0] = (char)byte;
+        if (more > 0 && FCGX_GetStr(room + 1, (int)more, fcgi->in) != (int)more) {
+            return 400;
+        }
+        body->length += more + 1;
+        if (clock_monotonic_ms() > deadline_ms) {
+            return 408;
+        }
+    }
+    bool is_late = FCGX_GetError(fcgi->in) != 0;
+    return is_late ? 408 : body->length < length ? 400 : 0;
 }
 
 /* token_waiter.h: gives the job to a thread of its pool, unless one still has it. */
@@ -234,7 +267,7 @@ static struct job *job_new(struct worker_pool *pool, int accepted) {
         job_free(job);
         return NULL;
     }
-    job->request.parameters = job->fcgi.envp;
+    job->request = (struct request){.parameters = job->fcgi.envp, .read_body = read_body, .body_argument = &job->fcgi};
     return job;
 }
 

@@ -43,6 +43,8 @@ const char *close_code_reason(enum close_code code) {
         return "Going away";
     case CLOSE_PROTOCOL_ERROR:
         return "Protocol error";
+    case CLOSE_TOO_MANY:
+        return "Too many terminals are open";
     case CLOSE_BAD_AUTH:
         return "Authentication failed";
     case CLOSE_NO_USER:

@@ -9,6 +9,7 @@ enum close_code {
     CLOSE_NORMAL = 1000,
     CLOSE_GOING_AWAY = 1001,
     CLOSE_PROTOCOL_ERROR = 1002,
+    CLOSE_TOO_MANY = 1013,    /* "Try Again Later" of IANA's registry: the user has as many open as allowed */
     CLOSE_BAD_AUTH = 4001,    /* bad or late authentication */
     CLOSE_NO_USER = 4002,     /* nobody says whose terminal it is */
     CLOSE_NOT_ALLOWED = 4003, /* not allowed, or the instance is not reachable */

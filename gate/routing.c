@@ -16,6 +16,7 @@
 #include "gate/answer.h"
 #include "gate/connection.h"
 #include "gate/fcgi_codec.h"
+#include "gate/user_limit.h"
 
 #define NOT_REACHABLE        "Terminal instance not reachable"
 #define USER_AGENT_MAX_BYTES 512
@@ -346,6 +347,8 @@ static void on_authorized(void *context, const struct authorizer_answer *answer,
         connection_fail(connection, ERROR_INTERNAL, "out of memory");
     } else if (is_body_too_large(connection)) {
         connection_answer(connection, 413, "The body is larger than allowed");
+    } else if (connection->terminal != NULL && !user_limit_allows(connection)) {
+        terminal_close(connection, CLOSE_TOO_MANY);
     } else {
         ask_provisioner(connection, connection->terminal != NULL ? "lookup" : "resolve");
     }

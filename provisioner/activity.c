@@ -5,6 +5,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "provisioner/policies.h"
 
 void activity_touch(struct tenant *tenant, int64_t monotonic_ms) {
     if (monotonic_ms <= tenant->last_active_ms) {
@@ -15,11 +16,29 @@ void activity_touch(struct tenant *tenant, int64_t monotonic_ms) {
     tenant->access_is_unsaved = true;
 }
 
+enum activity_reason activity_reason(const struct tenant *tenant) {
+    const struct provisioner *provisioner = tenant->provisioner;
+    if (tenant->has_requests) {
+        return ACTIVITY_REQUESTS;
+    }
+    if (tenant->gate_active_ms > 0 && clock_monotonic_ms() - tenant->gate_active_ms < ACTIVITY_RECENT_MS) {
+        return ACTIVITY_SHELL;
+    }
+    return provisioner->operations->shares_one_instance ||
+                   policies_idle_timeout_ms(provisioner, tenant->record.policy_id) == 0
+               ? ACTIVITY_POLICY
+               : ACTIVITY_NONE;
+}
+
 void activity_merge(struct provisioner *provisioner, const struct route_activity *routes, size_t count) {
     int64_t now_ms = clock_monotonic_ms();
+    TENANTS_EACH_LIVE(provisioner, tenant) {
+        tenant->has_requests = false;
+    }
     for (size_t i = 0; i < count; i++) {
         struct tenant *tenant = tenants_find(provisioner, routes[i].route_key);
         if (tenant != NULL) {
+            tenant->has_requests = routes[i].in_flight > 0;
             activity_touch(tenant, routes[i].in_flight > 0 ? now_ms : now_ms - routes[i].idle_ms);
         }
     }

@@ -10,6 +10,17 @@
 /* The tenant was active at `monotonic_ms`; an older time than the one known changes nothing. */
 void activity_touch(struct tenant *tenant, int64_t monotonic_ms);
 
+/* What keeps an instance from being idle at this moment, as far as HAProxy (activity_merge()) and the gate have told.
+ */
+enum activity_reason {
+    ACTIVITY_NONE,
+    ACTIVITY_POLICY,   /* it is never stopped for being idle */
+    ACTIVITY_SHELL,    /* the gate moves bytes of it: of a shell, or of the request that started it */
+    ACTIVITY_REQUESTS, /* requests are open */
+};
+#define ACTIVITY_RECENT_MS 2500 /* the gate reports once a second */
+enum activity_reason activity_reason(const struct tenant *tenant);
+
 /* What HAProxy's stick tables know (haproxy_runtime.h). A request under way is activity now. */
 void activity_merge(struct provisioner *provisioner, const struct route_activity *routes, size_t count);
 

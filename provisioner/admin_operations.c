@@ -79,14 +79,17 @@ void operation_status(struct provisioner *provisioner, struct ipc_call *call, st
     }
     int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
     struct json_object *status = json_object_new_object();
-    /* Neither `local` nor `static` has an image or takes limits. */
+    const struct settings *settings = provisioner->settings;
+    /* Neither `local` nor `static` has an image. */
     bool ok = status != NULL && json_add_string(status, "backend", provisioner->operations->name) &&
               json_add_string(status, "image", NULL) &&
               json_add_int(status, "idle_timeout_seconds", provisioner->settings->idle_timeout_seconds) &&
-              json_add_string(status, "max_cpu", NULL) && json_add_string(status, "max_memory", NULL) &&
-              json_add_string(status, "max_storage", NULL) && json_add_string(status, "allowed_images", NULL) &&
+              json_add_string(status, "max_cpu", settings->max_cpu) &&
+              json_add_string(status, "max_memory", settings->max_memory) &&
+              json_add_string(status, "max_storage", settings->max_storage) &&
+              json_add_string(status, "allowed_images", settings->allowed_images) &&
               json_add_int(status, "active_terminals", active) &&
-              json_add_int(status, "policy_count", (int64_t)policy_count()) &&
+              json_add_int(status, "policy_count", (int64_t)policies_count(provisioner)) &&
               json_add_int(status, "active_websocket_connections", websockets);
     if (!ok) {
         json_object_put(status);
@@ -110,14 +113,7 @@ void operation_audit_list(struct provisioner *provisioner, struct ipc_call *call
         ipc_call_fail(call, &err);
         return;
     }
-    struct json_object *answer = ipc_call_new_answer(call);
-    if (answer == NULL) {
-        json_object_put(rows);
-    } else if (!json_add(answer, "audit_logs", rows) || !json_add_int(answer, "total", total)) {
-        json_object_put(answer);
-        answer = NULL;
-    }
-    ipc_call_answer(call, answer);
+    operation_answer_list(call, "audit_logs", rows, total);
 }
 
 static void on_document(void *argument, const char *document) {
@@ -141,8 +137,8 @@ void operation_openapi(struct provisioner *provisioner, struct ipc_call *call, s
         ipc_call_fail(call, &err);
         return;
     }
-    if (policy_id != NULL && !policy_exists(policy_id)) {
-        error_set(&err, ERROR_NOT_FOUND, "Policy `%.100s` not found", policy_id);
+    if (policy_id != NULL &&
+        (!name_check_policy_id(policy_id, &err) || policies_find(provisioner, policy_id, &err) == NULL)) {
         ipc_call_fail(call, &err);
         return;
     }

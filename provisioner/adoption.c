@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/policies.h"
 #include "provisioner/routes.h"
 
 static bool may_exist(const struct tenant *tenant) {
@@ -56,6 +57,7 @@ static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
         .context_id = record->context_id,
         .key = tenant->key,
         .home = home != NULL ? home : "/nonexistent",
+        .policy = policies_usable(provisioner, record->policy_id, NULL),
     };
     provisioner->operations->adopt(provisioner->backend, &spec, record->backend_reference);
 }

@@ -71,18 +71,26 @@ bool haproxy_activity_parse(const char *answer, struct route_activity_list *list
     return true;
 }
 
-size_t haproxy_activity_old_workers(const char *answer, pid_t *pids, size_t max) {
+/* Adds the pids below `title`. */
+static void take_pids(const char *answer, const char *title, struct haproxy_workers *workers) {
     char line[LINE_MAX_BYTES];
-    size_t count = 0;
-    bool old = false;
-    for (const char *at = take_line(answer, line); at != NULL && count < max; at = take_line(at, line)) {
+    bool below = false;
+    for (const char *at = take_line(answer, line); at != NULL && workers->count < HAPROXY_WORKERS_MAX;
+         at = take_line(at, line)) {
         char *end = NULL;
         long pid = strtol(line, &end, 10);
         if (line[0] == '#') {
-            old = strcmp(line, "# old workers") == 0;
-        } else if (old && end != line && pid > 1) {
-            pids[count++] = (pid_t)pid;
+            below = strcmp(line, title) == 0;
+        } else if (below && end != line && pid > 1) {
+            workers->pids[workers->count++] = (pid_t)pid;
         }
     }
-    return count;
+}
+
+bool haproxy_activity_workers(const char *answer, struct haproxy_workers *workers) {
+    workers->count = 0;
+    take_pids(answer, "# workers", workers);
+    workers->current = workers->count;
+    take_pids(answer, "# old workers", workers);
+    return workers->current > 0;
 }

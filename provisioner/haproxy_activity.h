@@ -10,6 +10,7 @@
 #include "provisioner/haproxy_runtime.h"
 
 #define HAPROXY_TABLE           "tenants"
+#define HAPROXY_WORKERS_MAX     64
 #define HAPROXY_TABLE_EXPIRE_MS 86400000LL /* `expire 24h` in haproxy/haproxy.cfg */
 
 struct route_activity_list {
@@ -21,7 +22,14 @@ struct route_activity_list {
 /* Adds every entry of a `show table tenants` answer. False if it is no such answer, or memory runs out. */
 bool haproxy_activity_parse(const char *answer, struct route_activity_list *list);
 
-/* The pids below `# old workers` in a `show proc` answer of the master: `max` at most; returns how many. */
-size_t haproxy_activity_old_workers(const char *answer, pid_t *pids, size_t max);
+/* The workers that a `show proc` answer of the master names, the current ones first. */
+struct haproxy_workers {
+    pid_t pids[HAPROXY_WORKERS_MAX];
+    size_t count;
+    size_t current; /* of these; the rest are old ones that finish what they have */
+};
+
+/* False if the answer names no current worker. More than HAPROXY_WORKERS_MAX are left out. */
+bool haproxy_activity_workers(const char *answer, struct haproxy_workers *workers);
 
 #endif

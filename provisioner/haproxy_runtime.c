@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -13,12 +14,13 @@
 #include "provisioner/haproxy_activity.h"
 #include "provisioner/haproxy_exchange.h"
 
-#define POLL_UP_MS      1000
-#define POLL_DOWN_MS    50
-#define POLL_NEW_MS     100 /* while an old worker may still answer in the new one's place */
-#define NEW_MS          3000
-#define LISTENERS_MAX   4
-#define OLD_WORKERS_MAX 64
+#define POLL_UP_MS         1000
+#define POLL_DOWN_MS       50
+#define POLL_NEW_MS        100 /* while an old worker may still answer in the new one's place */
+#define NEW_MS             3000
+#define LISTENERS_MAX      4
+#define MASTER_RETRY_MS    20
+#define MASTER_PATIENCE_MS 3000 /* a reload of a large configuration takes a second */
 
 /* Goes before every command, so that every answer says whose it is. During a reload the old and the new worker accept
  * on the same socket: what was told to the old one is lost, and only this tells. */
@@ -232,14 +234,15 @@ static void poll_soon(struct haproxy_runtime *runtime, int after_ms) {
 
 /* --- activity ----------------------------------------------------------------------------------------------------- */
 
-/* One haproxy_runtime_activity() under way: first the current worker, then one old one after the other. */
+/* One haproxy_runtime_activity() under way: one worker after the other, the current ones first. */
 struct activity_request {
     struct haproxy_runtime *runtime;
     struct haproxy_exchange *exchange; /* with the master */
+    struct event *retry;
+    int64_t deadline_ms; /* monotonic; of the retries */
     struct route_activity_list list;
-    pid_t old_workers[OLD_WORKERS_MAX];
-    size_t old_count;
-    size_t old_next;
+    struct haproxy_workers workers;
+    size_t asked; /* of these workers */
     void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count);
     void *argument;
     struct activity_request *next;
@@ -247,6 +250,9 @@ struct activity_request {
 
 static void free_activity(struct activity_request *request) {
     haproxy_exchange_cancel(request->exchange);
+    if (request->retry != NULL) {
+        event_free(request->retry);
+    }
     free(request->list.routes);
     free(request);
 }
@@ -261,69 +267,104 @@ static void finish_activity(struct activity_request *request, bool ok) {
     free_activity(request);
 }
 
-static void ask_next_old_worker(struct activity_request *request);
-
-static void on_old_table(void *argument, const char *answer) {
-    struct activity_request *request = argument;
-    request->exchange = NULL;
-    /* One that ended since the master listed it holds no connection any more: the master then says that it cannot find
-     * it, or hangs up. One that stands still, HAPROXY_SILENCE_MAX_MS, will not answer its users either. */
-    if (answer != NULL && !haproxy_activity_parse(answer, &request->list)) {
-        log_debug(NULL, "old HAProxy worker %d has ended", (int)request->old_workers[request->old_next - 1]);
+/* While the master reloads, its socket is replaced, and workers come and go: what they hold is then unknown for a
+ * moment, and nobody must take it for nothing. */
+static void ask_again(struct activity_request *request) {
+    const struct timeval pause = {0, MASTER_RETRY_MS * 1000};
+    request->list.count = 0;
+    if (clock_monotonic_ms() > request->deadline_ms || evtimer_add(request->retry, &pause) != 0) {
+        finish_activity(request, false);
     }
-    ask_next_old_worker(request);
 }
 
-static void ask_next_old_worker(struct activity_request *request) {
+static bool has_master(const struct haproxy_runtime *runtime) {
+    return access(runtime->master_path, F_OK) == 0 || errno != ENOENT;
+}
+
+static void ask_master(struct activity_request *request, const char *command, haproxy_exchange_done *answered) {
+    request->exchange =
+        haproxy_exchange_start(request->runtime->base, request->runtime->master_path, command, answered, request);
+    if (request->exchange == NULL) {
+        ask_again(request);
+    }
+}
+
+static void ask_next_worker(struct activity_request *request);
+
+static void on_worker_table(void *argument, const char *answer) {
+    struct activity_request *request = argument;
+    const pid_t pid = request->workers.pids[request->asked++];
+    request->exchange = NULL;
+    if (answer != NULL && haproxy_activity_parse(answer, &request->list)) {
+        ask_next_worker(request);
+    } else if (request->asked <= request->workers.current) {
+        ask_again(request);
+    } else {
+        /* One that ended since the master listed it holds no connection any more: the master then says that it cannot
+         * find it, or hangs up. One that stands still, HAPROXY_SILENCE_MAX_MS, will not answer its users either. */
+        log_debug(NULL, "old HAProxy worker %d has ended", (int)pid);
+        ask_next_worker(request);
+    }
+}
+
+static void ask_next_worker(struct activity_request *request) {
     char command[64];
-    if (request->old_next == request->old_count) {
+    if (request->asked == request->workers.count) {
         finish_activity(request, true);
         return;
     }
-    snprintf(command, sizeof command, "@!%d show table " HAPROXY_TABLE, (int)request->old_workers[request->old_next++]);
-    request->exchange =
-        haproxy_exchange_start(request->runtime->base, request->runtime->master_path, command, on_old_table, request);
-    if (request->exchange == NULL) {
-        finish_activity(request, false);
-    }
+    snprintf(command, sizeof command, "@!%d show table " HAPROXY_TABLE, (int)request->workers.pids[request->asked]);
+    ask_master(request, command, on_worker_table);
 }
 
 static void on_workers(void *argument, const char *answer) {
     struct activity_request *request = argument;
     request->exchange = NULL;
-    if (answer != NULL) { /* without a master there are no old workers to ask */
-        request->old_count = haproxy_activity_old_workers(answer, request->old_workers, OLD_WORKERS_MAX);
+    request->asked = 0;
+    if (answer == NULL || !haproxy_activity_workers(answer, &request->workers)) {
+        ask_again(request);
+    } else {
+        ask_next_worker(request);
     }
-    ask_next_old_worker(request);
 }
 
-static void on_table(void *argument, const char *answer) {
+static void on_only_table(void *argument, const char *answer) {
     struct activity_request *request = argument;
-    if (answer == NULL || !haproxy_activity_parse(answer, &request->list)) {
-        finish_activity(request, false);
-        return;
+    finish_activity(request, answer != NULL && haproxy_activity_parse(answer, &request->list));
+}
+
+static void ask_who_works(struct activity_request *request) {
+    if (has_master(request->runtime)) {
+        ask_master(request, "show proc", on_workers);
+    } else { /* then there is one worker, and no old ones */
+        haproxy_runtime_command(request->runtime, "show table " HAPROXY_TABLE, on_only_table, request);
     }
-    request->exchange =
-        haproxy_exchange_start(request->runtime->base, request->runtime->master_path, "show proc", on_workers, request);
-    if (request->exchange == NULL) {
-        on_workers(request, NULL);
-    }
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    ask_who_works(argument);
 }
 
 void haproxy_runtime_activity(struct haproxy_runtime *runtime,
                               void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count),
                               void *argument) {
-    struct activity_request *request = calloc(1, sizeof *request);
-    if (request == NULL) {
+    struct activity_request *request = runtime->up ? calloc(1, sizeof *request) : NULL;
+    struct event *retry = request == NULL ? NULL : evtimer_new(runtime->base, on_retry, request);
+    if (retry == NULL) {
+        free(request);
         done(argument, false, NULL, 0);
         return;
     }
     request->runtime = runtime;
+    request->retry = retry;
+    request->deadline_ms = clock_monotonic_ms() + MASTER_PATIENCE_MS;
     request->done = done;
     request->argument = argument;
     request->next = runtime->activities;
     runtime->activities = request;
-    haproxy_runtime_command(runtime, "show table " HAPROXY_TABLE, on_table, request);
+    ask_who_works(request);
 }
 
 /* --- opening and closing ------------------------------------------------------------------------------------------ */

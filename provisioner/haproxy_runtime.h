@@ -41,7 +41,7 @@ struct route_activity {
 
 /* Reads the stick table of the current worker and of every old worker that is still finishing (master CLI: `show proc`,
  * `@!pid …`) and calls `done` with all entries (a route may occur once per worker). ok is false if the current worker
- * could not be asked. */
+ * or the master could not be asked: nobody then knows what the old ones hold. A reload under way is waited for. */
 void haproxy_runtime_activity(struct haproxy_runtime *runtime,
                               void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count),
                               void *argument);

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "provisioner/activity.h"
 #include "provisioner/ipc_server.h"
+#include "provisioner/policies.h"
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
 
@@ -72,9 +73,9 @@ static bool wait_ms(struct sweep *sweep, int64_t milliseconds, event_callback_fn
 
 /* Never before the routes are built: what HAProxy holds until then is not ours to take away. */
 static bool is_idle(const struct provisioner *provisioner, const struct tenant *tenant) {
-    int64_t timeout_s = provisioner->settings->idle_timeout_seconds;
-    return provisioner->routes_are_built && timeout_s > 0 && !provisioner->operations->shares_one_instance &&
-           clock_monotonic_ms() - tenant->last_active_ms >= timeout_s * 1000;
+    int64_t timeout_ms = policies_idle_timeout_ms(provisioner, tenant->record.policy_id);
+    return provisioner->routes_are_built && timeout_ms > 0 && !provisioner->operations->shares_one_instance &&
+           clock_monotonic_ms() - tenant->last_active_ms >= timeout_ms;
 }
 
 /* HAProxy runs but does not say who is active: then nobody may be called idle. If it does not run, nothing comes

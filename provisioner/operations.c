@@ -25,6 +25,19 @@ void operation_answer(struct ipc_call *call, const char *name, struct json_objec
     ipc_call_answer(call, answer);
 }
 
+void operation_answer_list(struct ipc_call *call, const char *name, struct json_object *list, int64_t total) {
+    struct json_object *answer = ipc_call_new_answer(call);
+    if (answer == NULL || list == NULL) {
+        json_object_put(list);
+        json_object_put(answer);
+        answer = NULL;
+    } else if (!json_add(answer, name, list) || !json_add_int(answer, "total", total)) {
+        json_object_put(answer);
+        answer = NULL;
+    }
+    ipc_call_answer(call, answer);
+}
+
 static void operation_ping(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)provisioner;
     (void)request;
@@ -46,6 +59,7 @@ static void operation_activity(struct provisioner *provisioner, struct ipc_call 
         struct tenant *tenant = tenants_find(provisioner, routes[i]);
         if (tenant != NULL) {
             activity_touch(tenant, now_ms);
+            tenant->gate_active_ms = now_ms;
         }
     }
     ipc_call_report_websockets(call, websockets);
@@ -118,6 +132,14 @@ static const struct {
     {"tenant_start", operation_tenant_start},
     {"tenant_stop", operation_tenant_stop},
     {"tenant_delete", operation_tenant_delete},
+    {"policy_list", operation_policy_list},
+    {"policy_get", operation_policy_get},
+    {"policy_create", operation_policy_create},
+    {"policy_update", operation_policy_update},
+    {"policy_delete", operation_policy_delete},
+    {"terminal_list", operation_terminal_list},
+    {"terminal_stop", operation_terminal_stop},
+    {"terminal_refresh", operation_terminal_refresh},
     {"stats", operation_stats},
     {"status", operation_status},
     {"config", operation_config},

@@ -16,9 +16,23 @@ void operations_handle(void *argument, struct ipc_call *call, struct json_object
  * member. */
 void operation_answer(struct ipc_call *call, const char *name, struct json_object *value);
 
+/* Answers `ok` with a list, which is taken over (NULL: no memory), and `total`. */
+void operation_answer_list(struct ipc_call *call, const char *name, struct json_object *list, int64_t total);
+
+/* A waiter_function (tenants.h): answers the call that `argument` is with the tenant. */
+struct tenant;
+void operation_answer_tenant(void *argument, struct tenant *tenant, const struct error *err);
+
 /* tenant_operations.c */
 operation_function operation_resolve, operation_lookup, operation_recover, operation_tenant_create,
     operation_tenant_list, operation_tenant_get, operation_tenant_start, operation_tenant_stop, operation_tenant_delete;
+
+/* policy_operations.c */
+operation_function operation_policy_list, operation_policy_get, operation_policy_create, operation_policy_update,
+    operation_policy_delete;
+
+/* terminal_operations.c */
+operation_function operation_terminal_list, operation_terminal_stop, operation_terminal_refresh;
 
 /* admin_operations.c */
 operation_function operation_stats, operation_status, operation_config, operation_audit_list, operation_openapi,

@@ -15,6 +15,8 @@
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
 #include "provisioner/operations.h"
+#include "provisioner/policies.h"
+#include "provisioner/refresh.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
 
@@ -54,7 +56,7 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     provisioner->vault = vault_open(provisioner->store, settings->encryption_key, key_file.data, err);
-    return provisioner->vault != NULL && tenants_load(provisioner, err);
+    return provisioner->vault != NULL && policies_load(provisioner, err) && tenants_load(provisioner, err);
 }
 
 static bool open_homes(struct provisioner *provisioner, struct error *err) {
@@ -201,7 +203,9 @@ void provisioner_close(struct provisioner *provisioner) {
     idle_free(provisioner);
     home_folders_close(provisioner->homes);
     tenants_free_all(provisioner);
+    refresh_free_all(provisioner);
     identities_free(provisioner);
+    policies_free(provisioner);
     vault_close(provisioner->vault);
     store_close(provisioner->store);
     free(provisioner->run_dir);

@@ -21,6 +21,8 @@ struct tenant;
 struct sweep;
 struct identity;
 struct ipc_server;
+struct stored_policy;
+struct refresh;
 
 struct provisioner {
     const struct settings *settings;
@@ -42,6 +44,8 @@ struct provisioner {
     struct identity *users_tokens;
     struct event *identities_timer; /* pending while there are some */
     int64_t identities_swept_ms;
+    struct stored_policy *policies; /* policies.c */
+    size_t policies_bytes;
 
     struct tenant *start_queue; /* first come, first served */
     size_t queued_starts;
@@ -60,6 +64,7 @@ struct provisioner {
     struct event *flush_timer;
     struct event *sweep_timer;
     struct sweep *sweep; /* the one under way, or NULL */
+    struct refresh *refreshes;
 
     bool is_closing;       /* callbacks of what is being closed do nothing */
     bool is_shutting_down; /* nothing is started any more */

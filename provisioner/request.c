@@ -144,6 +144,35 @@ static bool page(struct json_object *request, int64_t *limit, int64_t limit_defa
            request_int(request, "offset", 0, INT64_MAX, 0, offset, err);
 }
 
+bool request_page(struct json_object *request, int64_t *limit, int64_t *offset, struct error *err) {
+    return page(request, limit, REQUEST_LIMIT_MAX, offset, err);
+}
+
+bool request_policy_id(struct json_object *request, const char **policy_id, struct error *err) {
+    return request_required_string(request, "policy_id", policy_id, err) && name_check_policy_id(*policy_id, err);
+}
+
+bool request_object(struct json_object *request, const char *field, struct json_object **object, struct error *err) {
+    *object = json_get_object(request, field);
+    return *object != NULL || error_set(err, ERROR_INVALID, "`%s` must be an object", field);
+}
+
+bool request_refresh_filter(struct json_object *request, struct refresh_filter *filter, struct error *err) {
+    *filter = (struct refresh_filter){0};
+    if (!request_string(request, "user_id", &filter->user_id, err) ||
+        !request_string(request, "policy_id", &filter->policy_id, err) ||
+        !request_string(request, "context_id", &filter->context_id, err) ||
+        !request_bool(request, "only_idle", &filter->only_idle, err) ||
+        !request_bool(request, "reset", &filter->reset, err)) {
+        return false;
+    }
+    filter->only_idle = filter->only_idle || member(request, "only_idle") == NULL;
+    /* An empty name is a mistake, and must not pass for `any`. */
+    return (filter->user_id == NULL || name_check_user_id(filter->user_id, err)) &&
+           (filter->policy_id == NULL || name_check_policy_id(filter->policy_id, err)) &&
+           (filter->context_id == NULL || name_check_context_id(filter->context_id, err));
+}
+
 bool request_audit_filter(struct json_object *request, struct audit_filter *filter, struct error *err) {
     const char *since = NULL;
     *filter = (struct audit_filter){0};

@@ -37,6 +37,25 @@ bool request_route_key(struct json_object *request, const char **route_key, stru
 struct tenant_name;
 bool request_tenant_name(struct json_object *request, struct tenant_name *name, struct error *err);
 
+/* `policy_id`, which must be there. */
+bool request_policy_id(struct json_object *request, const char **policy_id, struct error *err);
+
+/* An object, which must be there. */
+bool request_object(struct json_object *request, const char *field, struct json_object **object, struct error *err);
+
+/* limit and offset of a page; without a limit, all. */
+bool request_page(struct json_object *request, int64_t *limit, int64_t *offset, struct error *err);
+
+/* user_id, policy_id, context_id, each NULL for any; only_idle, which is true unless it says otherwise; reset. */
+struct refresh_filter {
+    const char *user_id;
+    const char *policy_id;
+    const char *context_id;
+    bool only_idle;
+    bool reset;
+};
+bool request_refresh_filter(struct json_object *request, struct refresh_filter *filter, struct error *err);
+
 /* limit, offset, action, user_id, since (RFC 3339). */
 bool request_audit_filter(struct json_object *request, struct audit_filter *filter, struct error *err);
 

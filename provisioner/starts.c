@@ -1,6 +1,7 @@
 #include "provisioner/starts.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "common/cleanup.h"
@@ -9,6 +10,7 @@
 #include "provisioner/activity.h"
 #include "provisioner/adoption.h"
 #include "provisioner/audit.h"
+#include "provisioner/policies.h"
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
 
@@ -18,6 +20,13 @@ static void launch(struct provisioner *provisioner, struct tenant *tenant) {
     cleanup_free char *home = NULL;
     tenant->is_starting = true;
     provisioner->running_starts++;
+    const struct policy *policy = policies_usable(provisioner, record->policy_id, &err);
+    if (policy == NULL) {
+        starts_failed(provisioner, tenant, &err);
+        return;
+    }
+    /* As it is now, and not when the tenant came into the queue; `created` saves it. */
+    memcpy(tenant->record.policy_hash, policy->hash, sizeof tenant->record.policy_hash);
     if (provisioner->homes != NULL) {
         home = home_folder_create(provisioner->homes, record->user_id, record->policy_id, record->context_id, &err);
         if (home == NULL) {
@@ -33,6 +42,7 @@ static void launch(struct provisioner *provisioner, struct tenant *tenant) {
         .context_id = record->context_id,
         .key = tenant->key,
         .home = home,
+        .policy = policy,
     };
     provisioner->operations->start(provisioner->backend, &spec);
 }
@@ -104,7 +114,8 @@ static bool prepare(struct provisioner *provisioner, struct tenant *tenant, stru
         return error_set(err, ERROR_CAPACITY, "%zu instances are waiting to start already: try again later",
                          provisioner->queued_starts);
     }
-    if (!tenant_new_instance(provisioner, tenant, err)) {
+    if (policies_usable(provisioner, tenant->record.policy_id, err) == NULL ||
+        !tenant_new_instance(provisioner, tenant, err)) {
         return false;
     }
     if (!set_timer(provisioner, tenant)) {

@@ -44,7 +44,8 @@ struct tenant_record {
     void *key_encrypted; /* vault.h; NULL while there is no instance */
     size_t key_encrypted_length;
     enum instance_state status;
-    char *error; /* why it is in `error`, or why it ended by itself; else NULL */
+    char policy_hash[17]; /* policy.h: of the policy's data at its start */
+    char *error;          /* why it is in `error`, or why it ended by itself; else NULL */
     int64_t created_at_ms;
     int64_t updated_at_ms;
     int64_t last_accessed_at_ms;
@@ -75,6 +76,23 @@ struct sealed_key {
 };
 bool store_replace_keys(struct store *store, const struct sealed_key *keys, size_t count, const char *check_name,
                         const void *check, size_t check_length, struct error *err);
+
+/* One row of `policies`. */
+struct policy_record {
+    const char *id;
+    const char *data; /* JSON text */
+    int64_t created_at_ms;
+    int64_t updated_at_ms;
+};
+
+/* Inserts the row, or overwrites the one with the same id. */
+bool store_save_policy(struct store *store, const struct policy_record *record, struct error *err);
+bool store_delete_policy(struct store *store, const char *id, struct error *err);
+
+/* Calls `row` for each policy, the oldest first, until it returns false. */
+bool store_each_policy(struct store *store,
+                       bool (*row)(void *argument, const struct policy_record *record, struct error *err),
+                       void *argument, struct error *err);
 
 /* One row of `identities`: the digest of a token and whom it stands for ("*": anybody). */
 struct identity_record {

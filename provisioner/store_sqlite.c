@@ -15,7 +15,7 @@
 
 #define TENANT_COLUMNS                                                                                                 \
     "id, user_id, policy_id, context_id, route_key, instance_id, instance_name, backend_type, backend_reference, "     \
-    "host, port, key_encrypted, status, error, created_at, updated_at, last_accessed_at"
+    "host, port, key_encrypted, status, error, created_at, updated_at, last_accessed_at, policy_hash"
 #define AUDIT_COLUMNS                                                                                                  \
     "id, action, severity, user_id, request_id, resource_type, resource_id, detail, ip_address, user_agent, "          \
     "status_code, created_at"
@@ -29,15 +29,20 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_ROLLBACK] = "ROLLBACK",
     [STATEMENT_SAVE_TENANT] =
         "INSERT INTO tenants (" TENANT_COLUMNS ") "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) "
         "ON CONFLICT (id) DO UPDATE SET instance_id = excluded.instance_id, instance_name = excluded.instance_name, "
         "backend_type = excluded.backend_type, backend_reference = excluded.backend_reference, host = excluded.host, "
         "port = excluded.port, key_encrypted = excluded.key_encrypted, status = excluded.status, "
-        "error = excluded.error, updated_at = excluded.updated_at, last_accessed_at = excluded.last_accessed_at",
+        "error = excluded.error, updated_at = excluded.updated_at, last_accessed_at = excluded.last_accessed_at, "
+        "policy_hash = excluded.policy_hash",
     [STATEMENT_DELETE_TENANT] = "DELETE FROM tenants WHERE id = $1",
     [STATEMENT_LIST_TENANTS] = "SELECT " TENANT_COLUMNS " FROM tenants ORDER BY created_at, id",
     [STATEMENT_SAVE_ACCESS] = "UPDATE tenants SET last_accessed_at = $1 WHERE id = $2",
     [STATEMENT_REPLACE_KEY] = "UPDATE tenants SET key_encrypted = $1 WHERE id = $2",
+    [STATEMENT_SAVE_POLICY] = "INSERT INTO policies (id, data, created_at, updated_at) VALUES ($1, $2, $3, $4) "
+                              "ON CONFLICT (id) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at",
+    [STATEMENT_DELETE_POLICY] = "DELETE FROM policies WHERE id = $1",
+    [STATEMENT_LIST_POLICIES] = "SELECT id, data, created_at, updated_at FROM policies ORDER BY created_at, id",
     [STATEMENT_DELETE_API_KEYS] = "DELETE FROM identities WHERE user_id = '*'",
     [STATEMENT_ADD_API_KEY] = "INSERT INTO identities (digest, user_id) VALUES ($1, '*') "
                               "ON CONFLICT (digest) DO UPDATE SET user_id = '*', expires_at = NULL",

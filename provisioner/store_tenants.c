@@ -26,7 +26,8 @@ bool store_save_tenant(struct store *store, const struct tenant_record *record, 
            store_bind_text(store, statement, 14, record->error, err) &&
            store_bind_int(store, statement, 15, record->created_at_ms, err) &&
            store_bind_int(store, statement, 16, record->updated_at_ms, err) &&
-           store_bind_int(store, statement, 17, record->last_accessed_at_ms, err) && store_run(store, statement, err);
+           store_bind_int(store, statement, 17, record->last_accessed_at_ms, err) &&
+           store_bind_text(store, statement, 18, or_null(record->policy_hash), err) && store_run(store, statement, err);
 }
 
 bool store_delete_tenant(struct store *store, const char *id, struct error *err) {
@@ -65,6 +66,7 @@ static bool read_tenant(sqlite3_stmt *statement, struct tenant_record *record, s
               column_into(statement, 4, record->route_key, sizeof record->route_key) &&
               column_into(statement, 5, record->instance_id, sizeof record->instance_id) &&
               column_into(statement, 9, record->host, sizeof record->host) &&
+              column_into(statement, 17, record->policy_hash, sizeof record->policy_hash) &&
               instance_state_from_name(store_column_text(statement, 12), &record->status) && record->user_id != NULL &&
               record->policy_id != NULL && record->context_id != NULL && record->instance_name != NULL &&
               record->backend_type != NULL;

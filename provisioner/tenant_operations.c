@@ -16,10 +16,7 @@
 /* Who it is about, and who asks. */
 static bool read_subject(struct json_object *request, struct tenant_name *name, struct json_object **actor,
                          struct error *err) {
-    if (!request_tenant_name(request, name, err) || !request_actor(request, actor, err)) {
-        return false;
-    }
-    return policy_exists(name->policy_id) || error_set(err, ERROR_NOT_FOUND, "Policy `%s` not found", name->policy_id);
+    return request_tenant_name(request, name, err) && request_actor(request, actor, err);
 }
 
 /* The tenant that a request names; NULL with *err if there is none. */
@@ -29,8 +26,9 @@ static struct tenant *find_subject(struct provisioner *provisioner, struct json_
     if (!read_subject(request, &name, actor, err)) {
         return NULL;
     }
+    /* A tenant outlives its policy. */
     struct tenant *tenant = tenants_find(provisioner, name.route_key);
-    if (tenant == NULL) {
+    if (tenant == NULL && policies_find(provisioner, name.policy_id, err) != NULL) {
         error_set(err, ERROR_NOT_FOUND, "Tenant `%s` not found", name.user_id);
     }
     return tenant;
@@ -40,7 +38,7 @@ static struct tenant *find_subject(struct provisioner *provisioner, struct json_
 static struct tenant *find_or_add(struct provisioner *provisioner, struct json_object *request,
                                   struct json_object **actor, struct error *err) {
     struct tenant_name name;
-    if (!read_subject(request, &name, actor, err)) {
+    if (!read_subject(request, &name, actor, err) || policies_find(provisioner, name.policy_id, err) == NULL) {
         return NULL;
     }
     struct tenant *tenant = tenants_find(provisioner, name.route_key);
@@ -73,8 +71,7 @@ static void on_route(void *argument, struct tenant *tenant, const struct error *
     }
 }
 
-/* A waiter_function: the call is answered with the tenant. */
-static void on_tenant(void *argument, struct tenant *tenant, const struct error *err) {
+void operation_answer_tenant(void *argument, struct tenant *tenant, const struct error *err) {
     if (err != NULL) {
         ipc_call_fail(argument, err);
     } else {
@@ -205,7 +202,7 @@ void operation_tenant_get(struct provisioner *provisioner, struct ipc_call *call
     struct error err;
     struct json_object *actor = NULL;
     struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
-    on_tenant(call, tenant, tenant == NULL ? &err : NULL);
+    operation_answer_tenant(call, tenant, tenant == NULL ? &err : NULL);
 }
 
 void operation_tenant_start(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
@@ -216,7 +213,7 @@ void operation_tenant_start(struct provisioner *provisioner, struct ipc_call *ca
         ipc_call_fail(call, &err);
         return;
     }
-    starts_want(provisioner, tenant, actor, on_tenant, call);
+    starts_want(provisioner, tenant, actor, operation_answer_tenant, call);
 }
 
 void operation_tenant_stop(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
@@ -227,7 +224,7 @@ void operation_tenant_stop(struct provisioner *provisioner, struct ipc_call *cal
         ipc_call_fail(call, &err);
         return;
     }
-    stops_want(provisioner, tenant, "tenant_stopped", actor, on_tenant, call);
+    stops_want(provisioner, tenant, "tenant_stopped", actor, operation_answer_tenant, call);
 }
 
 static void on_deleted(void *argument, struct tenant *tenant, const struct error *err) {
@@ -289,15 +286,6 @@ void operation_tenant_list(struct provisioner *provisioner, struct ipc_call *cal
         ipc_call_fail(call, &err);
         return;
     }
-    struct json_object *answer = ipc_call_new_answer(call);
     struct json_object *list = list_page(provisioner, &filter, &total);
-    if (answer == NULL || list == NULL) {
-        json_object_put(list);
-        json_object_put(answer);
-        answer = NULL;
-    } else if (!json_add(answer, "tenants", list) || !json_add_int(answer, "total", total)) {
-        json_object_put(answer);
-        answer = NULL;
-    }
-    ipc_call_answer(call, answer);
+    operation_answer_list(call, "tenants", list, total);
 }

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/names.h"
 #include "common/secret.h"
+#include "provisioner/policies.h"
 
 #define KEY_RANDOM_BYTES         32
 #define INSTANCE_ID_RANDOM_BYTES 16
@@ -299,6 +300,12 @@ static const char *or_null(const char *text) {
     return text[0] == '\0' ? NULL : text;
 }
 
+/* Only what runs can be: the next start is of today's policy. */
+static bool is_outdated(const struct tenant *tenant) {
+    return tenant->record.status == INSTANCE_RUNNING &&
+           policies_is_outdated(tenant->provisioner, tenant->record.policy_id, tenant->record.policy_hash);
+}
+
 struct json_object *tenant_to_json(const struct tenant *tenant) {
     const struct tenant_record *record = &tenant->record;
     struct json_object *object = json_object_new_object();
@@ -312,7 +319,8 @@ struct json_object *tenant_to_json(const struct tenant *tenant) {
           json_add_string(object, "host", or_null(record->host)) &&
           (record->port == 0 ? json_add_string(object, "port", NULL) : json_add_int(object, "port", record->port)) &&
           json_add_string(object, "status", instance_state_name(record->status)) &&
-          json_add_string(object, "error", record->error) && add_time(object, "created_at", record->created_at_ms) &&
+          json_add_string(object, "error", record->error) && json_add_bool(object, "outdated", is_outdated(tenant)) &&
+          add_time(object, "created_at", record->created_at_ms) &&
           add_time(object, "updated_at", record->updated_at_ms) &&
           add_time(object, "last_accessed_at", record->last_accessed_at_ms))) {
         json_object_put(object);

@@ -53,6 +53,8 @@ struct tenant {
     bool access_is_unsaved;
 
     int64_t last_active_ms; /* monotonic */
+    int64_t gate_active_ms; /* when the gate last reported traffic; 0: never */
+    bool has_requests;      /* HAProxy was pushing requests of it when it was last asked */
     int64_t drain_began_ms;
     int64_t start_requested_ms;
     struct event *start_timer;

@@ -163,7 +163,42 @@ static struct local_instance *add_instance(struct backend *backend, const struct
     return instance;
 }
 
+/* Of a policy this backend honours the environment; the rest would need containers. Said once, so that nobody relies on
+ * a limit that is none. */
+static void say_what_is_ignored(struct backend *backend, const struct policy *policy) {
+    const char *ignored = NULL;
+    if (policy == NULL || backend->has_said_what_it_ignores) {
+        return;
+    }
+    if (policy->image != NULL) {
+        ignored = "image";
+    } else if (policy->cpu_millicores != POLICY_UNSET) {
+        ignored = "cpu_limit";
+    } else if (policy->memory_bytes != POLICY_UNSET) {
+        ignored = "memory_limit";
+    } else if (policy->storage_bytes != POLICY_UNSET) {
+        ignored = "storage";
+    } else if (policy->container_security_context != NULL) {
+        ignored = "container_security_context";
+    }
+    if (policy->env != NULL && ignored == NULL) {
+        json_object_object_foreach(policy->env, variable, value) {
+            (void)value;
+            ignored = local_command_may_set(variable) ? ignored : variable;
+        }
+    }
+    if (ignored != NULL) {
+        backend->has_said_what_it_ignores = true;
+        log_warning(
+            NULL,
+            "policy `%s` says `%s`: the backend `local` has neither images nor limits nor security contexts, lets "
+            "no policy set variables that it or the dynamic loader relies on, and ignores them all",
+            policy->id, ignored);
+    }
+}
+
 static void local_start(struct backend *backend, const struct instance_spec *spec) {
+    say_what_is_ignored(backend, spec->policy);
     struct local_instance *instance = find_instance(backend, spec->instance_id);
     if (instance == NULL) {
         instance = add_instance(backend, spec);

@@ -2,8 +2,10 @@
 #ifndef TERMINALS_PROVISIONER_BACKENDS_LOCAL_COMMAND_H
 #define TERMINALS_PROVISIONER_BACKENDS_LOCAL_COMMAND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "common/json.h"
 #include "provisioner/backends/bubblewrap.h"
 #include "provisioner/backends/string_list.h"
 
@@ -15,10 +17,16 @@ struct local_command {
     const char *binary;
     const char *home;
     const char *key;
-    const char *mark; /* the value of LOCAL_MARK */
+    struct json_object *env; /* what the policy adds to the environment, an object of texts; NULL: nothing */
+    const char *mark;        /* the value of LOCAL_MARK */
     uint16_t port;
     int info_fd; /* see bubblewrap_add_command() */
 };
+
+/* Whether a policy may set this variable here. Not those by which we know our processes, reach them or keep them apart,
+ * and not those that the dynamic loader and libc listen to: bwrap has this environment too, before it has shut anything
+ * out. */
+bool local_command_may_set(const char *variable);
 
 /* Fills two empty lists; check their `failed`. The key is in the environment only: arguments show in ps. */
 void local_command_build(const struct local_command *command, struct string_list *arguments,

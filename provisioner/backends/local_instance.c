@@ -110,6 +110,7 @@ void local_instance_free(struct local_instance *instance) {
     free(instance->failure);
     free(instance->home);
     secret_free(instance->key);
+    json_object_put(instance->env);
     free(instance);
 }
 
@@ -123,8 +124,10 @@ bool local_instance_set_spec(struct local_instance *instance, const struct insta
     }
     free(instance->home);
     secret_free(instance->key);
+    json_object_put(instance->env);
     instance->home = home;
     instance->key = key;
+    instance->env = spec->policy == NULL ? NULL : json_object_get(spec->policy->env);
     return true;
 }
 
@@ -419,6 +422,7 @@ static bool spawn(struct local_instance *instance, int info_write_fd, struct spa
         .binary = backend->binary,
         .home = instance->home,
         .key = instance->key,
+        .env = instance->env,
         .mark = mark,
         .port = instance->reference.port,
         .info_fd = info_write_fd < 0 ? -1 : SPAWN_INFO_FD,

@@ -33,7 +33,8 @@ struct local_instance {
     struct backend *backend;
     char id[LOCAL_INSTANCE_ID_SIZE];
     char *home;
-    char *key; /* secret */
+    char *key;               /* secret */
+    struct json_object *env; /* of its policy, or NULL */
     struct local_reference reference;
     enum local_state state;
     enum local_outcome outcome;   /* while STOPPING or ENDING */
@@ -66,6 +67,7 @@ struct backend {
     bool leftovers_known;
     struct event *sweep_timer;
     int sweeps;
+    bool has_said_what_it_ignores; /* of policies */
 };
 
 /* A new entry of backend->instances. NULL: no memory. */

@@ -240,7 +240,7 @@ class Api:
 
     def call(self, method, uri, *more, token=KEY, body=b"", pool=None, timeout=10):
         """Asks the API as HAProxy would, on the socket it would choose."""
-        waits = method == "DELETE" or (method == "POST" and uri.startswith("/api/v1/tenants"))
+        waits = method == "DELETE" or (method == "POST" and uri.startswith(("/api/v1/tenants", "/api/v1/terminals")))
         parameters = [("REQUEST_METHOD", method), ("REQUEST_URI", uri), ("TERMINALS_CLIENT", "192.0.2.7")]
         parameters += [] if token is None else [("HTTP_AUTHORIZATION", f"Bearer {token}")]
         parameters += [("CONTENT_LENGTH", str(len(body)))] if body else []

@@ -1,6 +1,7 @@
 """terminals-api by itself: asked over FastCGI as terminals-gate and HAProxy do, with a scripted provisioner behind it."""
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -28,6 +29,7 @@ def shared():
         "config": {"config": {"backend": "local", "has_encryption_key": True}},
         "openapi": {"document": None},
         "tenant_delete": {},
+        "policy_create": {"policy": {"id": "gpu"}},
     }
     with Api(lambda request: answers.get(request["op"], {"tenant": TENANT})) as api:
         yield api
@@ -218,8 +220,8 @@ def test_stats_and_status_pass(shared):
 
 
 def test_unknown_paths_and_methods(shared):
-    for path in ("/api/v1", "/api/v1/", "/api/v1/nothing", "/api/v1/tenants/a/b", "/api/v1//tenants", "/api/v1/policies",
-                 "/api/v1/terminals", "/api/v1/tenantsx"):
+    for path in ("/api/v1", "/api/v1/", "/api/v1/nothing", "/api/v1/tenants/a/b", "/api/v1//tenants",
+                 "/api/v1/policies/a/lifecycle", "/api/v1/terminals/a", "/api/v1/tenantsx"):
         shared.call("GET", path).expect_detail(404, "Not Found")
         shared.call("GET", path, token=None).expect(401)
     reply = shared.call("PUT", "/api/v1/tenants/alice").expect_detail(405, "Method Not Allowed")
@@ -234,6 +236,45 @@ def test_head_is_get_without_a_body(shared):
 def test_a_body_is_ignored(shared):
     shared.call("POST", "/api/v1/tenants", ("HTTP_X_USER_ID", "alice"), body=b'{"user_id": "bob"}' * 1000).expect(200)
     assert last(shared, "tenant_create")["user_id"] == "alice"
+
+
+def test_a_body_is_read_whole_however_it_is_cut(shared):
+    body = b'{"id": "gpu", "data": {"note": "' + b"x" * 60000 + b'"}}'
+    parameters = [("REQUEST_METHOD", "POST"), ("REQUEST_URI", "/api/v1/policies"), ("HTTP_AUTHORIZATION", f"Bearer {KEY}")]
+    for length in ([("CONTENT_LENGTH", str(len(body)))], []):
+        with shared.connect("api-admin") as sock:
+            sock.sendall(begin(RESPONDER) + records(PARAMS, pairs(parameters + length)))
+            stdin = records(STDIN, body)
+            for at in range(0, len(stdin), 7001):
+                sock.sendall(stdin[at:at + 7001])
+            read_reply(sock).expect(201)
+        assert last(shared, "policy_create")["data"]["note"] == "x" * 60000
+
+
+def test_half_a_body_is_refused(shared):
+    body = b'{"id": "half", "data": {}}'
+    parameters = [("REQUEST_METHOD", "POST"), ("REQUEST_URI", "/api/v1/policies"), ("HTTP_AUTHORIZATION", f"Bearer {KEY}")]
+    with shared.connect("api-admin") as sock:
+        sock.sendall(begin(RESPONDER) + records(PARAMS, pairs([*parameters, ("CONTENT_LENGTH", "100")])) + records(STDIN, body))
+        read_reply(sock).expect_detail(400, "The body ended early")
+    with shared.connect("api-admin") as sock:
+        sock.sendall(begin(RESPONDER) + records(PARAMS, pairs([*parameters, ("CONTENT_LENGTH", "100")])) + records(STDIN, body)[:-8])
+        read_reply(sock).expect_detail(408, "The body was not complete in time")
+    assert "half" not in [asked["policy_id"] for asked in shared.provisioner.all("policy_create")]
+
+
+def test_a_body_in_drops_does_not_keep_a_thread(shared):
+    """Each drop comes in time, and the whole does not."""
+    parameters = [("REQUEST_METHOD", "POST"), ("REQUEST_URI", "/api/v1/policies"), ("HTTP_AUTHORIZATION", f"Bearer {KEY}")]
+    with shared.connect("api-admin", 30) as sock:
+        sock.sendall(begin(RESPONDER) + records(PARAMS, pairs(parameters)))
+        began = time.monotonic()
+        sock.setblocking(False)
+        while not select.select([sock], [], [], 0.5)[0]:
+            assert time.monotonic() - began < 20 * SLOW, "nobody loses patience"
+            sock.sendall(records(STDIN, b" ")[:-8])
+        sock.setblocking(True)
+        read_reply(sock).expect_detail(408, "The body was not complete in time")
 
 
 @pytest.mark.parametrize("code, status", [("not_found", 404), ("invalid", 400), ("conflict", 409), ("capacity", 503), ("timeout", 504),

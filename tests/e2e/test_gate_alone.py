@@ -473,6 +473,33 @@ def test_a_terminal_opens_for_a_token_in_the_header_the_query_or_the_first_messa
         assert sorted(audits) == [("terminal_closed", "alice", "s1")] * 3 + [("terminal_opened", "alice", "s1")] * 3
 
 
+def test_a_user_may_have_so_many_terminals_and_others_as_many():
+    with Gate(instance=terminal(echo), user_websocket_limit=2,
+              authorize=lambda parameters: allowed(user=dict(parameters)["HTTP_X_USER_ID"])) as gate:
+        def open_for(user):
+            frames = gate.open_terminal("/api/terminals/s1", token=TOKEN, user=user)
+            frames.send(BINARY, b"here")
+            return frames, frames.read()
+
+        mine = [open_for("alice") for _ in range(2)]
+        assert [first for _, first in mine] == [(BINARY, b"here")] * 2
+        refused, first = open_for("alice")
+        assert first[0] == CLOSE and first[1][:2] == (1013).to_bytes(2, "big"), first
+        refused.connection.close()
+        theirs, first = open_for("bob")
+        assert first == (BINARY, b"here")
+        mine[0][0].connection.close()
+
+        def again():
+            frames, got = open_for("alice")
+            frames.connection.close()
+            return got == (BINARY, b"here")
+
+        eventually(again, what="a place for another terminal")
+        for frames in (mine[1][0], theirs):
+            frames.connection.close()
+
+
 def test_the_first_message_may_come_in_any_pieces():
     message = auth()
     fragments = (frame(TEXT, message[:5], final=False) + frame(PING, b"p") + frame(0, message[5:9], final=False) + frame(PONG)

@@ -1,5 +1,6 @@
 """haproxy.cfg, run by the real HAProxy against scripted peers: what it decides, rewrites, refuses and answers by itself."""
 
+import http.client
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import make_certificate
 from haproxy_peers import Client, FastCgiPeer, Peer, answer, route_key, upper_hex
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "haproxy" / "haproxy.cfg"
@@ -612,6 +615,32 @@ def test_head_has_no_body(world):
     assert Client(world.port).request("/..", method="HEAD").status == 400
 
 
+def test_a_user_who_asks_too_much_is_told_so_and_others_are_not(make_world):
+    world = make_world(USER_RATE_LIMIT="1")
+    world.route("v")
+    world.start()
+    client = Client(world.port)
+
+    def ask(user, key=KEY):
+        return client.request("/x", [f"Authorization: Bearer {key}", f"X-User-Id: {user}"])
+
+    # Whom no token speaks for takes nothing from anybody.
+    for _ in range(60):
+        assert ask("u", key="wrong").body == b"gate"
+    got = [ask("u") for _ in range(200)]
+    served = [answer for answer in got if answer.status == 200]
+    refused = [answer for answer in got if answer.status == 429]
+    assert served and len(served) + len(refused) == 200
+    assert refused, "200 requests were served at one a second"
+    assert refused[0].detail and refused[0].get("Retry-After") == "1" and refused[0].get("X-Request-Id")
+    assert ask("v").status == 200
+    deadline = time.monotonic() + 20
+    while ask("u").status != 200:
+        assert time.monotonic() < deadline, "a user who once asked too much is never served again"
+        time.sleep(0.05)
+    client.close()
+
+
 # ---- Answers
 
 
@@ -672,6 +701,23 @@ def test_a_redirect_to_the_instance_names_us(world, target, location, expected):
     world.gate.script = world.instance.script
     if "elsewhere" in location or "terminals.example" in location or not location.lower().startswith("http"):
         assert world.get(target).get("Location") == expected
+
+
+def test_over_tls_an_instance_is_told_so_and_its_redirects_stay_there(make_world, tmp_path):
+    world = make_world(TLS_CERT=make_certificate(tmp_path / "server.pem", "terminals")).start()
+    host, port = world.instance.address
+    for location, expected in ((f"http://{host}:{port}/next", "https://terminals.example/terminals/next"), ("/next", "/terminals/next"),
+                               ("https://terminals.example/next", "https://terminals.example/terminals/next"),
+                               ("http://elsewhere.example/next", "http://elsewhere.example/next")):
+        world.instance.script = lambda request: answer(307, [f"Location: {location}"])
+        client = http.client.HTTPSConnection("localhost", world.port, timeout=10,
+                                             context=ssl.create_default_context(cafile=tmp_path / "server.crt"))
+        client.request("GET", "/terminals/x",
+                       headers={"Host": "terminals.example", "Authorization": f"Bearer {KEY}", "X-User-Id": "u"})
+        got = client.getresponse()
+        assert (got.status, got.headers["Location"]) == (307, expected)
+        assert world.instance.last.all("X-Forwarded-Proto") == ["https"]
+        client.close()
 
 
 def test_cors_answers_preflights_and_names_the_origin(world):
@@ -822,6 +868,28 @@ def test_another_websocket_is_pushed_like_any_request(world):
     table = world.command("show table tenants")
     assert f"key={route_key('u')}" in table and "conn_cur=1" in table, table
     client.close()
+
+
+def test_a_user_may_have_so_many_websockets_and_others_as_many(make_world):
+    world = make_world(USER_WEBSOCKET_LIMIT="2")
+    world.route("v")
+    world.start()
+    world.instance.script = lambda request: SWITCHING if request.get("Upgrade") else answer()
+
+    def open_for(user):
+        client = Client(world.port)
+        return client, client.request("/proxy/8080/ws", [f"Authorization: Bearer {KEY}", f"X-User-Id: {user}", *UPGRADE]).status
+
+    mine = [open_for("u") for _ in range(2)]
+    assert [status for _, status in mine] == [101, 101]
+    assert open_for("u")[1] == 429
+    assert world.hot("/x").status == 200
+    assert open_for("v")[1] == 101
+    mine[0][0].close()
+    deadline = time.monotonic() + 20
+    while open_for("u")[1] != 101:
+        assert time.monotonic() < deadline, "a WebSocket that ended counts for ever"
+        time.sleep(0.05)
 
 
 def test_only_what_reaches_an_instance_counts_as_activity(make_world):

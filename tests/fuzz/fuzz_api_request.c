@@ -1,6 +1,6 @@
 // LINK: fcgi-api
-/* Any parameters, in both roles: no crash, and every answer is one that the other side can read. Input: lines of
- * `NAME=value`; a provisioner that answers everything. */
+/* Any parameters and any body, in both roles: no crash, and every answer is one that the other side can read. Input:
+ * lines of `NAME=value`, the body that of `BODY`; a provisioner that answers everything. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,8 @@ static struct json_object *answer_all(void *argument, struct json_object *reques
     json_object_put(again);
     json_object_put(request);
     static const char answer[] = "{\"tenant\":{},\"tenants\":[],\"total\":1,\"stats\":{},\"status\":{},\"config\":{},"
-                                 "\"audit_logs\":[],\"document\":{\"paths\":{\"/\":{\"get\":{\"security\":[]}}}}}";
+                                 "\"policy\":{},\"policies\":[],\"terminals\":[],\"result\":{},\"audit_logs\":[],"
+                                 "\"document\":{\"paths\":{\"/\":{\"get\":{\"security\":[]}}}}}";
     return json_parse_object(answer, sizeof answer - 1, err);
 }
 
@@ -59,6 +60,14 @@ static void check(const struct answer *answer) {
     buffer_free(&text);
 }
 
+static int read_body(void *argument, size_t max_bytes, struct buffer *body) {
+    const char *text = request_parameter(argument, "BODY");
+    if (text != NULL && strlen(text) > max_bytes) {
+        return 413;
+    }
+    return text == NULL || buffer_append_string(body, text) ? 0 : 500;
+}
+
 static void ask(const struct api *api, const uint8_t *data, size_t size, int role) {
     char *text = strndup((const char *)data, size);
     char *parameters[PARAMETERS_MAX + 1] = {0};
@@ -67,7 +76,8 @@ static void ask(const struct api *api, const uint8_t *data, size_t size, int rol
     for (char *line = strsep(&rest, "\n"); line != NULL && count < PARAMETERS_MAX; line = strsep(&rest, "\n")) {
         parameters[count++] = line;
     }
-    struct request request = {.parameters = parameters};
+    struct request request = {.parameters = parameters, .read_body = read_body};
+    request.body_argument = &request;
     struct provisioner provisioner = {answer_all, NULL};
     struct answer answer = {0};
     if (role == 0) {

@@ -178,7 +178,7 @@ static void test_activity_without_haproxy_is_unknown(void **state) {
 static void test_answers_that_are_none_are_refused(void **state) {
     (void)state;
     struct route_activity_list list = {0};
-    pid_t pids[4];
+    struct haproxy_workers workers;
     assert_false(haproxy_activity_parse("", &list));
     assert_false(haproxy_activity_parse("Unknown table\n", &list));
     assert_true(haproxy_activity_parse("# table: tenants, type: binary, size:1, used:4\n"
@@ -196,13 +196,16 @@ static void test_answers_that_are_none_are_refused(void **state) {
     assert_int_equal(list.routes[0].in_flight, 2);
     assert_true(list.routes[0].route_key[0] == 'B');
     free(list.routes);
-    assert_int_equal(haproxy_activity_old_workers("#<PID>\n10 master\n# workers\n11 worker\n# old workers\n"
-                                                  "12 worker 1\n13 worker 2\n# programs\n14 x\n",
-                                                  pids, 4),
-                     2);
-    assert_int_equal(pids[0], 12);
-    assert_int_equal(pids[1], 13);
-    assert_int_equal(haproxy_activity_old_workers("", pids, 4), 0);
+    assert_true(haproxy_activity_workers("#<PID>\n10 master\n# workers\n11 worker\n# old workers\n"
+                                         "12 worker 1\n13 worker 2\n# programs\n14 x\n",
+                                         &workers));
+    assert_int_equal(workers.count, 3);
+    assert_int_equal(workers.current, 1);
+    assert_int_equal(workers.pids[0], 11);
+    assert_int_equal(workers.pids[1], 12);
+    assert_int_equal(workers.pids[2], 13);
+    assert_false(haproxy_activity_workers("", &workers));
+    assert_false(haproxy_activity_workers("# old workers\n12 worker\n", &workers));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)

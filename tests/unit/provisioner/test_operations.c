@@ -1,65 +1,5 @@
 /* The operations, asked over the real socket of a whole provisioner. */
-#include <sys/socket.h>
-#include <sys/un.h>
-
-#include "common/ipc.h"
-#include "tests/unit/provisioner/world.h"
-
-static int peer = -1;
-static struct buffer input;
-
-static int make(void **state) {
-    world_make(state);
-    struct world *world = *state;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%.80s/provisioner.sock", world->run_dir);
-    peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return connect(peer, (struct sockaddr *)&address, sizeof address);
-}
-
-static int remove_it(void **state) {
-    close(peer);
-    buffer_free(&input);
-    return world_remove(state);
-}
-
-static void ask(const char *text) {
-    assert_int_equal(send(peer, text, strlen(text), MSG_NOSIGNAL), strlen(text));
-    assert_int_equal(send(peer, "\n", 1, MSG_NOSIGNAL), 1);
-}
-
-static struct json_object *answer(struct world *world) {
-    struct json_object *message = NULL;
-    struct error err;
-    int64_t until_ms = clock_monotonic_ms() + 10000;
-    while (ipc_take_message(&input, IPC_LINE_MAX_BYTES, &message, &err) == 0) {
-        assert_true(clock_monotonic_ms() < until_ms);
-        event_base_loop(world->base, EVLOOP_NONBLOCK);
-        char *room = buffer_reserve(&input, 65536);
-        ssize_t length = recv(peer, room, 65536, MSG_DONTWAIT);
-        assert_true(length != 0);
-        if (length > 0) {
-            input.length += (size_t)length;
-            input.data[input.length] = '\0';
-        }
-    }
-    assert_non_null(message);
-    return message;
-}
-
-static struct json_object *call(struct world *world, const char *request) {
-    ask(request);
-    return answer(world);
-}
-
-static void expect(struct world *world, const char *request, const char *code) {
-    struct json_object *got = call(world, request);
-    const char *got_code = json_get_bool(got, "ok", false) ? "ok" : json_get_string(got, "code");
-    if (got_code == NULL || strcmp(got_code, code) != 0) {
-        fail_msg("%s -> %s", request, json_text(got, &(size_t){0}));
-    }
-    json_object_put(got);
-}
+#include "tests/unit/provisioner/asking.h"
 
 static void test_fields_of_the_wrong_type_are_refused(void **state) {
     static const char *const requests[] = {
@@ -291,18 +231,17 @@ static void test_long_texts_are_cut_between_characters(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_fields_of_the_wrong_type_are_refused, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_who_is_missing_and_what_is_unknown, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_resolve_and_lookup_give_the_way_to_the_instance, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_recover_starts_anew_only_what_is_gone, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_a_tenant_s_life_over_the_socket, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_the_list_is_filtered_and_paged, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_api_keys_are_replaced_and_remembered, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_a_token_that_cannot_be_put_into_the_map_is_nowhere, world_make,
-                                        world_remove),
-        cmocka_unit_test_setup_teardown(test_what_the_gate_reports_is_activity, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_the_rest_answers, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_long_texts_are_cut_between_characters, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_fields_of_the_wrong_type_are_refused, asking_make, asking_remove),
+        cmocka_unit_test_setup_teardown(test_who_is_missing_and_what_is_unknown, asking_make, asking_remove),
+        cmocka_unit_test_setup_teardown(test_resolve_and_lookup_give_the_way_to_the_instance, asking_make,
+                                        asking_remove),
+        cmocka_unit_test_setup_teardown(test_recover_starts_anew_only_what_is_gone, asking_make, asking_remove),
+        cmocka_unit_test_setup_teardown(test_a_tenant_s_life_over_the_socket, asking_make, asking_remove),
+        cmocka_unit_test_setup_teardown(test_the_list_is_filtered_and_paged, asking_make, asking_remove),
+        cmocka_unit_test_setup_teardown(test_api_keys_are_replaced_and_remembered, asking_make, asking_remove),
+        cmocka_unit_test_setup_teardown(test_what_the_gate_reports_is_activity, asking_make, asking_remove),
+        cmocka_unit_test_setup_teardown(test_the_rest_answers, asking_make, asking_remove),
+        cmocka_unit_test_setup_teardown(test_long_texts_are_cut_between_characters, asking_make, asking_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -345,6 +345,39 @@ static void test_expired_identities_do_not_come_back(void **state) {
     assert_int_equal(count, 1);
 }
 
+/* The policies as one text: `id=data;…`. */
+static bool see_policy(void *argument, const struct policy_record *record, struct error *err) {
+    (void)err;
+    char *text = argument;
+    size_t used = strlen(text);
+    snprintf(text + used, 256 - used, "%s=%s;", record->id, record->data);
+    return true;
+}
+
+static void expect_policies(struct store *store, const char *expected) {
+    char text[256] = "";
+    struct error err = {0};
+    assert_true(store_each_policy(store, see_policy, text, &err));
+    assert_string_equal(text, expected);
+}
+
+static void test_policies_are_kept(void **state) {
+    struct error err = {0};
+    struct policy_record record = {"gpu", "{\"a\":\"'\"}", INT64_MAX - 1, 1};
+    expect_policies(*state, "default={};");
+    assert_true(store_save_policy(*state, &record, &err));
+    expect_policies(*state, "default={};gpu={\"a\":\"'\"};");
+    record.data = "{}";
+    assert_true(store_save_policy(*state, &record, &err));
+    store_close(*state);
+    *state = store_open(url, &err);
+    assert_non_null(*state);
+    expect_policies(*state, "default={};gpu={};");
+    assert_true(store_delete_policy(*state, "gpu", &err));
+    assert_true(store_delete_policy(*state, "gpu", &err));
+    expect_policies(*state, "default={};");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_tenant_is_saved_changed_and_deleted, make, remove_it),
@@ -357,6 +390,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_newer_database_is_refused, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_migration_that_fails_leaves_the_former_version, make, remove_it),
         cmocka_unit_test_setup_teardown(test_migrations_are_numbered_in_order, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_policies_are_kept, make, remove_it),
         cmocka_unit_test_setup_teardown(test_urls_are_read_as_sqlalchemy_does, make, remove_it),
         cmocka_unit_test_setup_teardown(test_the_audit_log_is_filtered_and_paged, make, remove_it),
         cmocka_unit_test_setup_teardown(test_expired_identities_do_not_come_back, make, remove_it),

@@ -172,6 +172,7 @@ static struct {
     char last_id[33];
     char last_home[512];
     char last_reference[64];
+    char last_env[256];                    /* of the policy; "": it says nothing */
     void (*before_call)(const char *call); /* "start", "run", "stop": about to happen */
 } fake_backend;
 
@@ -222,6 +223,10 @@ static void fake_start(struct backend *backend, const struct instance_spec *spec
     strcpy(fake_backend.last_id, spec->instance_id);
     strcpy(fake_backend.last_home, spec->home);
     assert_int_equal(strlen(spec->key), 64);
+    assert_non_null(spec->policy);
+    assert_string_equal(spec->policy->id, spec->policy_id);
+    snprintf(fake_backend.last_env, sizeof fake_backend.last_env, "%s",
+             spec->policy->env == NULL ? "" : json_text(spec->policy->env, &(size_t){0}));
     fake_about_to("start");
     if (fake_backend.on_start == FAKE_WAIT) {
         return;

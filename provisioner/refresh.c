@@ -1,0 +1,308 @@
+#include "provisioner/refresh.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "provisioner/activity.h"
+#include "provisioner/audit.h"
+#include "provisioner/idle.h"
+#include "provisioner/ipc_server.h"
+#include "provisioner/routes.h"
+#include "provisioner/stops.h"
+
+#define REFRESHES_A_TURN 4
+
+struct refresh {
+    struct provisioner *provisioner;
+    bool only_idle;
+    bool reset;
+    struct json_object *actor;
+    struct refresh_result result;
+    char (*chosen)[DIGEST_HEX_SIZE]; /* by route key: a tenant may vanish meanwhile */
+    size_t chosen_count;
+    size_t next;        /* of `chosen` */
+    size_t in_progress; /* stops and emptyings */
+    bool is_advancing;  /* no recursion */
+    int64_t began_ms;
+    struct event *timer;
+    struct event *step; /* goes on in the next turn of the loop */
+    refresh_done *done;
+    void *argument;
+    struct refresh *prev, *next_refresh;
+};
+
+static void refresh_free(struct refresh *refresh) {
+    DL_DELETE2(refresh->provisioner->refreshes, refresh, prev, next_refresh);
+    if (refresh->timer != NULL) {
+        event_free(refresh->timer);
+    }
+    if (refresh->step != NULL) {
+        event_free(refresh->step);
+    }
+    json_object_put(refresh->actor);
+    free(refresh->chosen);
+    free(refresh);
+}
+
+static void finish(struct refresh *refresh, const struct error *err) {
+    refresh->done(refresh->argument, &refresh->result, err);
+    refresh_free(refresh);
+}
+
+/* --- one tenant after the other ----------------------------------------------------------------------------------- */
+
+static void advance(struct refresh *refresh);
+
+static void one_done(struct refresh *refresh) {
+    refresh->in_progress--;
+    if (!refresh->provisioner->is_closing) {
+        advance(refresh);
+    }
+}
+
+static void on_emptied(void *argument, const struct error *err) {
+    struct refresh *refresh = argument;
+    if (err != NULL) {
+        log_error(json_get_string(refresh->actor, "request_id"), "reset: %s", err->message);
+    } else {
+        refresh->result.reset++;
+    }
+    one_done(refresh);
+}
+
+/* The tenant's instance does not run. The folder is out of the way when this returns, before any new start. */
+static void empty_folder(struct refresh *refresh, struct tenant *tenant) {
+    struct provisioner *provisioner = refresh->provisioner;
+    if (!refresh->reset || provisioner->homes == NULL || tenant->is_being_deleted) {
+        one_done(refresh);
+        return;
+    }
+    audit_append_tenant(provisioner, tenant, "tenant_reset", NULL, NULL, refresh->actor);
+    home_folder_purge(provisioner->homes, tenant->record.user_id, tenant->record.policy_id, tenant->record.context_id,
+                      on_emptied, refresh);
+}
+
+static void on_stopped(void *argument, struct tenant *tenant, const struct error *err) {
+    struct refresh *refresh = argument;
+    if (tenant == NULL) {
+        log_error(json_get_string(refresh->actor, "request_id"), "refresh: %s",
+                  err == NULL ? "the tenant was deleted" : err->message);
+        one_done(refresh);
+        return;
+    }
+    refresh->result.refreshed++;
+    empty_folder(refresh, tenant);
+}
+
+/* Whether somebody has used it since its route was taken away, or is at it now. */
+static bool is_active(const struct refresh *refresh, const struct tenant *tenant) {
+    return tenant->record.status != INSTANCE_RUNNING || !tenant->is_draining || tenant->has_requests ||
+           tenant->gate_active_ms >= refresh->began_ms;
+}
+
+static void put_back(struct refresh *refresh, struct tenant *tenant) {
+    if (tenant->is_draining) {
+        tenant->is_draining = false;
+        route_publish(refresh->provisioner, tenant);
+    }
+}
+
+static void do_one(struct refresh *refresh, const char *route_key) {
+    struct tenant *tenant = tenants_find(refresh->provisioner, route_key);
+    if (tenant == NULL) {
+        return;
+    }
+    refresh->in_progress++;
+    if (!tenant->is_live) {
+        empty_folder(refresh, tenant);
+    } else if (refresh->only_idle && is_active(refresh, tenant)) {
+        put_back(refresh, tenant);
+        refresh->result.skipped_active++;
+        one_done(refresh);
+    } else {
+        stops_want(refresh->provisioner, tenant, "tenant_stopped", refresh->actor, on_stopped, refresh);
+        /* Still draining: its stop could not be written down. */
+        tenant = tenants_find(refresh->provisioner, route_key);
+        if (tenant != NULL) {
+            put_back(refresh, tenant);
+        }
+    }
+}
+
+/* What is still to do is not done: who drains gets his route back. */
+static void give_up(struct refresh *refresh, const struct error *err) {
+    for (size_t i = 0; i < refresh->chosen_count; i++) {
+        struct tenant *tenant = tenants_find(refresh->provisioner, refresh->chosen[i]);
+        if (tenant != NULL && tenant->is_live) {
+            put_back(refresh, tenant);
+        }
+    }
+    finish(refresh, err);
+}
+
+/* Goes on while there is something to do and room for it, a few in each turn of the loop, so that thousands keep nobody
+ * else waiting. What is done at once comes back here and does not recurse. */
+static void advance(struct refresh *refresh) {
+    if (refresh->is_advancing) {
+        return;
+    }
+    refresh->is_advancing = true;
+    for (int i = 0;
+         i < REFRESHES_A_TURN && refresh->next < refresh->chosen_count && refresh->in_progress < REFRESHES_AT_ONCE;
+         i++) {
+        do_one(refresh, refresh->chosen[refresh->next++]);
+    }
+    refresh->is_advancing = false;
+    if (refresh->next == refresh->chosen_count && refresh->in_progress == 0) {
+        finish(refresh, NULL);
+    } else if (refresh->next < refresh->chosen_count && refresh->in_progress < REFRESHES_AT_ONCE) {
+        /* A timer: event_active() would come back before anybody else is looked after. */
+        const struct timeval at_once = {0};
+        if (event_add(refresh->step, &at_once) < 0 && refresh->in_progress == 0) {
+            struct error err;
+            error_set(&err, ERROR_INTERNAL, "out of memory");
+            give_up(refresh, &err);
+        }
+    }
+}
+
+static void on_step(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    advance(argument);
+}
+
+/* --- the steps before --------------------------------------------------------------------------------------------- */
+
+static bool knows_activity(const struct refresh *refresh, bool ok, struct error *err) {
+    return ok || !haproxy_runtime_is_up(refresh->provisioner->haproxy) ||
+           error_set(err, ERROR_BACKEND, "HAProxy does not say who is active");
+}
+
+static void on_second_look(void *argument, bool ok, const struct route_activity *routes, size_t count) {
+    struct refresh *refresh = argument;
+    struct error err;
+    if (refresh->provisioner->is_closing) {
+        return;
+    }
+    if (!knows_activity(refresh, ok, &err)) {
+        give_up(refresh, &err);
+        return;
+    }
+    activity_merge(refresh->provisioner, routes, count);
+    advance(refresh);
+}
+
+static void on_gate_reported(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    struct refresh *refresh = argument;
+    haproxy_runtime_activity(refresh->provisioner->haproxy, on_second_look, refresh);
+}
+
+static void on_flushed(void *argument) {
+    struct refresh *refresh = argument;
+    struct provisioner *provisioner = refresh->provisioner;
+    struct error err;
+    if (provisioner->is_closing) {
+        return;
+    }
+    bool has_reporter = provisioner->server != NULL && ipc_server_has_reporter(provisioner->server);
+    int64_t pause_ms = has_reporter ? IDLE_GATE_REPORT_MS : 0;
+    const struct timeval pause = {.tv_sec = pause_ms / 1000, .tv_usec = pause_ms % 1000 * 1000};
+    refresh->timer = event_new(provisioner->base, -1, 0, on_gate_reported, refresh);
+    if (refresh->timer == NULL || event_add(refresh->timer, &pause) < 0) {
+        error_set(&err, ERROR_INTERNAL, "out of memory");
+        give_up(refresh, &err);
+    }
+}
+
+static void on_first_look(void *argument, bool ok, const struct route_activity *routes, size_t count) {
+    struct refresh *refresh = argument;
+    struct provisioner *provisioner = refresh->provisioner;
+    struct error err;
+    if (provisioner->is_closing) {
+        return;
+    }
+    if (!knows_activity(refresh, ok, &err)) {
+        finish(refresh, &err);
+        return;
+    }
+    activity_merge(provisioner, routes, count);
+    refresh->began_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < refresh->chosen_count; i++) {
+        struct tenant *tenant = tenants_find(provisioner, refresh->chosen[i]);
+        if (tenant != NULL && tenant->record.status == INSTANCE_RUNNING && !tenant->is_being_adopted &&
+            !tenant->has_requests) {
+            tenant->is_draining = true;
+            route_withdraw(provisioner, tenant);
+        }
+    }
+    map_flush(provisioner->routes, on_flushed, refresh);
+}
+
+static bool is_wanted(const char *wanted, const char *name) {
+    return wanted == NULL || strcmp(wanted, name) == 0;
+}
+
+static bool choose(struct refresh *refresh, const struct refresh_filter *filter) {
+    struct provisioner *provisioner = refresh->provisioner;
+    refresh->chosen = calloc(HASH_CNT(by_route, provisioner->tenants_by_route) + 1, sizeof *refresh->chosen);
+    refresh->step = event_new(provisioner->base, -1, 0, on_step, refresh);
+    if (refresh->chosen == NULL || refresh->step == NULL) {
+        return false;
+    }
+    TENANTS_EACH(provisioner, tenant) {
+        const struct tenant_record *record = &tenant->record;
+        if ((tenant->is_live || filter->reset) && !tenant->is_being_deleted &&
+            is_wanted(filter->user_id, record->user_id) && is_wanted(filter->policy_id, record->policy_id) &&
+            is_wanted(filter->context_id, record->context_id)) {
+            memcpy(refresh->chosen[refresh->chosen_count++], record->route_key, DIGEST_HEX_SIZE);
+        }
+    }
+    refresh->result.matched = refresh->chosen_count;
+    return true;
+}
+
+void refresh_begin(struct provisioner *provisioner, const struct refresh_filter *filter, struct json_object *actor,
+                   refresh_done *done, void *argument) {
+    struct error err;
+    struct refresh *refresh = NULL;
+    if (provisioner->is_shutting_down) {
+        error_set(&err, ERROR_CAPACITY, "Terminals is shutting down");
+    } else if (filter->only_idle && !provisioner->routes_are_built) {
+        error_set(&err, ERROR_CAPACITY, "what runs is still being taken over: try again in a moment");
+    } else {
+        error_set(&err, ERROR_INTERNAL, "out of memory");
+        refresh = calloc(1, sizeof *refresh);
+    }
+    if (refresh == NULL) {
+        done(argument, &(struct refresh_result){0}, &err);
+        return;
+    }
+    *refresh = (struct refresh){.provisioner = provisioner,
+                                .only_idle = filter->only_idle,
+                                .reset = filter->reset,
+                                .actor = json_object_get(actor),
+                                .done = done,
+                                .argument = argument};
+    DL_APPEND2(provisioner->refreshes, refresh, prev, next_refresh);
+    if (!choose(refresh, filter)) {
+        finish(refresh, &err);
+    } else if (refresh->only_idle && refresh->chosen_count > 0) {
+        haproxy_runtime_activity(provisioner->haproxy, on_first_look, refresh);
+    } else {
+        advance(refresh);
+    }
+}
+
+void refresh_free_all(struct provisioner *provisioner) {
+    struct error err;
+    error_set(&err, ERROR_CAPACITY, "Terminals is shutting down");
+    while (provisioner->refreshes != NULL) {
+        finish(provisioner->refreshes, &err);
+    }
+}
