@@ -1,6 +1,7 @@
 #include "fcgi-api/jwt.h"
 
 #include <jwt.h>
+#include <math.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -88,7 +89,7 @@ static bool read_time(struct json_object *claims, const char *name, int64_t fall
         return false;
     }
     double seconds = json_object_get_double(value);
-    bool is_number = seconds >= 0 || seconds < 0;
+    bool is_number = !isnan(seconds);
     seconds = seconds > LATEST_SECONDS ? LATEST_SECONDS : seconds < -LATEST_SECONDS ? -LATEST_SECONDS : seconds;
     *unix_ms = is_number ? (int64_t)(seconds * MILLISECONDS_IN_S) : fallback;
     return is_number;

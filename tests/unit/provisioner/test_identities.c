@@ -6,11 +6,12 @@
 /* {"op": "identity_add"} of a digest made of one letter, which expires in `ms`. */
 static void add_identity(struct world *world, char letter, const char *user_id, int64_t ms, const char *expected) {
     char digest[65], request[512];
+    int64_t expires_at_ms = clock_unix_ms() + ms;
     memset(digest, letter, 64);
     digest[64] = '\0';
     snprintf(request, sizeof request,
              "{\"id\":1,\"op\":\"identity_add\",\"digest\":\"%s\",\"user_id\":\"%s\",\"expires_at\":%lld}", digest,
-             user_id, (long long)(clock_unix_ms() + ms));
+             user_id, (long long)expires_at_ms);
     expect(world, request, expected);
 }
 
