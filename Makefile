@@ -143,7 +143,7 @@ FUZZERS = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_FLAGS = -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -I.
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
-build/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch] fcgi-api/*.[ch] gate/*.[ch] provisioner/*.[ch] instance/*.[ch])
+build/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch] fcgi-api/*.[ch] gate/*.[ch] provisioner/*.[ch] provisioner/backends/*.[ch] instance/*.[ch])
 	@mkdir -p $(@D)
 	@folder=$$(sed -n '1s|^// LINK: *||p' $<); \
 	sources=$$(ls common/*.c; [ -z "$$folder" ] || ls $$folder/*.c | grep -v /main.c); \

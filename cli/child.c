@@ -16,16 +16,16 @@
 #define FIRST_INHERITED_FD 3  /* SD_LISTEN_FDS_START, sd_listen_fds(3) */
 #define EXIT_NOT_STARTED   78 /* EX_CONFIG, sysexits.h */
 
-char *child_origins_for_haproxy(const char *origins) {
+char *child_list_for_haproxy(const char *list) {
     static const char separators[] = ", \t";
-    struct buffer list = {0};
-    bool fine = buffer_append_string(&list, "");
-    while (fine && *(origins += strspn(origins, separators)) != '\0') {
-        size_t length = strcspn(origins, separators);
-        fine = (list.length == 0 || buffer_append_string(&list, " ")) && buffer_append(&list, origins, length);
-        origins += length;
+    struct buffer spaced = {0};
+    bool fine = buffer_append_string(&spaced, "");
+    while (fine && *(list += strspn(list, separators)) != '\0') {
+        size_t length = strcspn(list, separators);
+        fine = (spaced.length == 0 || buffer_append_string(&spaced, " ")) && buffer_append(&spaced, list, length);
+        list += length;
     }
-    return buffer_take(&list);
+    return buffer_take(&spaced);
 }
 
 /* Moves the sockets to 3, 4, …, where sd_listen_fds(3) has them, and names them. */
@@ -70,8 +70,11 @@ static bool set_environment(const struct child_plan *plan, enum program_id id, s
     if (id != PROGRAM_HAPROXY) {
         return true;
     }
-    cleanup_free char *origins = child_origins_for_haproxy(plan->settings->cors_allowed_origins);
-    return (origins != NULL && setenv("TERMINALS_CORS_ALLOWED_ORIGINS", origins, 1) == 0) ||
+    const char *networks = plan->settings->trusted_proxies;
+    cleanup_free char *origins = child_list_for_haproxy(plan->settings->cors_allowed_origins);
+    cleanup_free char *proxies = child_list_for_haproxy(networks == NULL ? "" : networks);
+    return (origins != NULL && setenv("TERMINALS_CORS_ALLOWED_ORIGINS", origins, 1) == 0 && proxies != NULL &&
+            setenv("TERMINALS_TRUSTED_PROXIES", proxies, 1) == 0) ||
            error_set_errno(err, ERROR_INTERNAL, "set the environment");
 }
 

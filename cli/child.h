@@ -22,8 +22,8 @@ struct child_plan {
  * and, alas, the reason why it cannot start. Returns its pid, or -1 with *err. */
 pid_t child_start(const struct child_plan *plan, enum program_id id, bool quiet, struct error *err);
 
-/* The value for HAProxy of TERMINALS_CORS_ALLOWED_ORIGINS: commas and white space become single spaces, since its
- * configuration can split a list nowhere else. The caller frees; NULL: no memory. */
-char *child_origins_for_haproxy(const char *origins);
+/* A list as HAProxy wants it (TERMINALS_CORS_ALLOWED_ORIGINS, TERMINALS_TRUSTED_PROXIES): commas and white space become
+ * single spaces, since its configuration can split a list nowhere else. The caller frees; NULL: no memory. */
+char *child_list_for_haproxy(const char *list);
 
 #endif

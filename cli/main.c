@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/check.h"
 #include "cli/db.h"
+#include "cli/make_key.h"
 #include "cli/reap.h"
 #include "cli/serve.h"
 
@@ -19,6 +21,8 @@ static const struct subcommand {
 } subcommands[] = {
     {"serve", serve, "start everything and keep it running until Ctrl-C"},
     {"reap", reap, "stop the instances that nobody uses, now"},
+    {"check", check, "ask one of the processes whether it is there"},
+    {"make-key", make_key, "make an API key in a file, unless there is one"},
     {"db", db, "rotate-key: change the key that the instances' keys are encrypted with"},
     {"version", version, "print the version"},
     {"help", help, "print this"},

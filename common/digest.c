@@ -1,4 +1,5 @@
 #include "common/digest.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -6,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+
+#include "common/clock.h"
 
 #define RANDOM_MAX_BYTES 256 /* what getrandom(2) gives in one piece, once it gives at all */
 
@@ -56,15 +59,34 @@ bool digest_random_hex(size_t length, char *out) {
     return true;
 }
 
+/* Random bytes become a UUID as text. */
+static void format_uuid(unsigned char b[16], int version, char out[37]) {
+    b[6] = (unsigned char)((b[6] & 0x0f) | (version << 4));
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80); /* variant of RFC 9562 §4.1 */
+    snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
+             b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
 bool digest_uuid(char out[37]) {
     unsigned char b[16];
     out[0] = '\0';
     if (!random_bytes(b, sizeof b)) {
         return false;
     }
-    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40); /* version 4 */
-    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80); /* variant of RFC 9562 §4.1 */
-    snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-             b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    format_uuid(b, 4, out);
+    return true;
+}
+
+bool digest_uuid_by_time(char out[37]) {
+    unsigned char b[16];
+    out[0] = '\0';
+    if (!random_bytes(b, sizeof b)) {
+        return false;
+    }
+    uint64_t now_ms = (uint64_t)clock_unix_ms();
+    for (int i = 0; i < 6; i++) {
+        b[i] = (unsigned char)(now_ms >> (40 - 8 * i));
+    }
+    format_uuid(b, 7, out);
     return true;
 }

@@ -20,4 +20,7 @@ bool digest_random_hex(size_t length, char *out);
 /* A random UUID (RFC 9562 §5.4), 36 characters and a NUL. */
 bool digest_uuid(char out[37]);
 
+/* The same with the time in front (RFC 9562 §5.7): an index of such ids grows at its end, and shrinks at its start. */
+bool digest_uuid_by_time(char out[37]);
+
 #endif

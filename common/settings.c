@@ -9,8 +9,10 @@
 #include "common/auth_settings.h"
 #include "common/buffer.h"
 #include "common/cleanup.h"
+#include "common/docker_settings.h"
 #include "common/dotenv.h"
 #include "common/log.h"
+#include "common/networks.h"
 #include "common/quantity.h"
 #include "common/secret.h"
 #include "common/settings_table.h"
@@ -273,12 +275,40 @@ static bool is_database_url(const char *url) {
     return strncmp(rest, ":///", 4) == 0 && rest[4] != '\0';
 }
 
+/* Neither is quoted: they are secrets. */
+static bool check_webhook(const struct settings *settings, struct error *err) {
+    const char *url = settings->siem_webhook_url;
+    const char *host = url == NULL                            ? "x"
+                       : strncasecmp(url, "http://", 7) == 0  ? url + 7
+                       : strncasecmp(url, "https://", 8) == 0 ? url + 8
+                                                              : "";
+    for (const char *c = url == NULL ? "" : url; *c != '\0'; c++) {
+        host = *c <= 0x20 || *c >= 0x7f ? "" : host;
+    }
+    if (host[0] == '\0' || strchr("/?#:@", host[0]) != NULL) {
+        return error_set(err, ERROR_INVALID, PREFIX "SIEM_WEBHOOK_URL: expected `http://…` or `https://…`");
+    }
+    for (const char *c = settings->siem_webhook_token == NULL ? "" : settings->siem_webhook_token; *c != '\0'; c++) {
+        if (*c < 0x20 || *c >= 0x7f) {
+            return error_set(err, ERROR_INVALID,
+                             PREFIX "SIEM_WEBHOOK_TOKEN: a header has printable ASCII characters only");
+        }
+    }
+    return true;
+}
+
 /* What no row can say by itself. */
 static bool check_together(struct settings *settings, struct error *err) {
     if (!is_database_url(settings->database_url)) {
         return error_set(err, ERROR_INVALID, PREFIX "DATABASE_URL: expected `sqlite:///path`");
     }
-    return auth_settings_check(settings, err);
+    if (settings->trusted_proxies != NULL && !networks_check(settings->trusted_proxies, err)) {
+        return error_prefix(err, PREFIX "TRUSTED_PROXIES");
+    }
+    if (!check_webhook(settings, err)) {
+        return false;
+    }
+    return auth_settings_check(settings, err) && docker_settings_check(settings, err);
 }
 
 bool settings_parse(struct settings *settings, const char *const *environment, const char *dotenv,

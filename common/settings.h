@@ -12,7 +12,7 @@
 #include "common/error.h"
 #include "common/json.h"
 
-enum settings_backend { BACKEND_LOCAL, BACKEND_STATIC };
+enum settings_backend { BACKEND_DOCKER, BACKEND_LOCAL, BACKEND_STATIC };
 enum settings_sandbox { SANDBOX_AUTO, SANDBOX_BWRAP, SANDBOX_NONE };
 
 /* Who needs a setting. `terminals serve` hands each process only what it needs. */
@@ -55,6 +55,17 @@ struct settings {
     int log_level;        /* enum log_level */
     int log_format;       /* enum log_format */
     bool access_log;
+    char *trusted_proxies; /* NULL, or a list (networks.h) */
+    int64_t audit_retention_days;
+    char *siem_webhook_url;   /* secret: it may hold credentials; NULL: no webhook */
+    char *siem_webhook_token; /* secret */
+    char *image;
+    char *docker_host;
+    char *docker_network; /* NULL: we make one */
+    char *docker_publish; /* NULL: nothing is published */
+    char *docker_mounts;  /* NULL, or a JSON array (docker_settings.h) */
+    char *docker_runtime; /* NULL: the engine's default */
+    int64_t docker_pids_limit;
     char *local_binary;
     int64_t local_port_range_start;
     int local_sandbox; /* enum settings_sandbox */

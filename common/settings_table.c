@@ -3,7 +3,7 @@
 #define MAX_SECONDS       (100LL * 365 * 24 * 3600)
 #define MAX_TOKEN_SECONDS (24LL * 3600)
 
-static const char *const backend_choices[] = {"local", "static", NULL};
+static const char *const backend_choices[] = {"docker", "local", "static", NULL};
 static const char *const sandbox_choices[] = {"auto", "bwrap", "none", NULL};
 static const char *const log_level_choices[] = {"DEBUG", "INFO", "WARNING", "ERROR", NULL};
 static const char *const log_format_choices[] = {"text", "json", NULL};
@@ -24,7 +24,7 @@ static const char *const log_format_choices[] = {"text", "json", NULL};
     { name, SETTING_CHOICE, AT(field), value, readers, choices, 0, 0 }
 
 const struct setting settings_table[] = {
-    CHOICE("BACKEND", backend, "local", READER_PROVISIONER, backend_choices),
+    CHOICE("BACKEND", backend, "docker", READER_PROVISIONER, backend_choices),
     SECRET("API_KEY", api_key, READER_API),
     TEXT("OPEN_WEBUI_URL", open_webui_url, NULL, READER_API),
     SECRET("JWT_SECRET", jwt_secret, READER_API),
@@ -57,6 +57,17 @@ const struct setting settings_table[] = {
     CHOICE("LOG_LEVEL", log_level, "INFO", EVERYBODY, log_level_choices),
     CHOICE("LOG_FORMAT", log_format, "text", EVERYBODY | READER_HAPROXY, log_format_choices),
     SWITCH("ACCESS_LOG", access_log, "false", READER_GATE | READER_HAPROXY | READER_API),
+    TEXT("TRUSTED_PROXIES", trusted_proxies, NULL, READER_HAPROXY | READER_API),
+    NUMBER("AUDIT_RETENTION_DAYS", audit_retention_days, "90", READER_PROVISIONER, 0, 36500),
+    SECRET("SIEM_WEBHOOK_URL", siem_webhook_url, READER_PROVISIONER),
+    SECRET("SIEM_WEBHOOK_TOKEN", siem_webhook_token, READER_PROVISIONER),
+    TEXT("IMAGE", image, "ghcr.io/open-webui/open-terminal:latest", READER_PROVISIONER),
+    TEXT("DOCKER_HOST", docker_host, "unix:///var/run/docker.sock", READER_PROVISIONER),
+    TEXT("DOCKER_NETWORK", docker_network, NULL, READER_PROVISIONER),
+    TEXT("DOCKER_PUBLISH", docker_publish, NULL, READER_PROVISIONER),
+    TEXT("DOCKER_MOUNTS", docker_mounts, NULL, READER_PROVISIONER),
+    TEXT("DOCKER_RUNTIME", docker_runtime, NULL, READER_PROVISIONER),
+    NUMBER("DOCKER_PIDS_LIMIT", docker_pids_limit, "512", READER_PROVISIONER, 0, 4194304),
     TEXT("LOCAL_BINARY", local_binary, "open-terminal", READER_PROVISIONER),
     NUMBER("LOCAL_PORT_RANGE_START", local_port_range_start, "9000", READER_PROVISIONER, 1024, 65535),
     CHOICE("LOCAL_SANDBOX", local_sandbox, "auto", READER_PROVISIONER, sandbox_choices),

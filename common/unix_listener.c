@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/folder_owner.h"
 
 #define FIRST_INHERITED_FD 3 /* SD_LISTEN_FDS_START, sd_listen_fds(3) */
 #define BACKLOG            1024
@@ -68,8 +69,15 @@ int unix_listener_bind(const char *path, struct error *err) {
         return -1;
     }
     /* The mode is right from the start: fchmod() before bind() rules what bind() creates. */
-    if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(fd, BACKLOG) != 0) {
+    if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        error_set_errno(err, ERROR_INTERNAL, "bind `%s`", path);
+        return -1;
+    }
+    /* Until we listen, everybody is refused, those as well who may not connect yet. */
+    if (!folder_owner_give(path, err)) {
+        return -1;
+    }
+    if (listen(fd, BACKLOG) != 0) {
         error_set_errno(err, ERROR_INTERNAL, "listen on `%s`", path);
         return -1;
     }

@@ -9,8 +9,8 @@
 #include "common/error.h"
 
 /* Returns a close-on-exec, listening descriptor: the inherited one called `name` if there is one (LISTEN_PID absent or
- * ours), else a new one bound to `path` with mode 0600 (a stale file there is removed only if nobody answers on it). -1
- * with *err. */
+ * ours), else a new one bound to `path` with mode 0600 (folder_owner.h says whose; a stale file there is removed only
+ * if nobody answers on it). -1 with *err. */
 int unix_listener_open(const char *name, const char *path, struct error *err);
 
 /* Binds `path` without looking at what was inherited: what the supervisor does. */

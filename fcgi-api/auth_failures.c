@@ -16,6 +16,7 @@
 #define KINDS_MAX       64
 #define QUIET_MS        10000
 #define SEND_TIMEOUT_MS 1000
+#define SEND_TRIES_MAX  30
 #define ADDRESS_SIZE    64
 #define DETAIL_SIZE     64
 
@@ -32,6 +33,8 @@ struct auth_failures {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool is_stopping;
+    int64_t
+        full_ms; /* when the allowance of rows is, or was, full again; each row moves it by AUTH_FAILURES_REFILL_MS */
     struct kind kinds[KINDS_MAX + 1]; /* the last one is for all that find no place */
 };
 
@@ -131,25 +134,47 @@ static void describe(const struct kind *kind, bool is_of_many, char *out, size_t
     }
 }
 
-/* Takes out what is due, with its detail, and forgets kinds that have been quiet. Sets *next_ms to when something will
- * be due. The lock is held. */
-static struct json_object *take_due(struct auth_failures *failures, int64_t *next_ms) {
-    int64_t now_ms = clock_monotonic_ms();
+/* The kind that has been due for longest, after forgetting those that have been quiet; else NULL and *next_ms, when one
+ * will be due. */
+static struct kind *find_due(struct auth_failures *failures, int64_t now_ms, int64_t *next_ms) {
+    struct kind *first = NULL;
     *next_ms = INT64_MAX;
     for (size_t i = 0; i <= KINDS_MAX; i++) {
         struct kind *kind = &failures->kinds[i];
         if (kind->due_ms != 0 && kind->due_ms <= now_ms && kind->count == 0) {
             forget(kind);
         }
-        if (kind->due_ms == 0) {
-            continue;
+        if (kind->due_ms != 0 && (first == NULL || kind->due_ms < first->due_ms)) {
+            first = kind;
         }
-        if (kind->due_ms > now_ms) {
-            *next_ms = kind->due_ms < *next_ms ? kind->due_ms : *next_ms;
-            continue;
-        }
+    }
+    if (first != NULL && first->due_ms > now_ms) {
+        *next_ms = first->due_ms;
+        return NULL;
+    }
+    return first;
+}
+
+/* Takes one row from the allowance; if there is none, *next_ms is when there will be. */
+static bool take_allowance(struct auth_failures *failures, int64_t now_ms, int64_t *next_ms) {
+    const int64_t most_ms = (int64_t)(AUTH_FAILURES_BURST - 1) * AUTH_FAILURES_REFILL_MS;
+    int64_t full_ms = failures->full_ms > now_ms ? failures->full_ms : now_ms;
+    if (full_ms - now_ms > most_ms) {
+        *next_ms = full_ms - most_ms;
+        return false;
+    }
+    failures->full_ms = full_ms + AUTH_FAILURES_REFILL_MS;
+    return true;
+}
+
+/* Takes out what is due, with its detail. NULL: nothing is, and *next_ms is when something will be. The lock is held.
+ */
+static struct json_object *take_due(struct auth_failures *failures, int64_t *next_ms) {
+    int64_t now_ms = clock_monotonic_ms();
+    struct kind *kind;
+    while ((kind = find_due(failures, now_ms, next_ms)) != NULL && take_allowance(failures, now_ms, next_ms)) {
         char detail[DETAIL_SIZE + 80];
-        describe(kind, i == KINDS_MAX, detail, sizeof detail);
+        describe(kind, kind == &failures->kinds[KINDS_MAX], detail, sizeof detail);
         struct json_object *event = kind->event;
         kind->event = NULL;
         log_warning(NULL, "authentication failed client=%s: %s", kind->address, detail);
@@ -172,6 +197,31 @@ static void wait_until(struct auth_failures *failures, int64_t due_ms) {
     pthread_cond_timedwait(&failures->changed, &failures->lock, &due);
 }
 
+/* Sends it (taken over), again and again while the provisioner is away. The lock is held, but not meanwhile. */
+static void send_event(struct auth_failures *failures, const struct provisioner *provisioner,
+                       struct json_object *event) {
+    for (int tries = 1;; tries++) {
+        struct error err = {0};
+        pthread_mutex_unlock(&failures->lock);
+        struct json_object *answer =
+            provisioner->call(provisioner->argument, json_object_get(event), SEND_TIMEOUT_MS, &err);
+        pthread_mutex_lock(&failures->lock);
+        bool may_pass = err.code == ERROR_CAPACITY || err.code == ERROR_TIMEOUT;
+        if (answer != NULL || !may_pass || tries == SEND_TRIES_MAX || failures->is_stopping) {
+            if (answer == NULL) {
+                log_warning(NULL, "the audit log missed a failed authentication: %s", err.message);
+            }
+            json_object_put(answer);
+            break;
+        }
+        for (int64_t due_ms = clock_monotonic_ms() + SEND_TIMEOUT_MS;
+             !failures->is_stopping && clock_monotonic_ms() < due_ms;) {
+            wait_until(failures, due_ms);
+        }
+    }
+    json_object_put(event);
+}
+
 void auth_failures_run(struct auth_failures *failures, const struct provisioner *provisioner) {
     pthread_mutex_lock(&failures->lock);
     while (!failures->is_stopping) {
@@ -181,14 +231,7 @@ void auth_failures_run(struct auth_failures *failures, const struct provisioner 
             wait_until(failures, next_ms);
             continue;
         }
-        pthread_mutex_unlock(&failures->lock);
-        struct error err = {0};
-        struct json_object *answer = provisioner->call(provisioner->argument, event, SEND_TIMEOUT_MS, &err);
-        if (answer == NULL) {
-            log_warning(NULL, "the audit log missed a failed authentication: %s", err.message);
-        }
-        json_object_put(answer);
-        pthread_mutex_lock(&failures->lock);
+        send_event(failures, provisioner, event);
     }
     pthread_mutex_unlock(&failures->lock);
 }

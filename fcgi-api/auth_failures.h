@@ -2,13 +2,18 @@
  *
  * A flood of bad tokens must not become a flood of audit rows: the first failure of an address is told at once, what
  * follows of the same kind is counted and told as one every 10 s. At most 64 addresses are kept apart at a time; what
- * goes beyond is counted together. Failures are for the audit log only: losing some when the process ends harms no
- * state. Thread-safe. */
+ * goes beyond is counted together. And however many addresses there are, and for however long: AUTH_FAILURES_BURST
+ * rows, then one every AUTH_FAILURES_REFILL_MS (8,640 a day), the longest-waiting first; what waits is counted
+ * meanwhile. What the provisioner cannot take, as while it restarts, is told again for a minute. Failures are for the
+ * audit log only: losing some when the process ends harms no state. Thread-safe. */
 #ifndef TERMINALS_FCGI_API_AUTH_FAILURES_H
 #define TERMINALS_FCGI_API_AUTH_FAILURES_H
 
 #include "fcgi-api/api.h"
 #include "fcgi-api/request.h"
+
+#define AUTH_FAILURES_BURST     200
+#define AUTH_FAILURES_REFILL_MS 10000
 
 struct auth_failures;
 

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "common/cleanup.h"
+#include "common/digest.h"
 #include "common/ipc.h"
 #include "common/log.h"
 #include "common/secret.h"
@@ -35,14 +36,17 @@ static void buffer_wipe(struct buffer *buffer) {
     buffer_free(buffer);
 }
 
+/* It may be told twice, if the provisioner is killed before it answers: the id makes one row of that. */
 static void tell_audit(const struct connection *connection, const char *action) {
-    struct json_object *message = ipc_request("audit");
-    if (message == NULL || !json_add_string(message, "action", action) ||
-        !json_add_string(message, "severity", "info") || !json_add_string(message, "user_id", connection->user) ||
-        !json_add_string(message, "resource_type", "terminal") ||
+    char event_id[37];
+    struct json_object *message = digest_uuid_by_time(event_id) ? ipc_request("audit") : NULL;
+    if (message == NULL || !json_add_string(message, "event_id", event_id) ||
+        !json_add_string(message, "action", action) || !json_add_string(message, "severity", "info") ||
+        !json_add_string(message, "user_id", connection->user) ||
+        !json_add_string(message, "resource_type", "terminal") || !json_add_int(message, "status_code", 101) ||
         !json_add_string(message, "resource_id", connection->terminal->session) ||
         !json_add(message, "actor", json_object_get(connection->actor))) {
-        log_error(connection->request_id, "out of memory: no audit row for %s", action);
+        log_error(connection->request_id, "out of memory or random bytes: no audit row for %s", action);
         json_object_put(message);
         return;
     }

@@ -5,6 +5,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "provisioner/audit.h"
 #include "provisioner/policies.h"
 
 void activity_touch(struct tenant *tenant, int64_t monotonic_ms) {
@@ -54,6 +55,13 @@ static void retry_stale_rows(struct provisioner *provisioner) {
     }
 }
 
+static void retry_staged_audit(struct provisioner *provisioner) {
+    struct error err;
+    if (!audit_flush(provisioner, &err)) {
+        log_error(NULL, "%s (tried again)", err.message);
+    }
+}
+
 void activity_flush(struct provisioner *provisioner) {
     size_t count = 0;
     bool any_stale = false;
@@ -64,6 +72,7 @@ void activity_flush(struct provisioner *provisioner) {
     if (any_stale) {
         retry_stale_rows(provisioner);
     }
+    retry_staged_audit(provisioner);
     if (count == 0) {
         return;
     }

@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "provisioner/audit.h"
+#include "provisioner/audit_retention.h"
 #include "provisioner/haproxy_stat.h"
 #include "provisioner/idle.h"
 #include "provisioner/key_rotation.h"
@@ -80,9 +81,9 @@ void operation_status(struct provisioner *provisioner, struct ipc_call *call, st
     int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
     struct json_object *status = json_object_new_object();
     const struct settings *settings = provisioner->settings;
-    /* Neither `local` nor `static` has an image. */
+    const char *image = provisioner->operations->runs_images ? settings->image : NULL;
     bool ok = status != NULL && json_add_string(status, "backend", provisioner->operations->name) &&
-              json_add_string(status, "image", NULL) &&
+              json_add_string(status, "image", image) &&
               json_add_int(status, "idle_timeout_seconds", provisioner->settings->idle_timeout_seconds) &&
               json_add_string(status, "max_cpu", settings->max_cpu) &&
               json_add_string(status, "max_memory", settings->max_memory) &&
@@ -163,6 +164,7 @@ static void on_swept(void *argument, const struct sweep_result *result, const st
 
 void operation_reap(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)request;
+    audit_retention_begin(provisioner->retention);
     idle_sweep(provisioner, on_swept, call);
 }
 

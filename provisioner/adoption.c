@@ -1,11 +1,16 @@
 #include "provisioner/adoption.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
+#include "common/names.h"
 #include "common/secret.h"
+#include "provisioner/activity.h"
+#include "provisioner/audit.h"
 #include "provisioner/policies.h"
 #include "provisioner/routes.h"
 
@@ -29,6 +34,9 @@ static void prepare(struct provisioner *provisioner, struct tenant *tenant) {
     if (tenant->key == NULL) {
         log_error(NULL, "instance %s cannot be adopted: %s", record->instance_name, err.message);
         tenant_set_error(tenant, err.message);
+        if (record->status != INSTANCE_PROVISIONING) {
+            audit_stage(provisioner, audit_row_of_tenant(tenant, "tenant_stopped", "warning", err.message, NULL));
+        }
         tenant_settle(provisioner, tenant, INSTANCE_ENDED);
         return;
     }
@@ -58,6 +66,8 @@ static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
         .key = tenant->key,
         .home = home != NULL ? home : "/nonexistent",
         .policy = policies_usable(provisioner, record->policy_id, NULL),
+        .host = record->port == 0 ? NULL : record->host,
+        .port = record->port,
     };
     provisioner->operations->adopt(provisioner->backend, &spec, record->backend_reference);
 }
@@ -110,6 +120,91 @@ void adoption_ended(struct provisioner *provisioner, struct tenant *tenant) {
     provisioner->running_adoptions--;
     /* In the next turn of the loop: the tenant is in the middle of its change. */
     event_active(provisioner->adoption_step, EV_TIMEOUT, 0);
+}
+
+/* --- strangers ---------------------------------------------------------------------------------------------------- */
+
+/* Whether there is a place for it: what was asked for since has precedence. */
+static struct tenant *place_for(struct provisioner *provisioner, const struct instance_spec *spec, struct error *err) {
+    struct tenant_name name = {spec->user_id, spec->policy_id, spec->context_id, ""};
+    if (provisioner->is_shutting_down) {
+        error_set(err, ERROR_CAPACITY, "Terminals is shutting down");
+        return NULL;
+    }
+    if (!name_check_user_id(spec->user_id, err) || !name_check_policy_id(spec->policy_id, err) ||
+        !name_check_context_id(spec->context_id, err)) {
+        return NULL;
+    }
+    if (policies_find(provisioner, spec->policy_id, NULL) == NULL) {
+        error_set(err, ERROR_NOT_FOUND, "there is no policy `%s`", spec->policy_id);
+        return NULL;
+    }
+    if (!name_route_key(spec->user_id, spec->policy_id, spec->context_id, name.route_key)) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    struct tenant *tenant = tenants_find(provisioner, name.route_key);
+    if (tenant == NULL) {
+        return tenants_add(provisioner, &name, err);
+    }
+    if (tenant->is_live || tenant->is_being_deleted) {
+        error_set(err, ERROR_CONFLICT, "its user has another instance, or is being deleted");
+        return NULL;
+    }
+    return tenant;
+}
+
+/* The tenant's record as it will be, and the database's. */
+static bool move_in(struct provisioner *provisioner, struct tenant *tenant, const struct instance_spec *spec,
+                    const char *reference, const struct instance_address *address, struct error *err) {
+    struct tenant_record *record = &tenant->record;
+    enum instance_state before = record->status;
+    cleanup_free char *copy = strdup(reference);
+    if (copy == NULL || strlen(spec->instance_id) >= sizeof record->instance_id) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    if (!tenant_set_backend(provisioner, tenant, err) || !tenant_set_key(provisioner, tenant, address->key, err)) {
+        return false;
+    }
+    strcpy(record->instance_id, spec->instance_id);
+    memcpy(record->host, address->host, sizeof record->host);
+    record->port = address->port;
+    free(record->backend_reference);
+    record->backend_reference = steal_pointer(&copy);
+    tenant_set_error(tenant, NULL);
+    tenant_set_live(provisioner, tenant, true);
+    const char *action = tenant->has_row ? "tenant_started" : "tenant_created";
+    struct audit_row *row =
+        audit_stage(provisioner, audit_row_of_tenant(tenant, action, NULL, "its instance was found running", NULL));
+    if (instance_next_state(before, INSTANCE_START, &record->status) &&
+        tenant_begin(provisioner, tenant, INSTANCE_READY, err)) {
+        return true;
+    }
+    audit_unstage(provisioner, row);
+    record->status = before;
+    tenant_set_live(provisioner, tenant, false);
+    return false;
+}
+
+bool adoption_of_stranger(struct provisioner *provisioner, const struct instance_spec *spec, const char *reference,
+                          const struct instance_address *address, struct error *err) {
+    struct tenant *tenant = place_for(provisioner, spec, err);
+    if (tenant == NULL) {
+        return false;
+    }
+    bool is_new = !tenant->has_row;
+    if (tenants_find_instance(provisioner, spec->instance_id) != NULL ||
+        !move_in(provisioner, tenant, spec, reference, address, err)) {
+        if (is_new) {
+            tenants_remove(provisioner, tenant);
+        }
+        return false;
+    }
+    log_info(NULL, "instance %s found and adopted at %s port %u", tenant->record.instance_name, tenant->record.host,
+             tenant->record.port);
+    activity_touch(tenant, clock_monotonic_ms());
+    route_publish(provisioner, tenant);
+    return true;
 }
 
 bool adoption_begin(struct provisioner *provisioner, struct error *err) {

@@ -15,6 +15,11 @@ bool adoption_begin(struct provisioner *provisioner, struct error *err);
 /* Somebody waits for this one: it is next. */
 void adoption_hurry(struct provisioner *provisioner, struct tenant *tenant);
 
+/* The backend has found an instance that no row speaks of (backend.h, `found`): it becomes the running one of its
+ * tenant, who is made if need be. False with *err: there is no place for it. */
+bool adoption_of_stranger(struct provisioner *provisioner, const struct instance_spec *spec, const char *reference,
+                          const struct instance_address *address, struct error *err);
+
 /* The backend has said what became of this tenant's instance. */
 void adoption_ended(struct provisioner *provisioner, struct tenant *tenant);
 

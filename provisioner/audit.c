@@ -1,72 +1,196 @@
 #include "provisioner/audit.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/digest.h"
 #include "common/log.h"
+#include "provisioner/siem_queue.h"
 
 #define AUDIT_TEXT_MAX_BYTES 1024
+#define TEXT_COUNT           10
 
-/* A text as a row may hold it: itself, or a copy in `buffer` that is cut between two UTF-8 characters. */
-static const char *shortened(const char *text, char buffer[AUDIT_TEXT_MAX_BYTES + 1]) {
-    if (text == NULL || strlen(text) <= AUDIT_TEXT_MAX_BYTES) {
-        return text;
+struct audit_row {
+    struct audit_record record;
+    struct audit_row *prev, *next;
+    char texts[]; /* of the record */
+};
+
+/* How much of a text a row holds: all, or up to between two UTF-8 characters. */
+static size_t kept_length(const char *text) {
+    size_t length = strnlen(text, AUDIT_TEXT_MAX_BYTES + 1);
+    if (length <= AUDIT_TEXT_MAX_BYTES) {
+        return length;
     }
-    size_t length = AUDIT_TEXT_MAX_BYTES;
+    length = AUDIT_TEXT_MAX_BYTES;
     while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80) {
         length--;
     }
-    memcpy(buffer, text, length);
-    buffer[length] = '\0';
-    return buffer;
+    return length;
+}
+
+/* A row with copies of these texts, which are in the order of the record's members. */
+static struct audit_row *row_with_texts(const char *const texts[TEXT_COUNT]) {
+    size_t size = 0;
+    for (int i = 0; i < TEXT_COUNT; i++) {
+        size += texts[i] == NULL ? 0 : kept_length(texts[i]) + 1;
+    }
+    struct audit_row *row = calloc(1, sizeof *row + size);
+    if (row == NULL) {
+        return NULL;
+    }
+    struct audit_record *record = &row->record;
+    const char **const members[TEXT_COUNT] = {
+        &record->id,         &record->action,        &record->severity,    &record->user_id,
+        &record->request_id, &record->resource_type, &record->resource_id, &record->detail,
+        &record->ip_address, &record->user_agent,
+    };
+    char *place = row->texts;
+    for (int i = 0; i < TEXT_COUNT; i++) {
+        if (texts[i] != NULL) {
+            size_t length = kept_length(texts[i]);
+            memcpy(place, texts[i], length); /* calloc() left the NUL */
+            *members[i] = place;
+            place += length + 1;
+        }
+    }
+    return row;
+}
+
+struct audit_row *audit_row_new(const struct audit_event *event) {
+    char id[37];
+    const char *request_id = json_get_string(event->actor, "request_id");
+    if (event->id == NULL && !digest_uuid_by_time(id)) {
+        log_error(request_id, "audit %s: the kernel gives no random bytes", event->action);
+        return NULL;
+    }
+    const char *user_id = event->user_id != NULL ? event->user_id : json_get_string(event->actor, "user_id");
+    const char *const texts[TEXT_COUNT] = {
+        event->id == NULL ? id : event->id,
+        event->action,
+        event->severity == NULL ? "info" : event->severity,
+        user_id,
+        request_id,
+        event->resource_type,
+        event->resource_id,
+        event->detail,
+        json_get_string(event->actor, "ip"),
+        json_get_string(event->actor, "user_agent"),
+    };
+    struct audit_row *row = row_with_texts(texts);
+    if (row == NULL) {
+        log_error(request_id, "audit %s: out of memory", event->action);
+        return NULL;
+    }
+    row->record.status_code = event->status_code;
+    return row;
+}
+
+struct audit_row *audit_row_of_tenant(const struct tenant *tenant, const char *action, const char *severity,
+                                      const char *detail, struct json_object *actor) {
+    return audit_row_new(&(struct audit_event){
+        .action = action,
+        .severity = severity,
+        .user_id = tenant->record.user_id,
+        .resource_type = "tenant",
+        .resource_id = tenant->record.id,
+        .detail = detail,
+        .actor = actor,
+    });
+}
+
+void audit_row_free(struct audit_row *row) {
+    free(row);
+}
+
+struct audit_row *audit_stage(struct provisioner *provisioner, struct audit_row *row) {
+    if (row == NULL) {
+        return NULL;
+    }
+    if (provisioner->staged_audit_count >= AUDIT_STAGED_MAX) {
+        log_error(row->record.request_id, "the database takes no audit rows, and %d wait already: `%s` of `%s` is lost",
+                  AUDIT_STAGED_MAX, row->record.action, row->record.user_id == NULL ? "-" : row->record.user_id);
+        audit_row_free(row);
+        return NULL;
+    }
+    row->record.created_at_ms = clock_unix_ms();
+    DL_APPEND(provisioner->staged_audit, row);
+    provisioner->staged_audit_count++;
+    return row;
+}
+
+void audit_unstage(struct provisioner *provisioner, struct audit_row *row) {
+    struct audit_row *staged;
+    DL_FOREACH(provisioner->staged_audit, staged) {
+        if (staged == row) {
+            DL_DELETE(provisioner->staged_audit, row);
+            provisioner->staged_audit_count--;
+            audit_row_free(row);
+            return;
+        }
+    }
+}
+
+bool audit_write_staged(struct provisioner *provisioner, struct error *err) {
+    const struct audit_row *row;
+    DL_FOREACH(provisioner->staged_audit, row) {
+        if (!store_append_audit(provisioner->store, &row->record, err)) {
+            return error_prefix(err, "audit %s", row->record.action);
+        }
+    }
+    return true;
+}
+
+void audit_free_staged(struct provisioner *provisioner) {
+    struct audit_row *row;
+    struct audit_row *next;
+    DL_FOREACH_SAFE(provisioner->staged_audit, row, next) {
+        DL_DELETE(provisioner->staged_audit, row);
+        audit_row_free(row);
+    }
+    provisioner->staged_audit_count = 0;
+}
+
+void audit_staged_written(struct provisioner *provisioner) {
+    if (provisioner->staged_audit != NULL) {
+        audit_free_staged(provisioner);
+        siem_queue_wake(provisioner->siem);
+    }
+}
+
+bool audit_flush(struct provisioner *provisioner, struct error *err) {
+    if (provisioner->staged_audit == NULL) {
+        return true;
+    }
+    if (!store_begin(provisioner->store, err) ||
+        !store_end(provisioner->store, audit_write_staged(provisioner, err), err)) {
+        return false;
+    }
+    audit_staged_written(provisioner);
+    return true;
+}
+
+static void append(struct provisioner *provisioner, struct audit_row *row) {
+    struct error err;
+    audit_stage(provisioner, row);
+    if (!audit_flush(provisioner, &err)) {
+        log_error(NULL, "%s (tried again)", err.message);
+    }
 }
 
 void audit_append(struct provisioner *provisioner, const struct audit_event *event) {
-    struct error err;
-    char id[37];
-    char buffers[9][AUDIT_TEXT_MAX_BYTES + 1];
-    if (!digest_uuid(id)) {
-        log_error(NULL, "audit %s: the kernel gives no random bytes", event->action);
-        return;
-    }
-    const char *request_id = json_get_string(event->actor, "request_id");
-    const struct audit_record record = {
-        .id = id,
-        .action = shortened(event->action, buffers[0]),
-        .severity = event->severity == NULL ? "info" : shortened(event->severity, buffers[1]),
-        .user_id =
-            shortened(event->user_id != NULL ? event->user_id : json_get_string(event->actor, "user_id"), buffers[2]),
-        .request_id = shortened(request_id, buffers[3]),
-        .resource_type = shortened(event->resource_type, buffers[4]),
-        .resource_id = shortened(event->resource_id, buffers[5]),
-        .detail = shortened(event->detail, buffers[6]),
-        .ip_address = shortened(json_get_string(event->actor, "ip"), buffers[7]),
-        .user_agent = shortened(json_get_string(event->actor, "user_agent"), buffers[8]),
-        .status_code = event->status_code,
-        .created_at_ms = clock_unix_ms(),
-    };
-    if (!store_append_audit(provisioner->store, &record, &err)) {
-        log_error(request_id, "audit %s user=%s: %s", record.action, record.user_id == NULL ? "-" : record.user_id,
-                  err.message);
-    }
+    append(provisioner, audit_row_new(event));
 }
 
 void audit_append_tenant(struct provisioner *provisioner, const struct tenant *tenant, const char *action,
                          const char *severity, const char *detail, struct json_object *actor) {
-    audit_append(provisioner, &(struct audit_event){
-                                  .action = action,
-                                  .severity = severity,
-                                  .user_id = tenant->record.user_id,
-                                  .resource_type = "tenant",
-                                  .resource_id = tenant->record.id,
-                                  .detail = detail,
-                                  .actor = actor,
-                              });
+    append(provisioner, audit_row_of_tenant(tenant, action, severity, detail, actor));
 }
 
-static bool add_row(void *argument, const struct audit_record *record, struct error *err) {
+struct json_object *audit_record_to_json(const struct audit_record *record) {
     char created_at[CLOCK_RFC3339_SIZE];
     clock_format_rfc3339(record->created_at_ms, created_at);
     struct json_object *row = json_object_new_object();
@@ -80,8 +204,17 @@ static bool add_row(void *argument, const struct audit_record *record, struct er
               json_add_string(row, "user_agent", record->user_agent) &&
               (record->status_code == 0 ? json_add_string(row, "status_code", NULL)
                                         : json_add_int(row, "status_code", record->status_code)) &&
-              json_add_string(row, "created_at", created_at) && json_object_array_add(argument, row) == 0;
+              json_add_string(row, "created_at", created_at);
     if (!ok) {
+        json_object_put(row);
+        return NULL;
+    }
+    return row;
+}
+
+static bool add_row(void *argument, const struct audit_record *record, struct error *err) {
+    struct json_object *row = audit_record_to_json(record);
+    if (row == NULL || json_object_array_add(argument, row) != 0) {
         json_object_put(row);
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }

@@ -1,4 +1,8 @@
-/* audit.h - who did what to whom: rows of the audit log. */
+/* audit.h - who did what to whom: rows of the audit log (docs/audit.md).
+ *
+ * A row is written together with the change that it tells of, or at the latest before the answer goes out: it is
+ * staged, and whatever is written next takes all staged rows along, in their order. What the database does not take
+ * stays staged and is tried again, AUDIT_STAGED_MAX rows at most. */
 #ifndef TERMINALS_PROVISIONER_AUDIT_H
 #define TERMINALS_PROVISIONER_AUDIT_H
 
@@ -6,8 +10,11 @@
 #include "provisioner/provisioner.h"
 #include "provisioner/tenants.h"
 
+#define AUDIT_STAGED_MAX 1000
+
 /* One event. Texts may be NULL but for the action; they are cut to what a row may hold. */
 struct audit_event {
+    const char *id; /* a UUID by which a peer may say it again; NULL: a new one */
     const char *action;
     const char *severity; /* NULL: "info" */
     const char *user_id;
@@ -18,12 +25,37 @@ struct audit_event {
     struct json_object *actor; /* `request_id`, `ip`, `user_agent`, `user_id`, all optional; may be NULL */
 };
 
-/* Appends it at once. A database that does not take it is logged, and does not stop what is going on. */
-void audit_append(struct provisioner *provisioner, const struct audit_event *event);
+/* A row that is not written yet, with texts of its own. NULL, which all functions below take, when there is no memory;
+ * that is logged. */
+struct audit_row;
+struct audit_row *audit_row_new(const struct audit_event *event);
+struct audit_row *audit_row_of_tenant(const struct tenant *tenant, const char *action, const char *severity,
+                                      const char *detail, struct json_object *actor);
+void audit_row_free(struct audit_row *row);
 
-/* The same about a tenant; `actor` is who caused it. */
+/* Stages a row, which happens now; takes it over. Returns it, or NULL if too many wait already (that is logged). */
+struct audit_row *audit_stage(struct provisioner *provisioner, struct audit_row *row);
+
+/* What it tells of did not happen: takes it off the list and frees it. */
+void audit_unstage(struct provisioner *provisioner, struct audit_row *row);
+
+/* Writes what is staged, in a transaction of its own. */
+bool audit_flush(struct provisioner *provisioner, struct error *err);
+
+/* For somebody who has a transaction open: writes what is staged into it, and, once that is committed, forgets it. */
+bool audit_write_staged(struct provisioner *provisioner, struct error *err);
+void audit_staged_written(struct provisioner *provisioner);
+
+/* Stages and flushes, for what changes nothing in the database or has changed it already. */
+void audit_append(struct provisioner *provisioner, const struct audit_event *event);
 void audit_append_tenant(struct provisioner *provisioner, const struct tenant *tenant, const char *action,
                          const char *severity, const char *detail, struct json_object *actor);
+
+/* At the end. */
+void audit_free_staged(struct provisioner *provisioner);
+
+/* A row as the API shows it. NULL: no memory. */
+struct json_object *audit_record_to_json(const struct audit_record *record);
 
 /* The rows that match, as an array of the API's objects. NULL with *err. */
 struct json_object *audit_list(struct provisioner *provisioner, const struct audit_filter *filter, int64_t *total,

@@ -30,6 +30,9 @@ struct instance_spec {
     const char *key;             /* OPEN_TERMINAL_API_KEY of this instance */
     const char *home;            /* absolute path of the home folder, which exists */
     const struct policy *policy; /* NULL: nothing is said, the settings hold */
+    /* For adopt() only: where it answered last. NULL and 0: nobody knows. */
+    const char *host;
+    uint16_t port;
 };
 
 /* Where a ready instance answers. */
@@ -53,6 +56,13 @@ struct backend_events {
     void (*gone)(void *owner, const char *instance_id, const char *reason);
     /* A stop() is done: nothing of the instance runs any more. */
     void (*stopped)(void *owner, const char *instance_id);
+    /* How far a start has come that takes long ("pulling image x: 34 %"), for people. */
+    void (*progress)(void *owner, const char *instance_id, const char *text);
+    /* After sweep(), if at all: an instance that runs, answers and carries our labels, but that nobody has passed to
+     * start() or adopt(): a predecessor's whose row was lost, or one that another program of the same conventions made.
+     * True: it is the owner's now, as if `ready` had followed an adopt(). False, with *err: nobody wants it. */
+    bool (*found)(void *owner, const struct instance_spec *spec, const char *reference,
+                  const struct instance_address *address, struct error *err);
 };
 
 struct backend; /* one opened backend */
@@ -84,8 +94,10 @@ struct backend_operations {
     void (*openapi)(struct backend *backend, void (*done)(void *argument, const char *document), void *argument);
     bool shares_one_instance; /* static: every tenant has the same instance, so none is ever stopped or reaped, and
                                  there are no homes */
+    bool runs_images;         /* an instance is started from an image, TERMINALS_IMAGE where nobody says another */
 };
 
+extern const struct backend_operations backend_docker;
 extern const struct backend_operations backend_local;
 extern const struct backend_operations backend_static;
 

@@ -48,6 +48,10 @@ static bool take_address(struct provisioner *provisioner, struct tenant *tenant,
 
 static void adopted(struct provisioner *provisioner, struct tenant *tenant, bool changed) {
     bool was_running = tenant->record.status == INSTANCE_RUNNING;
+    if (!was_running) {
+        audit_stage(provisioner,
+                    audit_row_of_tenant(tenant, "tenant_started", NULL, "the start outlived a provisioner", NULL));
+    }
     if (changed || !was_running) {
         tenant_settle(provisioner, tenant, INSTANCE_READY);
     }
@@ -55,6 +59,17 @@ static void adopted(struct provisioner *provisioner, struct tenant *tenant, bool
              tenant->record.port);
     route_publish(provisioner, tenant);
     waiters_tell(&tenant->start_waiters, tenant, NULL);
+}
+
+/* Also for the audit log. */
+static bool begin_running(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
+    struct audit_row *row =
+        audit_stage(provisioner, audit_row_of_tenant(tenant, "tenant_started", NULL, NULL, tenant->actor));
+    if (!tenant_begin(provisioner, tenant, INSTANCE_READY, err)) {
+        audit_unstage(provisioner, row);
+        return false;
+    }
+    return true;
 }
 
 static void on_ready(void *owner, const char *instance_id, const struct instance_address *address) {
@@ -79,7 +94,7 @@ static void on_ready(void *owner, const char *instance_id, const struct instance
     bool ok = take_address(provisioner, tenant, address, &changed, &err);
     if (ok && was_being_adopted) {
         adopted(provisioner, tenant, changed);
-    } else if (ok && tenant_begin(provisioner, tenant, INSTANCE_READY, &err)) {
+    } else if (ok && begin_running(provisioner, tenant, &err)) {
         starts_succeeded(provisioner, tenant);
     } else if (tenant->record.status == INSTANCE_PROVISIONING || was_being_adopted) {
         stops_abandon_start(provisioner, tenant, &err);
@@ -94,10 +109,10 @@ static void not_adopted(struct provisioner *provisioner, struct tenant *tenant, 
     route_withdraw(provisioner, tenant);
     tenant_set_live(provisioner, tenant, false);
     tenant_set_error(tenant, reason);
-    tenant_settle(provisioner, tenant, INSTANCE_ENDED);
     if (was_running) {
-        audit_append_tenant(provisioner, tenant, "tenant_stopped", "warning", reason, NULL);
+        audit_stage(provisioner, audit_row_of_tenant(tenant, "tenant_stopped", "warning", reason, NULL));
     }
+    tenant_settle(provisioner, tenant, INSTANCE_ENDED);
     if (tenant->start_waiters != NULL) {
         starts_begin(provisioner, tenant, NULL);
     }
@@ -133,8 +148,8 @@ static void on_gone(void *owner, const char *instance_id, const char *reason) {
     tenant->is_draining = false;
     tenant_set_live(provisioner, tenant, false);
     tenant_set_error(tenant, reason);
+    audit_stage(provisioner, audit_row_of_tenant(tenant, "tenant_stopped", "warning", reason, NULL));
     tenant_settle(provisioner, tenant, INSTANCE_ENDED);
-    audit_append_tenant(provisioner, tenant, "tenant_stopped", "warning", reason, NULL);
 }
 
 static void on_stopped(void *owner, const char *instance_id) {
@@ -145,6 +160,18 @@ static void on_stopped(void *owner, const char *instance_id) {
     }
 }
 
+static void on_progress(void *owner, const char *instance_id, const char *text) {
+    struct tenant *tenant = tenants_find_instance(owner, instance_id);
+    if (tenant != NULL && tenant->record.status == INSTANCE_PROVISIONING) {
+        tenant_set_progress(tenant, text);
+    }
+}
+
+static bool on_found(void *owner, const struct instance_spec *spec, const char *reference,
+                     const struct instance_address *address, struct error *err) {
+    return adoption_of_stranger(owner, spec, reference, address, err);
+}
+
 struct backend_events backend_events(struct provisioner *provisioner) {
     return (struct backend_events){
         .owner = provisioner,
@@ -153,5 +180,7 @@ struct backend_events backend_events(struct provisioner *provisioner) {
         .failed = on_failed,
         .gone = on_gone,
         .stopped = on_stopped,
+        .progress = on_progress,
+        .found = on_found,
     };
 }

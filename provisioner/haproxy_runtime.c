@@ -43,8 +43,9 @@ struct haproxy_runtime {
     char *socket_path;
     char *master_path;
     bool up;
-    long pid;              /* of the process that answered last */
-    int64_t since_ms;      /* when it first did (monotonic) */
+    long pid;            /* of the process that answered last */
+    long uptime_seconds; /* what it said: another process may have the same pid, as in a container that was restarted */
+    int64_t since_ms;    /* when it first did (monotonic) */
     struct command *first; /* the one under way, if `exchange` is set */
     struct command *last;
     struct haproxy_exchange *exchange;
@@ -103,10 +104,11 @@ static void go_down(struct haproxy_runtime *runtime) {
 }
 
 /* Another process answers than before: tells everybody that what it knows may be anything. */
-static void note_process(struct haproxy_runtime *runtime, long pid) {
-    bool is_known = runtime->up && pid == runtime->pid;
+static void note_process(struct haproxy_runtime *runtime, long pid, long uptime_seconds) {
+    bool is_known = runtime->up && pid == runtime->pid && uptime_seconds >= runtime->uptime_seconds;
     runtime->up = true;
     runtime->pid = pid;
+    runtime->uptime_seconds = uptime_seconds;
     if (is_known) {
         return;
     }
@@ -123,6 +125,8 @@ static void on_answer(void *argument, const char *answer) {
     struct haproxy_runtime *runtime = argument;
     const char *line = answer == NULL ? NULL : strstr(answer, "\nPid: ");
     long pid = line == NULL ? 0 : strtol(line + strlen("\nPid: "), NULL, 10);
+    const char *uptime = line == NULL ? NULL : strstr(line, "\nUptime_sec: ");
+    long uptime_seconds = uptime == NULL ? 0 : strtol(uptime + strlen("\nUptime_sec: "), NULL, 10);
     const char *rest = line == NULL ? NULL : strstr(line, "\n\n");
     runtime->exchange = NULL;
     if (rest == NULL || pid <= 0) {
@@ -132,7 +136,7 @@ static void on_answer(void *argument, const char *answer) {
     struct command *command = take_first(runtime);
     command->done(command->argument, rest + strlen("\n\n"));
     free_command(command);
-    note_process(runtime, pid);
+    note_process(runtime, pid, uptime_seconds);
     send_first(runtime);
 }
 

@@ -1,8 +1,8 @@
 /* haproxy_runtime.h - talking to HAProxy: commands on its runtime socket, and noticing that it restarted or reloaded.
  *
  * Commands in order, one at a time, asynchronously on the event loop; no call blocks. Every answer carries the pid of
- * the process it came from, and one is asked for about once a second: another pid, or a connection that ended, raises
- * `restarted` when HAProxy is back. */
+ * the process it came from, and one is asked for about once a second: another pid, a shorter life, or a connection that
+ * ended, raises `restarted` when HAProxy is back. */
 #ifndef TERMINALS_PROVISIONER_HAPROXY_RUNTIME_H
 #define TERMINALS_PROVISIONER_HAPROXY_RUNTIME_H
 

@@ -15,6 +15,7 @@
 #include "provisioner/run_folder.h"
 
 static const struct backend_operations *const backends[] = {
+    [BACKEND_DOCKER] = &backend_docker,
     [BACKEND_LOCAL] = &backend_local,
     [BACKEND_STATIC] = &backend_static,
 };

@@ -9,13 +9,16 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/folder_owner.h"
 
 #define GARBAGE_MIN_BYTES (64 * 1024) /* below, tidying up costs more than it saves */
 
 void map_file_init(struct map_file *file, const char *path) {
     *file = (struct map_file){.path = strdup(path), .fd = -1};
     cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    (void)fd; /* the first write says what is wrong with it */
+    if (fd < 0 || !folder_owner_give(path, NULL)) {
+        errno = 0; /* the first write says what is wrong with it */
+    }
 }
 
 void map_file_close(struct map_file *file) {
@@ -82,6 +85,10 @@ bool map_file_replace(struct map_file *file, const char *content, size_t length,
     cleanup_close int fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return error_set_errno(err, ERROR_INTERNAL, "write `%s`", temporary);
+    }
+    if (!folder_owner_give(temporary, err)) {
+        unlink(temporary);
+        return false;
     }
     if (!write_all(fd, content, length, 0) || rename(temporary, file->path) != 0) {
         error_set_errno(err, ERROR_INTERNAL, "write `%s`", file->path);

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/ipc.h"
+#include "common/log.h"
 #include "provisioner/activity.h"
 #include "provisioner/audit.h"
 #include "provisioner/identities.h"
@@ -69,7 +70,8 @@ static void operation_activity(struct provisioner *provisioner, struct ipc_call 
 static void operation_audit(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct audit_event event = {0};
-    if (!request_required_string(request, "action", &event.action, &err) ||
+    if (!request_event_id(request, &event.id, &err) ||
+        !request_required_string(request, "action", &event.action, &err) ||
         !request_string(request, "severity", &event.severity, &err) ||
         !request_string(request, "user_id", &event.user_id, &err) ||
         !request_string(request, "resource_type", &event.resource_type, &err) ||
@@ -80,7 +82,16 @@ static void operation_audit(struct provisioner *provisioner, struct ipc_call *ca
         ipc_call_fail(call, &err);
         return;
     }
-    audit_append(provisioner, &event);
+    if (audit_stage(provisioner, audit_row_new(&event)) == NULL) {
+        error_set(&err, ERROR_CAPACITY, "no room for a row of the audit log");
+        ipc_call_fail(call, &err);
+        return;
+    }
+    if (!audit_flush(provisioner, &err)) {
+        log_error(json_get_string(event.actor, "request_id"), "%s (tried again)", err.message);
+        ipc_call_fail(call, &err);
+        return;
+    }
     operation_answer(call, NULL, NULL);
 }
 

@@ -10,6 +10,8 @@
 #include "common/unix_listener.h"
 #include "provisioner/activity.h"
 #include "provisioner/adoption.h"
+#include "provisioner/audit.h"
+#include "provisioner/audit_retention.h"
 #include "provisioner/backend_events.h"
 #include "provisioner/identities.h"
 #include "provisioner/idle.h"
@@ -17,6 +19,7 @@
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/refresh.h"
+#include "provisioner/siem_queue.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
 
@@ -99,6 +102,20 @@ static bool open_haproxy(struct provisioner *provisioner, struct error *err) {
     return provisioner->routes != NULL && identities_load(provisioner, err);
 }
 
+static bool open_audit(struct provisioner *provisioner, struct error *err) {
+    if (provisioner->settings->audit_retention_days > 0) {
+        provisioner->retention = audit_retention_open(provisioner, err);
+        if (provisioner->retention == NULL) {
+            return false;
+        }
+    }
+    if (provisioner->settings->siem_webhook_url == NULL) {
+        return siem_queue_forget(provisioner, err);
+    }
+    provisioner->siem = siem_queue_open(provisioner, err);
+    return provisioner->siem != NULL;
+}
+
 static bool open_server(struct provisioner *provisioner, struct error *err) {
     cleanup_buffer struct buffer path = {0};
     int listener =
@@ -131,7 +148,9 @@ static void on_swept(void *argument, const struct sweep_result *result, const st
 static void on_sweep_timer(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
-    idle_sweep(argument, on_swept, NULL);
+    struct provisioner *provisioner = argument;
+    audit_retention_begin(provisioner->retention);
+    idle_sweep(provisioner, on_swept, NULL);
 }
 
 static struct event *start_timer(struct provisioner *provisioner, int64_t seconds, event_callback_fn callback) {
@@ -164,9 +183,9 @@ bool provisioner_open(struct provisioner *provisioner, const struct settings *se
                       const struct backend_operations *operations, struct event_base *base, struct error *err) {
     bool has_state = provisioner_open_state(provisioner, settings, operations, err);
     provisioner->base = base;
-    return has_state && open_homes(provisioner, err) && open_haproxy(provisioner, err) &&
-           open_backend(provisioner, err) && adoption_begin(provisioner, err) && open_server(provisioner, err) &&
-           start_timers(provisioner, err);
+    return has_state && open_homes(provisioner, err) && open_audit(provisioner, err) &&
+           open_haproxy(provisioner, err) && open_backend(provisioner, err) && adoption_begin(provisioner, err) &&
+           open_server(provisioner, err) && start_timers(provisioner, err);
 }
 
 static void free_event(struct event **event) {
@@ -207,6 +226,9 @@ void provisioner_close(struct provisioner *provisioner) {
     identities_free(provisioner);
     policies_free(provisioner);
     vault_close(provisioner->vault);
+    audit_retention_close(provisioner->retention);
+    siem_queue_close(provisioner->siem);
+    audit_free_staged(provisioner);
     store_close(provisioner->store);
     free(provisioner->run_dir);
 }

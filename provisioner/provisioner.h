@@ -21,6 +21,9 @@ struct tenant;
 struct sweep;
 struct identity;
 struct ipc_server;
+struct audit_row;
+struct audit_retention;
+struct siem_queue;
 struct stored_policy;
 struct refresh;
 
@@ -65,6 +68,11 @@ struct provisioner {
     struct event *sweep_timer;
     struct sweep *sweep; /* the one under way, or NULL */
     struct refresh *refreshes;
+
+    struct audit_row *staged_audit; /* audit.h */
+    size_t staged_audit_count;
+    struct audit_retention *retention; /* NULL: rows are kept for ever */
+    struct siem_queue *siem;           /* NULL: no webhook */
 
     bool is_closing;       /* callbacks of what is being closed do nothing */
     bool is_shutting_down; /* nothing is started any more */

@@ -138,6 +138,14 @@ bool request_tenant_name(struct json_object *request, struct tenant_name *name, 
             error_set(err, ERROR_INTERNAL, "compute the key of a route"));
 }
 
+bool request_event_id(struct json_object *request, const char **event_id, struct error *err) {
+    if (!request_string(request, "event_id", event_id, err)) {
+        return false;
+    }
+    return *event_id == NULL || (strlen(*event_id) == 36 && strspn(*event_id, "0123456789abcdef-") == 36) ||
+           error_set(err, ERROR_INVALID, "`event_id` must be a UUID in lower case");
+}
+
 static bool page(struct json_object *request, int64_t *limit, int64_t limit_default, int64_t *offset,
                  struct error *err) {
     return request_int(request, "limit", 1, REQUEST_LIMIT_MAX, limit_default, limit, err) &&

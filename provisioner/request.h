@@ -27,6 +27,9 @@ bool request_bool(struct json_object *request, const char *field, bool *value, s
 /* `actor`: NULL if absent; its fields are texts or absent. */
 bool request_actor(struct json_object *request, struct json_object **actor, struct error *err);
 
+/* `event_id`: NULL if absent, else 36 characters of a UUID. */
+bool request_event_id(struct json_object *request, const char **event_id, struct error *err);
+
 /* An array of texts, all of 64 upper-case hex digits, `max` at most. The array is the caller's to free. */
 bool request_digests(struct json_object *request, const char *field, size_t max, const char ***digests, size_t *count,
                      struct error *err);

@@ -66,6 +66,7 @@ static void run_queue(struct provisioner *provisioner) {
 }
 
 void starts_leave(struct provisioner *provisioner, struct tenant *tenant) {
+    tenant_set_progress(tenant, NULL);
     if (tenant->start_timer != NULL) {
         event_free(tenant->start_timer);
         tenant->start_timer = NULL;
@@ -105,7 +106,8 @@ static bool set_timer(struct provisioner *provisioner, struct tenant *tenant) {
 }
 
 /* All that a start needs before the backend is asked; nothing is begun if it fails. */
-static bool prepare(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
+static bool prepare(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor,
+                    struct error *err) {
     if (provisioner->is_shutting_down) {
         return error_set(err, ERROR_CAPACITY, "Terminals is shutting down");
     }
@@ -122,7 +124,12 @@ static bool prepare(struct provisioner *provisioner, struct tenant *tenant, stru
         starts_leave(provisioner, tenant);
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
+    struct audit_row *row = NULL;
+    if (!tenant->has_row) {
+        row = audit_stage(provisioner, audit_row_of_tenant(tenant, "tenant_created", NULL, NULL, actor));
+    }
     if (!tenant_begin(provisioner, tenant, INSTANCE_START, err)) {
+        audit_unstage(provisioner, row);
         starts_leave(provisioner, tenant);
         return false;
     }
@@ -132,7 +139,7 @@ static bool prepare(struct provisioner *provisioner, struct tenant *tenant, stru
 void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
     struct error err;
     bool is_new = !tenant->has_row;
-    if (!prepare(provisioner, tenant, &err)) {
+    if (!prepare(provisioner, tenant, actor, &err)) {
         log_error(json_get_string(actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
                   err.message);
         stats_start_failed(&provisioner->stats);
@@ -145,9 +152,6 @@ void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct
     tenant_set_live(provisioner, tenant, true);
     tenant_set_actor(tenant, actor);
     tenant->start_requested_ms = clock_monotonic_ms();
-    if (is_new) {
-        audit_append_tenant(provisioner, tenant, "tenant_created", NULL, NULL, actor);
-    }
     tenant->is_queued = true;
     DL_APPEND(provisioner->start_queue, tenant);
     provisioner->queued_starts++;
@@ -186,7 +190,6 @@ void starts_succeeded(struct provisioner *provisioner, struct tenant *tenant) {
     stats_start_succeeded(&provisioner->stats, duration_ms);
     log_info(json_get_string(tenant->actor, "request_id"), "instance %s started in %lld ms at %s port %u",
              tenant->record.instance_name, (long long)duration_ms, tenant->record.host, tenant->record.port);
-    audit_append_tenant(provisioner, tenant, "tenant_started", NULL, NULL, tenant->actor);
     tenant_set_actor(tenant, NULL);
     activity_touch(tenant, clock_monotonic_ms());
     route_publish(provisioner, tenant);

@@ -75,6 +75,9 @@ void stops_want(struct provisioner *provisioner, struct tenant *tenant, const ch
         done(argument, NULL, &err);
         return;
     }
+    if (tenant->is_queued && action != NULL) {
+        audit_stage(provisioner, audit_row_of_tenant(tenant, action, NULL, "before it had started", actor));
+    }
     enum stop_progress progress = stop_begin(provisioner, tenant, &is_new, &err);
     if (progress == STOP_FAILED) {
         waiters_tell(&tenant->stop_waiters, NULL, &err);
@@ -86,7 +89,8 @@ void stops_want(struct provisioner *provisioner, struct tenant *tenant, const ch
     if (progress == STOP_DONE) {
         waiters_tell(&tenant->stop_waiters, tenant, NULL);
     } else if (is_new) {
-        tenant->stop_action = action;
+        audit_row_free(tenant->stop_row);
+        tenant->stop_row = action == NULL ? NULL : audit_row_of_tenant(tenant, action, NULL, NULL, actor);
         tenant_set_actor(tenant, actor);
         end_instance(provisioner, tenant);
     }
@@ -98,7 +102,6 @@ void stops_abandon_start(struct provisioner *provisioner, struct tenant *tenant,
     stats_start_failed(&provisioner->stats);
     tenant->is_abandoned = true;
     tenant_set_error(tenant, reason->message);
-    tenant->stop_action = NULL;
     tenant_settle(provisioner, tenant, INSTANCE_STOP);
     waiters_tell(&tenant->start_waiters, NULL, reason);
     end_instance(provisioner, tenant);
@@ -128,14 +131,29 @@ static void start_successor(struct provisioner *provisioner, const struct tenant
     starts_begin(provisioner, tenant, NULL);
 }
 
+/* The tenant's row, and the one in the audit log that says so. */
+static bool delete_row(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
+    struct audit_row *row =
+        audit_stage(provisioner, audit_row_of_tenant(tenant, "tenant_deleted", NULL,
+                                                     tenant->purge ? "with its files" : NULL, tenant->actor));
+    if (!store_begin(provisioner->store, err) ||
+        !store_end(provisioner->store,
+                   store_delete_tenant(provisioner->store, tenant->record.id, err) &&
+                       audit_write_staged(provisioner, err),
+                   err)) {
+        audit_unstage(provisioner, row);
+        return false;
+    }
+    audit_staged_written(provisioner);
+    return true;
+}
+
 static void deletion_finish(struct provisioner *provisioner, struct tenant *tenant) {
     struct error err;
-    if (!store_delete_tenant(provisioner->store, tenant->record.id, &err)) {
+    if (!delete_row(provisioner, tenant, &err)) {
         deletion_failed(provisioner, tenant, &err);
         return;
     }
-    audit_append_tenant(provisioner, tenant, "tenant_deleted", NULL, tenant->purge ? "with its files" : NULL,
-                        tenant->actor);
     struct waiter *delete_waiters = tenant->delete_waiters;
     struct waiter *start_waiters = tenant->start_waiters;
     tenant->delete_waiters = tenant->start_waiters = NULL;
@@ -190,7 +208,6 @@ void stops_want_deletion(struct provisioner *provisioner, struct tenant *tenant,
     }
     tenant->is_being_deleted = true;
     tenant->purge = purge;
-    tenant->stop_action = NULL;
     tenant_set_actor(tenant, actor);
     tell_start_waiters(tenant, "deleted");
     if (progress == STOP_DONE) {
@@ -204,12 +221,9 @@ void stops_want_deletion(struct provisioner *provisioner, struct tenant *tenant,
 void stops_finished(struct provisioner *provisioner, struct tenant *tenant) {
     log_info(json_get_string(tenant->actor, "request_id"), "instance %s stopped", tenant->record.instance_name);
     tenant_set_live(provisioner, tenant, false);
+    audit_stage(provisioner, steal_pointer(&tenant->stop_row));
     tenant_settle(provisioner, tenant, tenant->is_abandoned ? INSTANCE_FAILED : INSTANCE_ENDED);
     tenant->is_abandoned = false;
-    if (tenant->stop_action != NULL) {
-        audit_append_tenant(provisioner, tenant, tenant->stop_action, NULL, NULL, tenant->actor);
-        tenant->stop_action = NULL;
-    }
     waiters_tell(&tenant->stop_waiters, tenant, NULL);
     if (tenant->is_being_deleted) {
         deletion_continue(provisioner, tenant);

@@ -19,6 +19,12 @@
 
 struct store;
 
+/* Makes what is changed in between one transaction, if `ok`; store_end() returns whether it is committed. For changes
+ * of different kinds that are worth nothing without each other: functions that change several rows cannot come between.
+ */
+bool store_begin(struct store *store, struct error *err);
+bool store_end(struct store *store, bool ok, struct error *err);
+
 /* Opens (and creates, mode 0600, folder included) what TERMINALS_DATABASE_URL names and brings its schema up to date.
  * `sqlite:///relative`, `sqlite:////absolute`; a `+driver` suffix of the scheme is ignored, as SQLAlchemy writes it.
  * NULL with *err. */
@@ -118,6 +124,7 @@ bool store_each_identity(struct store *store, int64_t now_ms,
 
 /* One row of `audit_logs`; texts may be NULL but for id, action and severity. */
 struct audit_record {
+    int64_t sequence; /* its place in the order in which rows were written; given by the database */
     const char *id;
     const char *action;
     const char *severity;
@@ -140,12 +147,27 @@ struct audit_filter {
     int64_t offset;
 };
 
+/* A row whose id is there already is the same one, said again: no error. */
 bool store_append_audit(struct store *store, const struct audit_record *record, struct error *err);
 
-/* Calls `row` for each match, newest first, and counts all matches in *total. */
+/* Counting a million rows would keep everybody waiting for a tenth of a second. */
+#define STORE_AUDIT_TOTAL_MAX 100000
+
+/* Calls `row` for each match, newest first, and counts the matches in *total, up to STORE_AUDIT_TOTAL_MAX. */
 bool store_list_audit(struct store *store, const struct audit_filter *filter,
                       bool (*row)(void *argument, const struct audit_record *record, struct error *err), void *argument,
                       int64_t *total, struct error *err);
+
+/* Calls `row` for the first row after `sequence`, if there is one (*found). */
+bool store_next_audit(struct store *store, int64_t sequence,
+                      bool (*row)(void *argument, const struct audit_record *record, struct error *err), void *argument,
+                      bool *found, struct error *err);
+
+/* The highest number ever given to a row; 0: none yet. */
+bool store_last_audit_sequence(struct store *store, int64_t *sequence, struct error *err);
+
+/* Deletes the oldest rows that were written before `before_ms`, `limit` at most, and says how many. */
+bool store_delete_audit(struct store *store, int64_t before_ms, int64_t limit, int64_t *deleted, struct error *err);
 
 /* A single value. Get: 1 and a copy that the caller frees, 0 if there is none, -1 with *err. */
 int store_get_property(struct store *store, const char *name, void **value, size_t *length, struct error *err);

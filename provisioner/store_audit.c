@@ -18,19 +18,46 @@ bool store_append_audit(struct store *store, const struct audit_record *record, 
            store_bind_int(store, statement, count + 2, record->created_at_ms, err) && store_run(store, statement, err);
 }
 
-static bool bind_filter(struct store *store, sqlite3_stmt *statement, const struct audit_filter *filter,
-                        struct error *err) {
-    return store_bind_text(store, statement, 1, filter->action, err) &&
-           store_bind_text(store, statement, 2, filter->user_id, err) &&
-           store_bind_int(store, statement, 3, filter->since_ms, err);
+/* A row of what SELECT_AUDIT asks for; texts are borrowed until the next step. */
+static struct audit_record current_row(sqlite3_stmt *statement) {
+    return (struct audit_record){
+        .id = store_column_text(statement, 0),
+        .action = store_column_text(statement, 1),
+        .severity = store_column_text(statement, 2),
+        .user_id = store_column_text(statement, 3),
+        .request_id = store_column_text(statement, 4),
+        .resource_type = store_column_text(statement, 5),
+        .resource_id = store_column_text(statement, 6),
+        .detail = store_column_text(statement, 7),
+        .ip_address = store_column_text(statement, 8),
+        .user_agent = store_column_text(statement, 9),
+        .status_code = sqlite3_column_int64(statement, 10),
+        .created_at_ms = sqlite3_column_int64(statement, 11),
+        .sequence = sqlite3_column_int64(statement, 12),
+    };
 }
 
-static bool count_matches(struct store *store, const struct audit_filter *filter, int64_t *total, struct error *err) {
-    sqlite3_stmt *statement = store_statement(store, STATEMENT_COUNT_AUDIT);
-    if (!bind_filter(store, statement, filter, err) || store_step(store, statement, err) < 0) {
+/* The statement out of four, `first` being the one without user and action, with all that they share bound. *next is
+ * the place of the next parameter. NULL with *err. */
+static sqlite3_stmt *filtered(struct store *store, enum statement first, const struct audit_filter *filter, int *next,
+                              struct error *err) {
+    enum statement which = first + (filter->action != NULL ? 1 : 0) + (filter->user_id != NULL ? 2 : 0);
+    sqlite3_stmt *statement = store_statement(store, which);
+    *next = 1;
+    if ((filter->user_id != NULL && !store_bind_text(store, statement, (*next)++, filter->user_id, err)) ||
+        (filter->action != NULL && !store_bind_text(store, statement, (*next)++, filter->action, err)) ||
+        !store_bind_int(store, statement, (*next)++, filter->since_ms, err)) {
+        return NULL;
+    }
+    return statement;
+}
+
+/* The first column of a statement's only row. */
+static bool one_number(struct store *store, sqlite3_stmt *statement, int64_t *number, struct error *err) {
+    if (store_step(store, statement, err) < 0) {
         return false;
     }
-    *total = sqlite3_column_int64(statement, 0);
+    *number = sqlite3_column_int64(statement, 0);
     sqlite3_reset(statement);
     return true;
 }
@@ -38,32 +65,52 @@ static bool count_matches(struct store *store, const struct audit_filter *filter
 bool store_list_audit(struct store *store, const struct audit_filter *filter,
                       bool (*row)(void *argument, const struct audit_record *record, struct error *err), void *argument,
                       int64_t *total, struct error *err) {
-    sqlite3_stmt *statement = store_statement(store, STATEMENT_LIST_AUDIT);
-    if (!count_matches(store, filter, total, err) || !bind_filter(store, statement, filter, err) ||
-        !store_bind_int(store, statement, 4, filter->limit, err) ||
-        !store_bind_int(store, statement, 5, filter->offset, err)) {
+    int next = 0;
+    sqlite3_stmt *statement = filtered(store, STATEMENT_COUNT_AUDIT, filter, &next, err);
+    if (statement == NULL || !one_number(store, statement, total, err)) {
+        return false;
+    }
+    statement = filtered(store, STATEMENT_LIST_AUDIT, filter, &next, err);
+    if (statement == NULL || !store_bind_int(store, statement, next, filter->limit, err) ||
+        !store_bind_int(store, statement, next + 1, filter->offset, err)) {
         return false;
     }
     int more = 0;
     while ((more = store_step(store, statement, err)) > 0) {
-        struct audit_record record = {
-            .id = store_column_text(statement, 0),
-            .action = store_column_text(statement, 1),
-            .severity = store_column_text(statement, 2),
-            .user_id = store_column_text(statement, 3),
-            .request_id = store_column_text(statement, 4),
-            .resource_type = store_column_text(statement, 5),
-            .resource_id = store_column_text(statement, 6),
-            .detail = store_column_text(statement, 7),
-            .ip_address = store_column_text(statement, 8),
-            .user_agent = store_column_text(statement, 9),
-            .status_code = sqlite3_column_int64(statement, 10),
-            .created_at_ms = sqlite3_column_int64(statement, 11),
-        };
+        const struct audit_record record = current_row(statement);
         if (!row(argument, &record, err)) {
             sqlite3_reset(statement);
             return false;
         }
     }
     return more == 0;
+}
+
+bool store_next_audit(struct store *store, int64_t sequence,
+                      bool (*row)(void *argument, const struct audit_record *record, struct error *err), void *argument,
+                      bool *found, struct error *err) {
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_NEXT_AUDIT);
+    int step = store_bind_int(store, statement, 1, sequence, err) ? store_step(store, statement, err) : -1;
+    *found = step > 0;
+    if (step <= 0) {
+        return step == 0;
+    }
+    const struct audit_record record = current_row(statement);
+    bool ok = row(argument, &record, err);
+    sqlite3_reset(statement);
+    return ok;
+}
+
+bool store_last_audit_sequence(struct store *store, int64_t *sequence, struct error *err) {
+    return one_number(store, store_statement(store, STATEMENT_LAST_AUDIT), sequence, err);
+}
+
+bool store_delete_audit(struct store *store, int64_t before_ms, int64_t limit, int64_t *deleted, struct error *err) {
+    sqlite3_stmt *statement = store_statement(store, STATEMENT_DELETE_AUDIT);
+    if (!store_bind_int(store, statement, 1, before_ms, err) || !store_bind_int(store, statement, 2, limit, err) ||
+        !store_run(store, statement, err)) {
+        return false;
+    }
+    *deleted = sqlite3_changes(store->database);
+    return true;
 }

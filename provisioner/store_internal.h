@@ -27,7 +27,16 @@ enum statement {
     STATEMENT_DELETE_ALL_IDENTITIES,
     STATEMENT_APPEND_AUDIT,
     STATEMENT_COUNT_AUDIT,
+    STATEMENT_COUNT_AUDIT_OF_ACTION,
+    STATEMENT_COUNT_AUDIT_OF_USER,
+    STATEMENT_COUNT_AUDIT_OF_BOTH,
     STATEMENT_LIST_AUDIT,
+    STATEMENT_LIST_AUDIT_OF_ACTION,
+    STATEMENT_LIST_AUDIT_OF_USER,
+    STATEMENT_LIST_AUDIT_OF_BOTH,
+    STATEMENT_NEXT_AUDIT,
+    STATEMENT_LAST_AUDIT,
+    STATEMENT_DELETE_AUDIT,
     STATEMENT_GET_PROPERTY,
     STATEMENT_SET_PROPERTY,
     STATEMENT_COUNT,
@@ -59,10 +68,6 @@ int store_step(struct store *store, sqlite3_stmt *statement, struct error *err);
 
 /* The text of a column, borrowed until the next step; NULL for SQL NULL. */
 const char *store_column_text(sqlite3_stmt *statement, int column);
-
-bool store_begin(struct store *store, struct error *err);
-/* Commits if `ok`; otherwise, and if the commit fails, rolls back. Returns whether it is committed. */
-bool store_end(struct store *store, bool ok, struct error *err);
 
 /* Fills *err from the database's own message. Returns false. */
 bool store_error(struct store *store, int result, struct error *err);

@@ -19,9 +19,14 @@
 #define AUDIT_COLUMNS                                                                                                  \
     "id, action, severity, user_id, request_id, resource_type, resource_id, detail, ip_address, user_agent, "          \
     "status_code, created_at"
-#define AUDIT_FILTER                                                                                                   \
-    " FROM audit_logs WHERE (CAST($1 AS TEXT) IS NULL OR action = $1)"                                                 \
-    " AND (CAST($2 AS TEXT) IS NULL OR user_id = $2) AND created_at >= $3"
+/* One statement for each way to ask, so that each has its index. */
+#define COUNT_AUDIT   "SELECT count(*) FROM (SELECT 1 FROM audit_logs WHERE "
+#define COUNT_UP_TO   " LIMIT 100000)" /* STORE_AUDIT_TOTAL_MAX */
+#define SELECT_AUDIT  "SELECT " AUDIT_COLUMNS ", sequence FROM audit_logs WHERE "
+#define AUDIT_SINCE   "created_at >= $1"
+#define AUDIT_OF_ONE  " = $1 AND created_at >= $2"
+#define AUDIT_OF_BOTH "user_id = $1 AND action = $2 AND created_at >= $3"
+#define AUDIT_BY_AGE  " ORDER BY created_at DESC, sequence DESC "
 
 static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
@@ -55,9 +60,20 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_DELETE_USERS_IDENTITIES] = "DELETE FROM identities WHERE user_id <> '*'",
     [STATEMENT_DELETE_ALL_IDENTITIES] = "DELETE FROM identities",
     [STATEMENT_APPEND_AUDIT] = "INSERT INTO audit_logs (" AUDIT_COLUMNS ") "
-                               "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-    [STATEMENT_COUNT_AUDIT] = "SELECT count(*)" AUDIT_FILTER,
-    [STATEMENT_LIST_AUDIT] = "SELECT " AUDIT_COLUMNS AUDIT_FILTER " ORDER BY created_at DESC, id LIMIT $4 OFFSET $5",
+                               "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 "
+                               "WHERE NOT EXISTS (SELECT 1 FROM audit_logs WHERE id = $1)",
+    [STATEMENT_COUNT_AUDIT] = COUNT_AUDIT AUDIT_SINCE COUNT_UP_TO,
+    [STATEMENT_COUNT_AUDIT_OF_ACTION] = COUNT_AUDIT "action" AUDIT_OF_ONE COUNT_UP_TO,
+    [STATEMENT_COUNT_AUDIT_OF_USER] = COUNT_AUDIT "user_id" AUDIT_OF_ONE COUNT_UP_TO,
+    [STATEMENT_COUNT_AUDIT_OF_BOTH] = COUNT_AUDIT AUDIT_OF_BOTH COUNT_UP_TO,
+    [STATEMENT_LIST_AUDIT] = SELECT_AUDIT AUDIT_SINCE AUDIT_BY_AGE "LIMIT $2 OFFSET $3",
+    [STATEMENT_LIST_AUDIT_OF_ACTION] = SELECT_AUDIT "action" AUDIT_OF_ONE AUDIT_BY_AGE "LIMIT $3 OFFSET $4",
+    [STATEMENT_LIST_AUDIT_OF_USER] = SELECT_AUDIT "user_id" AUDIT_OF_ONE AUDIT_BY_AGE "LIMIT $3 OFFSET $4",
+    [STATEMENT_LIST_AUDIT_OF_BOTH] = SELECT_AUDIT AUDIT_OF_BOTH AUDIT_BY_AGE "LIMIT $4 OFFSET $5",
+    [STATEMENT_NEXT_AUDIT] = SELECT_AUDIT "sequence > $1 ORDER BY sequence LIMIT 1",
+    [STATEMENT_LAST_AUDIT] = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit_logs'), 0)",
+    [STATEMENT_DELETE_AUDIT] = "DELETE FROM audit_logs WHERE sequence IN (SELECT sequence FROM audit_logs "
+                               "WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
     [STATEMENT_GET_PROPERTY] = "SELECT value FROM properties WHERE name = $1",
     [STATEMENT_SET_PROPERTY] = "INSERT INTO properties (name, value) VALUES ($1, $2) "
                                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",

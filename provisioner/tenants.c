@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/names.h"
 #include "common/secret.h"
+#include "provisioner/audit.h"
 #include "provisioner/policies.h"
 
 #define KEY_RANDOM_BYTES         32
@@ -30,7 +31,9 @@ static void tenant_free(struct tenant *tenant) {
         event_free(tenant->start_timer);
     }
     json_object_put(tenant->actor);
+    audit_row_free(tenant->stop_row);
     secret_free(tenant->key);
+    free(tenant->progress);
     free(tenant->record.user_id);
     free(tenant->record.policy_id);
     free(tenant->record.context_id);
@@ -116,6 +119,9 @@ static bool load_one(void *argument, const struct tenant_record *row, struct err
     tenant->has_row = true;
     int64_t since_ms = clock_unix_ms() - record->last_accessed_at_ms;
     tenant->last_active_ms = clock_monotonic_ms() - (since_ms > 0 ? since_ms : 0);
+    if (record->status == INSTANCE_STOPPING) {
+        tenant->stop_row = audit_row_of_tenant(tenant, "tenant_stopped", NULL, "the stop outlived a provisioner", NULL);
+    }
     insert(provisioner, steal_pointer(&tenant));
     return true;
 }
@@ -143,9 +149,18 @@ void tenants_free_all(struct provisioner *provisioner) {
 
 bool tenant_save(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
     tenant->record.updated_at_ms = clock_unix_ms();
-    if (!store_save_tenant(provisioner->store, &tenant->record, err)) {
+    bool is_saved = false;
+    if (provisioner->staged_audit == NULL) {
+        is_saved = store_save_tenant(provisioner->store, &tenant->record, err);
+    } else if (store_begin(provisioner->store, err)) {
+        is_saved = store_end(
+            provisioner->store,
+            store_save_tenant(provisioner->store, &tenant->record, err) && audit_write_staged(provisioner, err), err);
+    }
+    if (!is_saved) {
         return false;
     }
+    audit_staged_written(provisioner);
     tenant->has_row = true;
     tenant->row_is_stale = false;
     tenant->access_is_unsaved = false;
@@ -201,7 +216,8 @@ bool tenant_set_key(struct provisioner *provisioner, struct tenant *tenant, cons
 }
 
 /* The backend may be another one than at the last start. */
-static bool set_backend_type(struct tenant *tenant, const char *name, struct error *err) {
+bool tenant_set_backend(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
+    const char *name = provisioner->operations->name;
     if (strcmp(tenant->record.backend_type, name) == 0) {
         return true;
     }
@@ -221,8 +237,7 @@ bool tenant_new_instance(struct provisioner *provisioner, struct tenant *tenant,
     if (!digest_random_hex(KEY_RANDOM_BYTES, key) || !digest_random_hex(INSTANCE_ID_RANDOM_BYTES, instance_id)) {
         return error_set(err, ERROR_INTERNAL, "the kernel gives no random bytes");
     }
-    bool ok =
-        set_backend_type(tenant, provisioner->operations->name, err) && tenant_set_key(provisioner, tenant, key, err);
+    bool ok = tenant_set_backend(provisioner, tenant, err) && tenant_set_key(provisioner, tenant, key, err);
     explicit_bzero(key, sizeof key);
     if (!ok) {
         return false;
@@ -261,6 +276,11 @@ void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, boo
 void tenant_set_error(struct tenant *tenant, const char *text) {
     free(tenant->record.error);
     tenant->record.error = text == NULL ? NULL : strdup(text);
+}
+
+void tenant_set_progress(struct tenant *tenant, const char *text) {
+    free(tenant->progress);
+    tenant->progress = text == NULL ? NULL : strdup(text);
 }
 
 void tenant_set_actor(struct tenant *tenant, struct json_object *actor) {
@@ -320,6 +340,7 @@ struct json_object *tenant_to_json(const struct tenant *tenant) {
           (record->port == 0 ? json_add_string(object, "port", NULL) : json_add_int(object, "port", record->port)) &&
           json_add_string(object, "status", instance_state_name(record->status)) &&
           json_add_string(object, "error", record->error) && json_add_bool(object, "outdated", is_outdated(tenant)) &&
+          json_add_string(object, "progress", record->status == INSTANCE_PROVISIONING ? tenant->progress : NULL) &&
           add_time(object, "created_at", record->created_at_ms) &&
           add_time(object, "updated_at", record->updated_at_ms) &&
           add_time(object, "last_accessed_at", record->last_accessed_at_ms))) {

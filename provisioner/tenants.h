@@ -36,6 +36,7 @@ struct tenant {
     struct tenant_record record;     /* owns its strings */
     struct provisioner *provisioner; /* for timers, which have one argument */
     char *key;                       /* the instance's, in the clear, while there is one */
+    char *progress;                  /* of a start that takes long, for people; NULL: nothing to say */
     UT_hash_handle by_route;
     UT_hash_handle by_instance; /* hashed while is_live */
 
@@ -59,8 +60,8 @@ struct tenant {
     int64_t start_requested_ms;
     struct event *start_timer;
 
-    struct json_object *actor; /* who caused the start, stop or deletion under way, for the audit log */
-    const char *stop_action;   /* what the audit log calls the stop under way; NULL: nothing */
+    struct json_object *actor;  /* who caused the start, stop or deletion under way, for the audit log */
+    struct audit_row *stop_row; /* what the audit log is to say once the stop under way is done; NULL: nothing */
 
     struct waiter *start_waiters;
     struct waiter *stop_waiters;
@@ -108,16 +109,20 @@ bool tenant_begin(struct provisioner *provisioner, struct tenant *tenant, enum i
 /* The same for what has happened already: if the database does not take it, it is tried again later. */
 void tenant_settle(struct provisioner *provisioner, struct tenant *tenant, enum instance_event event);
 
-/* Saves the record as it is. */
+/* Saves the record as it is, and with it the audit rows that are staged (audit.h). */
 bool tenant_save(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
 
 /* Gives the tenant a new instance id and key, or takes both away. */
 bool tenant_new_instance(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
 bool tenant_set_key(struct provisioner *provisioner, struct tenant *tenant, const char *key, struct error *err);
+/* Names the backend of today as the one that has the instance. */
+bool tenant_set_backend(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
 void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, bool is_live);
 
 /* NULL text clears it; an error message that does not fit into memory is lost, no more. */
 void tenant_set_error(struct tenant *tenant, const char *text);
+/* The same for how far its start has come. */
+void tenant_set_progress(struct tenant *tenant, const char *text);
 void tenant_set_actor(struct tenant *tenant, struct json_object *actor);
 
 bool waiter_add(struct waiter **list, waiter_function *done, void *argument);

@@ -79,7 +79,7 @@ def stage_build(tally, _):
 
 def stage_lint(tally, _):
     tally.check("clang-format", run(["clang-format", "--dry-run", "-Werror", *all_c()]).returncode == 0)
-    shell = [path for path in sources("scripts/*", "tests/*.sh", ".ci/run")
+    shell = [path for path in sources("scripts/*", "haproxy/*", "tests/*.sh", ".ci/run")
              if open(os.path.join(ROOT, path), "rb").readline().startswith(b"#!/bin/sh")]
     tally.check("shellcheck", run(["shellcheck", *shell]).returncode == 0)
     tally.check("cppcheck", run(

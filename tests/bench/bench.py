@@ -2,10 +2,12 @@
 """Measures what Terminals promises, and prints a Markdown table: `make bench`, or tests/bench/bench.py [--quick] [PART...].
 
 Every comparison is paired and interleaved (A B A B …) on one machine, one instance and one HAProxy binary; a figure is
-the median over the pairs. Parts: hot, cold, memory, shell, crowd, tenants, auth. `--quick` runs everything for a moment, to see
+the median over the pairs. Parts: docker, hot, cold, memory, shell, crowd, tenants, auth. `--quick` runs everything for a moment, to see
 that it works; its figures mean nothing. `--check` exits with 1 if a target is missed.
 
 What is compared with what:
+  docker   connect → first byte of the answer for a user never seen before, whose container is made for it, and `docker run -d`
+           of the same image until its first /health; then 50 users' first requests at once.
   hot      wrk through Terminals, through the same HAProxy with one fixed backend and no maps (haproxy_fixed() below), and
            straight to the instance.
   cold     connect → first byte of the answer, for users never seen before, one after the other.
@@ -36,6 +38,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "e2e"), str(Path(__file__).resolve().parents[1])]
 
+import docker_engine  # noqa: E402
 from fakes.open_webui import OpenWebUI  # noqa: E402
 from fake_instance import FakeInstance  # noqa: E402
 from stack import Stack, eventually, free_port, route_key  # noqa: E402
@@ -357,23 +360,28 @@ def bench_shell(table, quick):
             shell.close()
 
 
+def at_once(stack, count):
+    """(seconds for all, statuses) of the first requests of so many users."""
+    gate, statuses = threading.Barrier(count + 1), []
+
+    def ask(number):
+        gate.wait()
+        statuses.append(stack.execute(f"user-{number}", "echo hello", timeout=120).status)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    began = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - began, statuses
+
+
 def bench_crowd(table, quick):
     count = 10 if quick else 100
     with Stack(log_level="WARNING") as stack:
-        gate, statuses = threading.Barrier(count + 1), []
-
-        def ask(number):
-            gate.wait()
-            statuses.append(stack.execute(f"user-{number}", "echo hello", timeout=120).status)
-
-        threads = [threading.Thread(target=ask, args=(number,)) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        gate.wait()
-        began = time.perf_counter()
-        for thread in threads:
-            thread.join()
-        took = time.perf_counter() - began
+        took, statuses = at_once(stack, count)
         instances = len(stack.instances())
     met = statuses.count(200) == count == instances
     table.add(f"{count} users' first requests at once", f"{statuses.count(200)} × 200, {instances} instances, {took:.1f} s in all",
@@ -427,7 +435,47 @@ def bench_tenants(table, quick):
         stack.remove()
 
 
-PARTS = {"hot": bench_hot, "cold": bench_cold, "memory": bench_memory, "shell": bench_shell, "crowd": bench_crowd,
+def docker_run(stack, name, network):
+    """Milliseconds of `docker run -d` and until the container answers /health, asked every millisecond."""
+    began = time.perf_counter()
+    subprocess.run([docker_engine.DOCKER, "-H", stack.settings["docker_host"], "run", "-d", "--init", "--name", name, "--network",
+                    network, "-e", "OPEN_TERMINAL_API_KEY=key", stack.settings["image"]], check=True, capture_output=True)
+    address = stack.engine.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
+    while True:
+        with contextlib.suppress(OSError):
+            with socket.create_connection((address, 8000), timeout=5) as sock:
+                sock.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+                if b" 200 " in sock.recv(4096):
+                    return (time.perf_counter() - began) * 1e3
+        time.sleep(0.001)
+
+
+def bench_docker(table, quick):
+    count, crowd = (2, 5) if quick else (15, 50)
+    with Stack(backend="docker", log_level="WARNING") as stack:
+        first_byte(stack, "warm-up", "GET", "/files/list")
+        ours, plain = [], []
+        for number in range(count):
+            ours.append(first_byte(stack, f"list-{number}", "GET", "/files/list"))
+            name = f"terminals-bench-{os.getpid()}-{number}"
+            try:
+                plain.append(docker_run(stack, name, "terminals"))
+            finally:
+                stack.engine.remove(name)
+            stack.admin("DELETE", f"/tenants/list-{number}").expect(200)
+        above = median([one - other for one, other in zip(ours, plain)])
+        table.add("Docker: first byte of a new user's first request, above `docker run -d` and the first /health",
+                  f"{above:+.0f} ms ({median(ours):.0f} and {median(plain):.0f} ms)", "≤ 60 ms", above <= 60)
+        stack.admin("DELETE", "/tenants/warm-up").expect(200)
+        took, statuses = at_once(stack, crowd)
+        containers = len(stack.containers())
+        table.add(f"Docker: {crowd} users' first requests at once",
+                  f"{statuses.count(200)} × 200, {containers} containers, {took:.1f} s in all", f"{crowd} × 200, {crowd} containers",
+                  statuses.count(200) == crowd == containers)
+        stack.stop(timeout=120)
+
+
+PARTS = {"docker": bench_docker, "hot": bench_hot, "cold": bench_cold, "memory": bench_memory, "shell": bench_shell, "crowd": bench_crowd,
          "tenants": bench_tenants, "auth": bench_auth}
 
 

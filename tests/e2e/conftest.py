@@ -28,7 +28,7 @@ needs_sandbox = pytest.mark.skipif(not sandbox_works(), reason="bubblewrap does 
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "release_only: measures something that a sanitizer changes")
+    config.addinivalue_line("markers", "release_only: measures something that a sanitizer changes, or tests nothing that it could see")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -49,6 +49,16 @@ def stack():
     """One stack for everybody who only looks; users are the tests' own (fixture `user`)."""
     with Stack() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def images():
+    """The images of docker-compose.yml, built once."""
+    from compose_stack import Images  # which needs an engine only when it is used
+
+    built = Images()
+    yield built
+    built.remove()
 
 
 @pytest.fixture

@@ -130,6 +130,8 @@ class Stack:
             "local_binary": self.programs / "open-terminal", "local_port_range_start": _next_ports,
             "cleanup_interval_seconds": 0, **settings,
         }
+        if self.settings["backend"] == "docker":
+            self._use_docker()
         _next_ports = 10000 + (_next_ports - 10000 + 400) % 20000
         self.extra_environment = environment or {}
         self.reaper = None
@@ -139,6 +141,25 @@ class Stack:
         self.removed = False
         self.last_log = ""
         Stack.current.append(self)
+
+    def _use_docker(self):
+        """An engine and an image, unless the test has its own."""
+        import docker_engine  # which imports us
+
+        for name in [name for name in self.settings if name.startswith("local_")]:
+            del self.settings[name]
+        self.settings.setdefault("docker_host", f"unix://{docker_engine.engine()}")
+        self.engine = docker_engine.Client(self.settings["docker_host"].removeprefix("unix://"))
+        self.settings.setdefault("image", docker_engine.image())
+
+    def containers(self):
+        """What the engine has of this stack, by name."""
+        mark = Path(self.settings["data_dir"]) / ".deployment"
+        return self.engine.containers(**{"terminals.deployment": mark.read_text()}) if mark.exists() else {}
+
+    def container(self, user, **query):
+        """The name of a user's container."""
+        return self.tenant(user, **query)["instance_name"]
 
     def _copy_programs(self):
         """The programs where any user can reach them: the clone may lie below /root."""
@@ -257,6 +278,9 @@ class Stack:
 
     def remove(self):
         self.last_log, self.removed = self.log(), True
+        if self.settings["backend"] == "docker":
+            with contextlib.suppress(OSError, AssertionError):
+                self.engine.remove(*self.containers())
         if self.own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -484,10 +508,14 @@ class Stack:
 
     def haproxy_map(self, name):
         """What HAProxy holds in memory of `routes` or `identities`: {key: value}."""
+        return self.read_haproxy_map(self.folder / "run/haproxy.sock", f"{self.folder}/run/{name}.map")
+
+    @staticmethod
+    def read_haproxy_map(socket_path, map_path):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5 * SLOW)
-            sock.connect(str(self.folder / "run/haproxy.sock"))
-            sock.sendall(f"show map {self.folder}/run/{name}.map\n".encode())
+            sock.connect(str(socket_path))
+            sock.sendall(f"show map {map_path}\n".encode())
             text = b""
             while chunk := sock.recv(1 << 16):
                 text += chunk

@@ -24,7 +24,8 @@ def installed():
 
 def test_the_installed_programs_serve(installed):
     port = free_port()
-    environment = {"PATH": os.environ["PATH"], "TERMINALS_HOST": "127.0.0.1", "TERMINALS_PORT": str(port),
+    environment = {"PATH": os.environ["PATH"], "TERMINALS_BACKEND": "local", "TERMINALS_HOST": "127.0.0.1",
+                   "TERMINALS_PORT": str(port),
                    "TERMINALS_RUN_DIR": str(installed / "r"), "TERMINALS_CLEANUP_INTERVAL_SECONDS": "0"}
     serve = subprocess.Popen([installed / "usr/local/bin/terminals", "serve"], cwd=installed, env=environment,
                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

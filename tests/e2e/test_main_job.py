@@ -4,6 +4,7 @@ import subprocess
 import time
 
 import pytest
+from compose_stack import ComposeStack
 from conftest import SANDBOXES
 from stack import BIN, OURS, SLOW, Stack, free_port
 
@@ -20,10 +21,17 @@ def run_open_terminal(folder):
     return process, port
 
 
-@pytest.fixture(scope="module", params=[*SANDBOXES, "static"])
+@pytest.fixture(scope="module", params=[*SANDBOXES, pytest.param("docker", marks=pytest.mark.release_only),
+                                        pytest.param("compose", marks=pytest.mark.release_only), "static"])
 def running(request, tmp_path_factory):
+    if request.param == "compose":
+        images = request.getfixturevalue("images")
+        with ComposeStack(images, image=images.environment["INSTANCE_IMAGE"]) as stack:
+            stack.shared = False
+            yield stack
+        return
     if request.param != "static":
-        with Stack(local_sandbox=request.param) as stack:
+        with Stack(backend="docker") if request.param == "docker" else Stack(local_sandbox=request.param) as stack:
             stack.shared = False
             yield stack
         return

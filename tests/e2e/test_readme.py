@@ -1,5 +1,7 @@
 """The README tells the truth: every block that starts with ```sh is run, in order, against a running stack.
 
+The section "With Docker" is run by test_compose.py, against the stack that it is about.
+
 A block is what a reader pastes into a shell in the clone while `make run` runs: here, in the folder in which a stack runs
 with all defaults but the port. Lines that start with `make`, `git`, `cd` or `apt` are not run again from inside a test: their
 targets must exist. A line `# prints: text` in a block says what the block must print.
@@ -13,8 +15,10 @@ from stack import REPOSITORY, SLOW, Stack
 NOT_RUN = re.compile(r"^\s*(sudo\s+)?(make|git|cd|apt(-get)?)\b")
 
 
-def blocks():
-    return re.findall(r"^```sh\n(.*?)^```$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def blocks(of_docker=False):
+    sections = re.split(r"^(?=## )", (REPOSITORY / "README.md").read_text(), flags=re.MULTILINE)
+    return [block for section in sections if section.startswith("## With Docker") == of_docker
+            for block in re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)]
 
 
 def targets():

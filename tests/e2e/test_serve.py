@@ -314,3 +314,37 @@ def test_it_runs_from_any_folder_with_relative_paths(fresh):
     stack = fresh(run_dir="./data/run", data_dir="./data/terminals", database_url="sqlite:///./data/terminals.db")
     assert stack.run("u", "pwd") in ("/home/user\n", f"{stack.folder}/data/terminals/u\n")
     assert (stack.folder / "data/terminals/u").is_dir() and (stack.folder / "data/terminals.db").is_file()
+
+
+def test_check_says_which_process_does_not_answer(fresh):
+    """What the health checks of the compose stack run."""
+    stack = fresh()
+    for name in ("provisioner", "api", "gate"):
+        done = stack.terminals("check", name)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
+        with stack.stopped(f"terminals-{name}"):
+            done = stack.terminals("check", name)
+            assert done.returncode == 1 and f"{name}" in done.stderr, done
+    for arguments in ((), ("nonsense",), ("api", "gate")):
+        assert stack.terminals("check", *arguments).returncode == 2
+    stack.stop()
+    done = stack.terminals("check", "gate")
+    assert done.returncode == 1 and "gate.sock" in done.stderr, done
+
+
+def test_reap_can_go_on_for_ever(fresh, user):
+    """What the compose stack has in place of cron: also while there is no provisioner to ask."""
+    stack = fresh(idle_timeout_seconds=1)
+    stack.run(user, "true")
+    loop = subprocess.Popen(stack.command("reap", "--every", "1"), cwd=stack.folder, env=stack.environment(), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)
+        eventually(lambda: stack.tenant(user)["status"] == "stopped", 15, what="the stop of an idle instance")
+        assert loop.poll() is None
+    finally:
+        loop.terminate()
+        assert "checked=" in loop.communicate(timeout=10)[0]
+    for arguments in (("--every",), ("--every", "-1"), ("--every", "x"), ("--often", "3"), ("--every", "99999999")):
+        done = stack.terminals("reap", *arguments)
+        assert done.returncode == 2 and "usage" in done.stderr, done

@@ -175,7 +175,7 @@ static void test_origins_are_separated_by_single_spaces(void **state) {
         {" http://a ,\thttp://b , ", "http://a http://b"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char *origins = child_origins_for_haproxy(cases[i].given);
+        char *origins = child_list_for_haproxy(cases[i].given);
         assert_string_equal(origins, cases[i].expected);
         free(origins);
     }

@@ -53,7 +53,7 @@ static void test_mistakes_are_named(void **state) {
         {"TERMINALS_PORT=70000", "TERMINALS_PORT: `70000` is not a number from 1 to 65535"},
         {"TERMINALS_PORT=3000x", "TERMINALS_PORT: `3000x` is not a number from 1 to 65535"},
         {"TERMINALS_PORT= 3000", "TERMINALS_PORT: ` 3000` is not a number from 1 to 65535"},
-        {"TERMINALS_BACKEND=dokcer", "TERMINALS_BACKEND: `dokcer` is not one of local, static"},
+        {"TERMINALS_BACKEND=dokcer", "TERMINALS_BACKEND: `dokcer` is not one of docker, local, static"},
         {"TERMINALS_MAX_CPU=two",
          "TERMINALS_MAX_CPU: `two` is not a Kubernetes quantity above zero (500m, 2, 512Mi, 4Gi)"},
         {"TERMINALS_MAX_MEMORY=4GB",
@@ -68,7 +68,39 @@ static void test_mistakes_are_named(void **state) {
          "TERMINALS_IDLE_TIMEOUT_SECONDS: `9223372036854775807` is not a number from 0 to 3153600000"},
         {"TERMINALS_API_KEY_FILE=/nonexistent",
          "TERMINALS_API_KEY_FILE: open `/nonexistent`: No such file or directory"},
+        {"TERMINALS_DOCKER_HOST=/var/run/docker.sock",
+         "TERMINALS_DOCKER_HOST: `/var/run/docker.sock` is neither unix:///path nor tcp://host:port"},
+        {"TERMINALS_DOCKER_PUBLISH=example.com", "TERMINALS_DOCKER_PUBLISH: `example.com` is no IP address"},
+        {"TERMINALS_DOCKER_PUBLISH=0.0.0.0",
+         "TERMINALS_DOCKER_PUBLISH: `0.0.0.0` is no address that HAProxy could connect to: name one of this machine"},
+        {"TERMINALS_DOCKER_NETWORK=a,,b", "TERMINALS_DOCKER_NETWORK: `a,,b` is no comma-separated list of networks"},
+        {"TERMINALS_DOCKER_MOUNTS=x", "TERMINALS_DOCKER_MOUNTS: not JSON: unexpected character at byte 0"},
+        {"TERMINALS_DOCKER_MOUNTS={}", "TERMINALS_DOCKER_MOUNTS is not a JSON array"},
+        {"TERMINALS_DOCKER_MOUNTS=[{\"source\": \"/a\"}]",
+         "TERMINALS_DOCKER_MOUNTS: mount 1 has no `target` that is an absolute path"},
+        {"TERMINALS_DOCKER_MOUNTS=[{\"source\": \"a/b\", \"target\": \"/b\"}]",
+         "TERMINALS_DOCKER_MOUNTS: mount 1 has a `source` that is neither an absolute path nor the name of a volume"},
+        {"TERMINALS_DOCKER_MOUNTS=[{\"source\": \"/a\", \"target\": \"/home/user\"}]",
+         "TERMINALS_DOCKER_MOUNTS: mount 1 would hide the user's home /home/user"},
+        {"TERMINALS_DOCKER_MOUNTS=[{\"source\": \"/a\", \"target\": \"/b\", \"readonly\": true}]",
+         "TERMINALS_DOCKER_MOUNTS: mount 1 has `readonly`, where only source, target and readOnly (true or false) may "
+         "be"},
         {"TERMINALS_API_KEY=a b", "TERMINALS_API_KEY: a bearer token has printable ASCII characters only"},
+        {"TERMINALS_TRUSTED_PROXIES=10.0.0.0/8,proxy",
+         "TERMINALS_TRUSTED_PROXIES: `proxy` is no address (10.0.0.1, fd00::1) and no network (10.0.0.0/8)"},
+        {"TERMINALS_TRUSTED_PROXIES=10.0.0.0/33",
+         "TERMINALS_TRUSTED_PROXIES: `10.0.0.0/33` is no address (10.0.0.1, fd00::1) and no network (10.0.0.0/8)"},
+        {"TERMINALS_TRUSTED_PROXIES=::1/+8",
+         "TERMINALS_TRUSTED_PROXIES: `::1/+8` is no address (10.0.0.1, fd00::1) and no network (10.0.0.0/8)"},
+        {"TERMINALS_TRUSTED_PROXIES= , ", "TERMINALS_TRUSTED_PROXIES: it names no address"},
+        {"TERMINALS_AUDIT_RETENTION_DAYS=-1", "TERMINALS_AUDIT_RETENTION_DAYS: `-1` is not a number from 0 to 36500"},
+        {"TERMINALS_SIEM_WEBHOOK_URL=ftp://user:secret@siem",
+         "TERMINALS_SIEM_WEBHOOK_URL: expected `http://…` or `https://…`"},
+        {"TERMINALS_SIEM_WEBHOOK_URL=https:///path", "TERMINALS_SIEM_WEBHOOK_URL: expected `http://…` or `https://…`"},
+        {"TERMINALS_SIEM_WEBHOOK_URL=https://siem/a b",
+         "TERMINALS_SIEM_WEBHOOK_URL: expected `http://…` or `https://…`"},
+        {"TERMINALS_SIEM_WEBHOOK_TOKEN=Splunk\t1",
+         "TERMINALS_SIEM_WEBHOOK_TOKEN: a header has printable ASCII characters only"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct settings settings;
@@ -78,6 +110,17 @@ static void test_mistakes_are_named(void **state) {
         assert_string_equal(err.message, cases[i].message);
         assert_int_equal(err.code, ERROR_INVALID);
     }
+}
+
+static void test_an_empty_optional_text_is_not_set(void **state) {
+    (void)state;
+    struct settings settings;
+    const char *const environment[] = {"TERMINALS_DOCKER_NETWORK=", "TERMINALS_DOCKER_MOUNTS=", NULL};
+    assert_true(settings_parse(&settings, environment, NULL, NULL, NULL));
+    assert_null(settings.docker_network);
+    assert_null(settings.docker_mounts);
+    assert_int_equal(settings.backend, BACKEND_DOCKER);
+    settings_free(&settings);
 }
 
 static void test_open_and_a_key_contradict(void **state) {
@@ -166,6 +209,7 @@ int main(void) {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_flags_win_over_environment_over_dotenv),
         cmocka_unit_test(test_mistakes_are_named),
+        cmocka_unit_test(test_an_empty_optional_text_is_not_set),
         cmocka_unit_test(test_open_and_a_key_contradict),
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_secret_from_a_file),

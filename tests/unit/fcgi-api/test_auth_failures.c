@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "common/log.h"
-#include "fcgi-api/auth_failures.h"
+#include "fcgi-api/auth_failures.c"
 
 #define EVENTS_MAX 128
 
@@ -116,6 +116,53 @@ static void test_a_flood_from_everywhere_is_a_few_events(void **state) {
                         "Invalid API key (936 times, from several addresses)");
 }
 
+static void test_a_flood_without_end_is_a_row_now_and_then(void **state) {
+    struct told *told = *state;
+    /* As after all that may come at once but for one. */
+    told->failures->full_ms = clock_monotonic_ms() + (int64_t)(AUTH_FAILURES_BURST - 1) * AUTH_FAILURES_REFILL_MS;
+    add(told->failures, "192.0.2.1", "Invalid API key");
+    add(told->failures, "192.0.2.2", "Invalid API key");
+    tell(told, 1);
+    struct kind *waiting = find_kind(told->failures, "192.0.2.2", "Invalid API key");
+    waiting = waiting->count > 0 ? waiting : find_kind(told->failures, "192.0.2.1", "Invalid API key");
+    assert_int_equal(waiting->count, 1); /* counted, and told when there is room */
+    int64_t next_ms = 0;
+    assert_null(take_due(told->failures, &next_ms));
+    assert_in_range(next_ms - clock_monotonic_ms(), AUTH_FAILURES_REFILL_MS - 5000, AUTH_FAILURES_REFILL_MS);
+}
+
+static bool is_away;
+
+static struct json_object *take_event_unless_away(void *argument, struct json_object *request, int timeout_ms,
+                                                  struct error *err) {
+    if (is_away) {
+        is_away = false;
+        json_object_put(request);
+        error_set(err, ERROR_CAPACITY, "the provisioner restarts");
+        return NULL;
+    }
+    return take_event(argument, request, timeout_ms, err);
+}
+
+static void *run_unless_away(void *argument) {
+    struct told *told = argument;
+    struct provisioner provisioner = {take_event_unless_away, told};
+    auth_failures_run(told->failures, &provisioner);
+    return NULL;
+}
+
+static void test_a_provisioner_that_restarts_gets_it_all_the_same(void **state) {
+    struct told *told = *state;
+    pthread_t thread;
+    is_away = true;
+    add(told->failures, "192.0.2.1", "Invalid API key");
+    assert_int_equal(pthread_create(&thread, NULL, run_unless_away, told), 0);
+    sem_wait(&told->arrived);
+    auth_failures_stop(told->failures);
+    pthread_join(thread, NULL);
+    assert_int_equal(told->count, 1);
+}
+
 static void test_it_ends_when_told_with_nothing_to_tell(void **state) {
     tell(*state, 0);
 }
@@ -126,6 +173,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_flood_is_one_event, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_addresses_and_reasons_are_kept_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_flood_from_everywhere_is_a_few_events, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_flood_without_end_is_a_row_now_and_then, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_provisioner_that_restarts_gets_it_all_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_it_ends_when_told_with_nothing_to_tell, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

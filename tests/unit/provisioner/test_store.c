@@ -234,7 +234,7 @@ static void test_migrations_are_numbered_in_order(void **state) {
     (void)state;
     assert_true(embedded_sql_sqlite_count >= 1);
     for (size_t i = 0; i < embedded_sql_sqlite_count; i++) {
-        assert_int_equal(embedded_sql_sqlite[i].version, i + 1);
+        assert_true(embedded_sql_sqlite[i].version > (i == 0 ? 0 : embedded_sql_sqlite[i - 1].version));
     }
 }
 
@@ -319,6 +319,98 @@ static void test_the_audit_log_is_filtered_and_paged(void **state) {
     }
 }
 
+/* With as many rows as a busy year has, no way to ask may read or sort them all. */
+static void test_each_way_to_ask_the_audit_log_has_its_index(void **state) {
+    struct store *store = *state;
+    for (int i = STATEMENT_COUNT_AUDIT; i <= STATEMENT_DELETE_AUDIT; i++) {
+        char text[1024];
+        sqlite3_stmt *plan = NULL;
+        if (i == STATEMENT_LAST_AUDIT) {
+            continue; /* a look into sqlite_sequence, which has one row a table */
+        }
+        snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", sqlite3_sql(store->statements[i]));
+        assert_int_equal(sqlite3_prepare_v2(store->database, text, -1, &plan, NULL), SQLITE_OK);
+        while (sqlite3_step(plan) == SQLITE_ROW) {
+            const char *step = (const char *)sqlite3_column_text(plan, 3);
+            if (strstr(step, "SCAN audit_logs") != NULL || strstr(step, "TEMP B-TREE") != NULL) {
+                fail_msg("%s: %s", text, step);
+            }
+        }
+        sqlite3_finalize(plan);
+    }
+}
+
+static int64_t append_audit(struct store *store, const char *id, int64_t created_at_ms) {
+    struct error err;
+    int64_t last = 0;
+    const struct audit_record record = {
+        .id = id, .action = "auth_failed", .severity = "info", .created_at_ms = created_at_ms};
+    assert_true(store_append_audit(store, &record, &err));
+    assert_true(store_last_audit_sequence(store, &last, &err));
+    return last;
+}
+
+static bool take_sequence(void *argument, const struct audit_record *record, struct error *err) {
+    (void)err;
+    *(int64_t *)argument = record->sequence;
+    return true;
+}
+
+static void test_audit_rows_are_numbered_without_gaps_and_for_ever(void **state) {
+    struct store *store = *state;
+    struct error err;
+    int64_t deleted = 0, sequence = 0;
+    bool found = false;
+    assert_int_equal(append_audit(store, "a", 3000), 1);
+    assert_int_equal(append_audit(store, "b", 2000), 2); /* the clock was set back: still the second */
+    assert_int_equal(append_audit(store, "a", 9000), 2); /* told twice */
+    assert_int_equal(append_audit(store, "c", 5000), 3);
+    assert_true(store_next_audit(store, 1, take_sequence, &sequence, &found, &err));
+    assert_true(found);
+    assert_int_equal(sequence, 2);
+
+    /* The oldest go first, no more than asked for; and a number is never given again. */
+    assert_true(store_delete_audit(store, 9999, 1, &deleted, &err));
+    assert_int_equal(deleted, 1);
+    assert_true(store_next_audit(store, 0, take_sequence, &sequence, &found, &err));
+    assert_int_equal(sequence, 1);
+    assert_true(store_delete_audit(store, 9999, 100, &deleted, &err));
+    assert_int_equal(deleted, 2);
+    assert_true(store_next_audit(store, 0, take_sequence, &sequence, &found, &err));
+    assert_false(found);
+    assert_int_equal(append_audit(store, "d", 6000), 4);
+    assert_true(store_delete_audit(store, 6000, 100, &deleted, &err));
+    assert_int_equal(deleted, 0);
+}
+
+static void test_rows_of_an_older_version_keep_their_order(void **state) {
+    (void)state;
+    struct error err;
+    sqlite3 *database = NULL;
+    int64_t total = 0, last = 0;
+    char older[128], older_url[160];
+    snprintf(older, sizeof older, "%s/older.db", folder);
+    snprintf(older_url, sizeof older_url, "sqlite:///%s", older);
+    assert_int_equal(sqlite3_open(older, &database), SQLITE_OK);
+    assert_true(migrations_run(database, embedded_sql_sqlite, 1, &err));
+    assert_int_equal(sqlite3_exec(database,
+                                  "INSERT INTO audit_logs (id, action, severity, created_at) VALUES "
+                                  "('y', 'auth_failed', 'info', 2000), ('x', 'auth_failed', 'info', 1000)",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(database);
+    struct store *store = store_open(older_url, &err);
+    assert_non_null(store);
+    const struct audit_filter filter = {.limit = 10};
+    assert_true(store_list_audit(store, &filter, count_audit, &last, &total, &err));
+    assert_int_equal(total, 2);
+    assert_int_equal(last, 1000);
+    bool found = false;
+    assert_true(store_next_audit(store, 0, take_sequence, &last, &found, &err));
+    assert_int_equal(last, 1);
+    store_close(store);
+}
+
 static bool count_identity(void *argument, const struct identity_record *record, struct error *err) {
     (void)err;
     (void)record;
@@ -393,6 +485,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_policies_are_kept, make, remove_it),
         cmocka_unit_test_setup_teardown(test_urls_are_read_as_sqlalchemy_does, make, remove_it),
         cmocka_unit_test_setup_teardown(test_the_audit_log_is_filtered_and_paged, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_each_way_to_ask_the_audit_log_has_its_index, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_audit_rows_are_numbered_without_gaps_and_for_ever, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_rows_of_an_older_version_keep_their_order, make, remove_it),
         cmocka_unit_test_setup_teardown(test_expired_identities_do_not_come_back, make, remove_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

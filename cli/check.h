@@ -1,0 +1,10 @@
+/* check.h - `terminals check PROCESS`: does this process of ours answer? For health checks (compose, systemd, doctor).
+ */
+#ifndef TERMINALS_CLI_CHECK_H
+#define TERMINALS_CLI_CHECK_H
+
+/* Asks `provisioner`, `api` or `gate` on its socket in TERMINALS_RUN_DIR something that needs nobody else's help.
+ * Prints nothing if it answers. Returns the exit status: 0, 1 with a sentence, 2 for wrong arguments. */
+int check(int argc, char **argv);
+
+#endif

@@ -1,0 +1,412 @@
+#include "provisioner/backends/docker_engine.h"
+
+#include <curl/curl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/buffer.h"
+#include "common/cleanup.h"
+
+#define API_VERSION        41 /* of 1.41: the oldest that has all we use, and still spoken by engines of 2020 to 2025 */
+#define CONNECT_TIMEOUT_MS 3000
+#define ANSWER_MAX_BYTES   (64 * 1024 * 1024) /* the list of ten thousand containers is about 20 MB */
+#define LINE_MAX_BYTES     (1024 * 1024)
+
+struct docker_engine {
+    struct event_base *base;
+    CURLM *multi;
+    struct event *timer;
+    char *socket_path; /* NULL with tcp:// */
+    char *origin;      /* "http://docker" or "http://name:port" */
+    int version;       /* of 1.x */
+    struct docker_call *calls;
+    struct docker_call *delivering; /* whose line is being told; NULL once it has been cancelled */
+    struct docker_watch *watches;
+    bool is_curl_ready;
+};
+
+/* A socket of libcurl's. */
+struct docker_watch {
+    struct event *event;
+    struct docker_watch *prev, *next;
+};
+
+struct docker_call {
+    struct docker_engine *engine;
+    CURL *easy;
+    struct curl_slist *headers;
+    char *body;
+    struct buffer answer;
+    void (*line)(void *argument, char *line, size_t length);
+    docker_done *done;
+    void *argument;
+    char curl_error[CURL_ERROR_SIZE];
+    bool is_too_long;
+    struct docker_call *prev, *next;
+};
+
+/* --- the end of a call -------------------------------------------------------------------------------------------- */
+
+void docker_call_cancel(struct docker_call *call) {
+    if (call == NULL) {
+        return;
+    }
+    DL_DELETE(call->engine->calls, call);
+    if (call->engine->delivering == call) {
+        call->engine->delivering = NULL;
+    }
+    if (call->easy != NULL) {
+        curl_multi_remove_handle(call->engine->multi, call->easy);
+        curl_easy_cleanup(call->easy);
+    }
+    curl_slist_free_all(call->headers);
+    if (call->body != NULL) {
+        explicit_bzero(call->body, strlen(call->body)); /* instance keys are in there */
+        free(call->body);
+    }
+    if (call->answer.data != NULL) {
+        explicit_bzero(call->answer.data, call->answer.length);
+    }
+    buffer_free(&call->answer);
+    free(call);
+}
+
+static struct json_object *parse_body(const struct buffer *body) {
+    return body->length > 0 && (body->data[0] == '{' || body->data[0] == '[')
+               ? json_parse(body->data, body->length, NULL)
+               : NULL;
+}
+
+static void finish(struct docker_call *call, CURLcode result) {
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    struct docker_answer answer = {.status = (int)status, .body = "", .failure = ""};
+    if (result != CURLE_OK || call->answer.failed) {
+        answer.status = 0;
+        answer.failure = call->is_too_long     ? "its answer is too long"
+                         : call->answer.failed ? "out of memory"
+                         : call->curl_error[0] ? call->curl_error
+                                               : curl_easy_strerror(result);
+    } else if (call->answer.data != NULL && (call->line == NULL || status != 200)) {
+        answer.body = call->answer.data;
+        answer.length = call->answer.length;
+    }
+    cleanup_json struct json_object *json = answer.length == 0 ? NULL : parse_body(&call->answer);
+    answer.json = json;
+    /* Out of the list first, so that `done` may do what it likes with everybody else. */
+    docker_done *done = call->done;
+    void *argument = call->argument;
+    curl_multi_remove_handle(call->engine->multi, call->easy);
+    call->done = NULL;
+    done(argument, &answer);
+    docker_call_cancel(call);
+}
+
+/* --- libcurl and the event loop ----------------------------------------------------------------------------------- */
+
+static bool has_line(const struct docker_call *call) {
+    long status = 0;
+    if (call->line == NULL || call->answer.length == 0) {
+        return false;
+    }
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200 && memchr(call->answer.data, '\n', call->answer.length) != NULL;
+}
+
+/* Hands out the whole lines that have come. False if the call is gone now. */
+static bool deliver_lines(struct docker_call *call) {
+    struct docker_engine *engine = call->engine;
+    engine->delivering = call;
+    while (engine->delivering != NULL && has_line(call)) {
+        size_t length = (size_t)((char *)memchr(call->answer.data, '\n', call->answer.length) - call->answer.data);
+        cleanup_free char *line = strndup(call->answer.data, length);
+        buffer_consume(&call->answer, length + 1);
+        if (line != NULL) {
+            call->line(call->argument, line, strlen(line));
+        }
+    }
+    bool is_there = engine->delivering != NULL;
+    engine->delivering = NULL;
+    return is_there;
+}
+
+/* libcurl's callbacks must not call libcurl: what they were told is passed on from here. */
+static void deliver(struct docker_engine *engine) {
+    struct docker_call *call = engine->calls;
+    while (call != NULL) {
+        /* Whoever was told something may have changed the list: then from the beginning. */
+        call = !has_line(call) ? call->next : deliver_lines(call) ? call->next : engine->calls;
+    }
+    int left;
+    CURLMsg *message;
+    while ((message = curl_multi_info_read(engine->multi, &left)) != NULL) {
+        if (message->msg != CURLMSG_DONE) {
+            continue;
+        }
+        CURLcode result = message->data.result;
+        DL_SEARCH_SCALAR(engine->calls, call, easy, message->easy_handle);
+        if (call != NULL && call->done != NULL) {
+            finish(call, result);
+        }
+    }
+}
+
+static void on_socket(evutil_socket_t fd, short what, void *argument) {
+    struct docker_engine *engine = argument;
+    int running;
+    int events = ((what & EV_READ) != 0 ? CURL_CSELECT_IN : 0) | ((what & EV_WRITE) != 0 ? CURL_CSELECT_OUT : 0);
+    curl_multi_socket_action(engine->multi, fd, events, &running);
+    deliver(engine);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *argument) {
+    struct docker_engine *engine = argument;
+    int running;
+    (void)fd;
+    (void)what;
+    curl_multi_socket_action(engine->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    deliver(engine);
+}
+
+static int set_timer(CURLM *multi, long timeout_ms, void *argument) {
+    struct docker_engine *engine = argument;
+    (void)multi;
+    if (timeout_ms < 0) {
+        return evtimer_del(engine->timer);
+    }
+    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
+    return evtimer_add(engine->timer, &timeout);
+}
+
+static void watch_free(struct docker_engine *engine, struct docker_watch *watch) {
+    DL_DELETE(engine->watches, watch);
+    event_free(watch->event);
+    free(watch);
+}
+
+static int set_socket(CURL *easy, curl_socket_t socket, int what, void *argument, void *socket_argument) {
+    struct docker_engine *engine = argument;
+    struct docker_watch *watch = socket_argument;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (watch != NULL) {
+            curl_multi_assign(engine->multi, socket, NULL);
+            watch_free(engine, watch);
+        }
+        return 0;
+    }
+    short events = (short)(((what & CURL_POLL_IN) != 0 ? EV_READ : 0) | ((what & CURL_POLL_OUT) != 0 ? EV_WRITE : 0));
+    if (watch == NULL) {
+        watch = calloc(1, sizeof *watch);
+        if (watch == NULL) {
+            return -1;
+        }
+        watch->event = event_new(engine->base, socket, events | EV_PERSIST, on_socket, engine);
+        if (watch->event == NULL) {
+            free(watch);
+            return -1;
+        }
+        DL_APPEND(engine->watches, watch);
+        curl_multi_assign(engine->multi, socket, watch);
+    } else {
+        event_del(watch->event);
+        event_assign(watch->event, engine->base, socket, events | EV_PERSIST, on_socket, engine);
+    }
+    return event_add(watch->event, NULL);
+}
+
+static size_t take_bytes(char *bytes, size_t size, size_t count, void *argument) {
+    struct docker_call *call = argument;
+    size_t length = size * count;
+    size_t limit = call->line != NULL ? LINE_MAX_BYTES : ANSWER_MAX_BYTES;
+    if (length > limit - call->answer.length) {
+        call->is_too_long = true;
+        return 0;
+    }
+    return buffer_append(&call->answer, bytes, length) ? length : 0;
+}
+
+/* --- calls -------------------------------------------------------------------------------------------------------- */
+
+static bool set_request(struct docker_call *call, const struct docker_request *request) {
+    struct docker_engine *engine = call->engine;
+    cleanup_buffer struct buffer url = {0};
+    buffer_append_string(&url, engine->origin);
+    if (!request->without_version) {
+        buffer_append_format(&url, "/v1.%d", engine->version);
+    }
+    CURL *easy = call->easy;
+    if (!buffer_append_string(&url, request->path) || curl_easy_setopt(easy, CURLOPT_URL, url.data) != CURLE_OK) {
+        return false;
+    }
+    if (request->body != NULL) {
+        const char *text = json_text(request->body, NULL);
+        call->body = text == NULL ? NULL : strdup(text);
+        call->headers = curl_slist_append(NULL, "Content-Type: application/json");
+        if (call->body == NULL || call->headers == NULL ||
+            curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers) != CURLE_OK) {
+            return false;
+        }
+    }
+    if (strcmp(request->method, "POST") == 0) {
+        const char *body = call->body == NULL ? "" : call->body;
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
+    } else if (strcmp(request->method, "GET") != 0) {
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    }
+    if (engine->socket_path != NULL) {
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, engine->socket_path);
+    }
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L); /* an engine that vanished from the network ends the events */
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* http_proxy is not meant for the engine */
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->curl_error);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_bytes);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    return true;
+}
+
+struct docker_call *docker_call_start(struct docker_engine *engine, const struct docker_request *request,
+                                      docker_done *done, void *argument) {
+    struct docker_call *call = calloc(1, sizeof *call);
+    if (call == NULL) {
+        return NULL;
+    }
+    call->engine = engine;
+    call->line = request->line;
+    call->done = done;
+    call->argument = argument;
+    call->easy = curl_easy_init();
+    DL_APPEND(engine->calls, call);
+    if (call->easy == NULL || !set_request(call, request) ||
+        curl_multi_add_handle(engine->multi, call->easy) != CURLM_OK) {
+        docker_call_cancel(call);
+        return NULL;
+    }
+    return call;
+}
+
+/* --- the engine --------------------------------------------------------------------------------------------------- */
+
+static bool set_host(struct docker_engine *engine, const char *host, struct error *err) {
+    if (strncmp(host, "unix://", 7) == 0 && host[7] == '/') {
+        engine->socket_path = strdup(host + 7);
+        engine->origin = strdup("http://docker");
+    } else if (strncmp(host, "tcp://", 6) == 0 && host[6] != '\0') {
+        engine->origin = asprintf(&engine->origin, "http://%s", host + 6) < 0 ? NULL : engine->origin;
+    } else {
+        return error_set(err, ERROR_INVALID, "TERMINALS_DOCKER_HOST: `%s` is neither unix:///path nor tcp://host:port",
+                         host);
+    }
+    bool has_path = engine->socket_path != NULL || strncmp(host, "tcp://", 6) == 0;
+    return (engine->origin != NULL && has_path) || error_set(err, ERROR_INTERNAL, "out of memory");
+}
+
+struct docker_engine *docker_engine_open(const char *host, struct event_base *base, struct error *err) {
+    struct docker_engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    engine->base = base;
+    engine->version = API_VERSION;
+    if (!set_host(engine, host, err)) {
+        docker_engine_close(engine);
+        return NULL;
+    }
+    engine->is_curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    engine->multi = engine->is_curl_ready ? curl_multi_init() : NULL;
+    engine->timer = evtimer_new(base, on_timer, engine);
+    if (engine->multi == NULL || engine->timer == NULL) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        docker_engine_close(engine);
+        return NULL;
+    }
+    curl_multi_setopt(engine->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
+    curl_multi_setopt(engine->multi, CURLMOPT_SOCKETDATA, engine);
+    curl_multi_setopt(engine->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl_multi_setopt(engine->multi, CURLMOPT_TIMERDATA, engine);
+    return engine;
+}
+
+void docker_engine_close(struct docker_engine *engine) {
+    if (engine == NULL) {
+        return;
+    }
+    while (engine->calls != NULL) {
+        docker_call_cancel(engine->calls);
+    }
+    if (engine->multi != NULL) {
+        curl_multi_cleanup(engine->multi);
+    }
+    while (engine->watches != NULL) {
+        watch_free(engine, engine->watches);
+    }
+    if (engine->timer != NULL) {
+        event_free(engine->timer);
+    }
+    if (engine->is_curl_ready) {
+        curl_global_cleanup();
+    }
+    free(engine->socket_path);
+    free(engine->origin);
+    free(engine);
+}
+
+/* "1.43" → 43, anything else → 0. */
+static int minor_version(const char *text) {
+    return text != NULL && strncmp(text, "1.", 2) == 0 ? atoi(text + 2) : 0;
+}
+
+void docker_engine_set_version(struct docker_engine *engine, const char *newest, const char *oldest) {
+    int newest_minor = minor_version(newest);
+    int oldest_minor = minor_version(oldest);
+    engine->version = API_VERSION;
+    if (newest_minor > 0 && newest_minor < API_VERSION) {
+        engine->version = newest_minor;
+    } else if (oldest_minor > API_VERSION) {
+        engine->version = oldest_minor;
+    }
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------ */
+
+const char *docker_answer_message(const struct docker_answer *answer) {
+    const char *message = json_get_string(answer->json, "message");
+    return message == NULL ? "" : message;
+}
+
+bool docker_answer_error(const struct docker_answer *answer, struct error *err, const char *format, ...) {
+    char what[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    if (answer->status == 0) {
+        return error_set(err, ERROR_CAPACITY, "%s: the Docker engine does not answer: %s", what, answer->failure);
+    }
+    const char *message = docker_answer_message(answer);
+    return error_set(err, ERROR_BACKEND, "%s: the Docker engine says %d%s%s", what, answer->status,
+                     message[0] == '\0' ? "" : ": ", message);
+}
+
+char *docker_escape(const char *text) {
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    cleanup_buffer struct buffer escaped = {0};
+    buffer_append_string(&escaped, "");
+    for (; *text != '\0'; text++) {
+        if (strchr(plain, *text) != NULL) {
+            buffer_append(&escaped, text, 1);
+        } else {
+            buffer_append_format(&escaped, "%%%02X", (unsigned char)*text);
+        }
+    }
+    return buffer_take(&escaped);
+}
