@@ -22,7 +22,7 @@ ALL_LDFLAGS = $(LDFLAGS) $(filter -fsanitize=%,$(OPTIMIZE)) -pie -Wl,-z,relro,-z
 # Each program is a folder: its sources, and the libraries it may use.
 PROGRAMS = terminals-api terminals-gate terminals-provisioner open-terminal terminals
 SRC_terminals-api         = $(wildcard fcgi-api/*.c)
-LIB_terminals-api         = -lfcgi -ljson-c -lcrypto -lpthread
+LIB_terminals-api         = -lfcgi -lcurl -ljwt -ljson-c -lcrypto -lpthread
 SRC_terminals-gate        = $(wildcard gate/*.c)
 LIB_terminals-gate        = -levent_core -ljson-c -lcrypto
 SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c) sql/embedded_sql.c
@@ -147,7 +147,7 @@ build/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch] fcgi-api/*.[ch] gate/*.[ch
 	@mkdir -p $(@D)
 	@folder=$$(sed -n '1s|^// LINK: *||p' $<); \
 	sources=$$(ls common/*.c; [ -z "$$folder" ] || ls $$folder/*.c | grep -v /main.c); \
-	clang $(FUZZ_FLAGS) -o $@ $< $$sources -levent_core -lmicrohttpd -lwslay -ljson-c -lcrypto -lfcgi -lpthread
+	clang $(FUZZ_FLAGS) -o $@ $< $$sources -levent_core -lmicrohttpd -lwslay -lcurl -ljwt -ljson-c -lcrypto -lfcgi -lpthread
 
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -51,7 +51,9 @@ static void on_ready(void *argument) {
 }
 
 static bool make_key_unless_configured(struct serve *serve, struct error *err) {
-    if (serve->settings.open || serve->settings.api_key != NULL) {
+    const struct settings *settings = &serve->settings;
+    if (settings->open || settings->api_key != NULL || settings->open_webui_url != NULL ||
+        settings->jwt_secret != NULL) {
         return true;
     }
     cleanup_free char *path = api_key_path(&serve->settings);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/auth_settings.h"
 #include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/docker_settings.h"
@@ -297,10 +298,7 @@ static bool check_webhook(const struct settings *settings, struct error *err) {
 }
 
 /* What no row can say by itself. */
-static bool check_together(const struct settings *settings, struct error *err) {
-    if (settings->open && settings->api_key != NULL) {
-        return error_set(err, ERROR_INVALID, PREFIX "OPEN=true (no auth at all) contradicts " PREFIX "API_KEY");
-    }
+static bool check_together(struct settings *settings, struct error *err) {
     if (!is_database_url(settings->database_url)) {
         return error_set(err, ERROR_INVALID, PREFIX "DATABASE_URL: expected `sqlite:///path`");
     }
@@ -310,12 +308,7 @@ static bool check_together(const struct settings *settings, struct error *err) {
     if (!check_webhook(settings, err)) {
         return false;
     }
-    for (const char *c = settings->api_key == NULL ? "" : settings->api_key; *c != '\0'; c++) {
-        if (*c <= 0x20 || *c >= 0x7f) {
-            return error_set(err, ERROR_INVALID, PREFIX "API_KEY: a bearer token has printable ASCII characters only");
-        }
-    }
-    return docker_settings_check(settings, err);
+    return auth_settings_check(settings, err) && docker_settings_check(settings, err);
 }
 
 bool settings_parse(struct settings *settings, const char *const *environment, const char *dotenv,

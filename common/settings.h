@@ -24,8 +24,11 @@ enum settings_reader {
 };
 
 struct settings {
-    int backend;   /* enum settings_backend */
-    char *api_key; /* secret; NULL when not set */
+    int backend;             /* enum settings_backend */
+    char *api_key;           /* secret; one, or several with commas between; NULL when not set */
+    char *open_webui_url;    /* without a slash at the end; NULL when not set */
+    char *jwt_secret;        /* secret; NULL when not set */
+    int64_t token_cache_ttl; /* seconds */
     bool open;
     char *host;
     int64_t port;

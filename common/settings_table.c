@@ -1,6 +1,7 @@
 #include "common/settings_table.h"
 
-#define MAX_SECONDS (100LL * 365 * 24 * 3600)
+#define MAX_SECONDS       (100LL * 365 * 24 * 3600)
+#define MAX_TOKEN_SECONDS (24LL * 3600)
 
 static const char *const backend_choices[] = {"docker", "local", "static", NULL};
 static const char *const sandbox_choices[] = {"auto", "bwrap", "none", NULL};
@@ -25,6 +26,9 @@ static const char *const log_format_choices[] = {"text", "json", NULL};
 const struct setting settings_table[] = {
     CHOICE("BACKEND", backend, "docker", READER_PROVISIONER, backend_choices),
     SECRET("API_KEY", api_key, READER_API),
+    TEXT("OPEN_WEBUI_URL", open_webui_url, NULL, READER_API),
+    SECRET("JWT_SECRET", jwt_secret, READER_API),
+    NUMBER("TOKEN_CACHE_TTL", token_cache_ttl, "60", READER_API, 0, MAX_TOKEN_SECONDS),
     SWITCH("OPEN", open, "false", READER_API | READER_HAPROXY),
     TEXT("HOST", host, "0.0.0.0", READER_HAPROXY | READER_API),
     NUMBER("PORT", port, "3000", READER_HAPROXY | READER_API, 1, 65535),

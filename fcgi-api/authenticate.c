@@ -1,17 +1,32 @@
 #include "fcgi-api/authenticate.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "common/auth_settings.h"
+#include "common/clock.h"
 #include "common/secret.h"
+#include "fcgi-api/identity_announcer.h"
+#include "fcgi-api/jwt.h"
+#include "fcgi-api/open_webui.h"
+#include "fcgi-api/token_waiter.h"
 
-#define SCHEME        "bearer"
-#define SCHEME_LENGTH (sizeof SCHEME - 1)
+#define SCHEME            "bearer"
+#define SCHEME_LENGTH     (sizeof SCHEME - 1)
+#define MILLISECONDS_IN_S 1000
+
+/* A token that is no API key, and its digest. */
+struct presented {
+    const char *token;
+    char digest[DIGEST_HEX_SIZE];
+};
 
 struct authentication_mode {
     const char *name;
-    bool (*authenticate)(const struct authenticator *authenticator, const struct request *request,
-                         struct identity *identity, struct error *err);
+    /* Says whose it is. NULL: nobody has to prove anything. */
+    bool (*check)(const struct authenticator *authenticator, struct request *request, const struct presented *presented,
+                  struct identity *identity, struct error *err);
 };
 
 /* The token of the Authorization header (RFC 6750 §2.1; RFC 9110 §11.1: the scheme in any case, then spaces), or NULL
@@ -31,52 +46,163 @@ static const char *bearer_token(const struct request *request, struct error *err
     return token;
 }
 
-static bool authenticate_open(const struct authenticator *authenticator, const struct request *request,
-                              struct identity *identity, struct error *err) {
+/* --- modes -------------------------------------------------------------------------------------------------------- */
+
+static bool check_api_key(const struct authenticator *authenticator, struct request *request,
+                          const struct presented *presented, struct identity *identity, struct error *err) {
     (void)authenticator;
     (void)request;
-    (void)err;
-    identity->is_trusted = true;
+    (void)presented;
+    (void)identity;
+    return error_set(err, ERROR_UNAUTHORIZED, "Invalid API key");
+}
+
+/* A token that is good for longer than the cache time is told of again and again, by each request that goes the long
+ * way: so HAProxy asks us anew whenever that time is over. */
+static bool check_jwt(const struct authenticator *authenticator, struct request *request,
+                      const struct presented *presented, struct identity *identity, struct error *err) {
+    struct jwt_claims claims;
+    int64_t now_ms = clock_unix_ms();
+    (void)request;
+    if (!jwt_verify(presented->token, authenticator->settings->jwt_secret, now_ms, &claims, err)) {
+        return false;
+    }
+    int64_t until_ms = now_ms + authenticator->settings->token_cache_ttl * MILLISECONDS_IN_S;
+    until_ms = claims.expires_at_ms < until_ms ? claims.expires_at_ms : until_ms;
+    if (until_ms > now_ms) {
+        identity_announcer_tell(authenticator->announcer, presented->digest, claims.user_id, until_ms);
+    }
+    memcpy(identity->user_id, claims.user_id, sizeof claims.user_id);
     return true;
 }
 
-/* Digests are compared, not keys: they are of one length, so that timing tells nothing of the key's. */
-static bool authenticate_api_key(const struct authenticator *authenticator, const struct request *request,
-                                 struct identity *identity, struct error *err) {
-    const char *token = bearer_token(request, err);
-    if (token == NULL) {
+static bool check_open_webui(const struct authenticator *authenticator, struct request *request,
+                             const struct presented *presented, struct identity *identity, struct error *err) {
+    struct token_waiter *waiter = request->waiter;
+    struct token_outcome outcome;
+    if (!jwt_is_bearer_token(presented->token)) {
+        return error_set(err, ERROR_UNAUTHORIZED, "Invalid token");
+    }
+    if (waiter != NULL && waiter->is_settled) {
+        outcome = waiter->outcome;
+    } else if (!open_webui_check(authenticator->open_webui, presented->token, presented->digest, waiter, &outcome)) {
+        request->is_put_aside = true;
         return false;
     }
-    char digest[DIGEST_HEX_SIZE];
-    bool good = digest_sha256_hex(token, strlen(token), digest) && secret_equals(digest, authenticator->key_digest);
-    explicit_bzero(digest, sizeof digest);
-    identity->is_trusted = good;
-    return good || error_set(err, ERROR_UNAUTHORIZED, "Invalid API key");
+    if (outcome.err.code != ERROR_NONE) {
+        *err = outcome.err;
+        return false;
+    }
+    memcpy(identity->user_id, outcome.user_id, sizeof outcome.user_id);
+    return true;
 }
 
-static const struct authentication_mode mode_open = {"open", authenticate_open};
-static const struct authentication_mode mode_api_key = {"API key", authenticate_api_key};
+static const struct authentication_mode mode_open = {"open", NULL};
+static const struct authentication_mode mode_api_key = {"API key", check_api_key};
+static const struct authentication_mode mode_jwt = {"local JWT", check_jwt};
+static const struct authentication_mode mode_open_webui = {"Open WebUI JWT", check_open_webui};
+
+/* --- the authenticator -------------------------------------------------------------------------------------------- */
+
+static bool add_key(void *argument, const char *key, size_t length) {
+    struct authenticator *authenticator = argument;
+    if (length == 0) {
+        return false;
+    }
+    void *grown = reallocarray(authenticator->key_digests, authenticator->key_count + 1, DIGEST_HEX_SIZE);
+    if (grown == NULL) {
+        return false;
+    }
+    authenticator->key_digests = grown;
+    return digest_sha256_hex(key, length, authenticator->key_digests[authenticator->key_count++]);
+}
+
+static const struct authentication_mode *choose_mode(const struct settings *settings) {
+    return settings->open_webui_url != NULL ? &mode_open_webui
+           : settings->jwt_secret != NULL   ? &mode_jwt
+           : settings->api_key != NULL      ? &mode_api_key
+           : settings->open                 ? &mode_open
+                                            : NULL;
+}
+
+static bool prepare_for_users(struct authenticator *authenticator, struct error *err) {
+    const struct settings *settings = authenticator->settings;
+    authenticator->announcer = identity_announcer_new();
+    if (authenticator->announcer == NULL) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    if (settings->open_webui_url != NULL) {
+        authenticator->open_webui =
+            open_webui_new(settings->open_webui_url, settings->token_cache_ttl, authenticator->announcer, err);
+    }
+    return settings->open_webui_url == NULL || authenticator->open_webui != NULL;
+}
 
 bool authenticator_init(struct authenticator *authenticator, const struct settings *settings, struct error *err) {
-    *authenticator = (struct authenticator){0};
-    bool has_key = settings->api_key != NULL && settings->api_key[0] != '\0';
-    if (has_key == settings->open) {
-        return error_set(err, ERROR_INVALID, "set exactly one of TERMINALS_API_KEY and TERMINALS_OPEN=true");
+    *authenticator = (struct authenticator){.settings = settings, .mode = choose_mode(settings)};
+    if (authenticator->mode == NULL || (settings->open && authenticator->mode != &mode_open)) {
+        return error_set(err, ERROR_INVALID,
+                         "set TERMINALS_API_KEY, TERMINALS_OPEN_WEBUI_URL, TERMINALS_JWT_SECRET or, alone, "
+                         "TERMINALS_OPEN=true");
     }
-    authenticator->mode = has_key ? &mode_api_key : &mode_open;
-    return !has_key || digest_sha256_hex(settings->api_key, strlen(settings->api_key), authenticator->key_digest) ||
-           error_set(err, ERROR_INTERNAL, "cannot compute SHA-256");
+    bool has_users = authenticator->mode == &mode_jwt || authenticator->mode == &mode_open_webui;
+    bool good = (auth_settings_each_key(settings->api_key, add_key, authenticator) ||
+                 error_set(err, ERROR_INTERNAL, "no memory for the API keys, or an empty one")) &&
+                (!has_users || prepare_for_users(authenticator, err));
+    if (!good) {
+        authenticator_free(authenticator);
+    }
+    return good;
+}
+
+void authenticator_free(struct authenticator *authenticator) {
+    open_webui_free(authenticator->open_webui);
+    identity_announcer_free(authenticator->announcer);
+    free(authenticator->key_digests);
+    *authenticator = (struct authenticator){0};
 }
 
 const char *authenticator_mode(const struct authenticator *authenticator) {
     return authenticator->mode->name;
 }
 
+/* Digests are compared, not keys: they are of one length, so that timing tells nothing of the keys'; and all of them,
+ * so that it does not tell which. */
+static bool is_api_key(const struct authenticator *authenticator, const char *digest) {
+    bool found = false;
+    for (size_t i = 0; i < authenticator->key_count; i++) {
+        found = secret_equals(digest, authenticator->key_digests[i]) || found;
+    }
+    return found;
+}
+
+static bool identify(const struct authenticator *authenticator, struct request *request, struct identity *identity,
+                     struct error *err) {
+    if (authenticator->mode->check == NULL) {
+        identity->is_trusted = true;
+        return true;
+    }
+    struct presented presented = {.token = bearer_token(request, err)};
+    if (presented.token == NULL) {
+        return false;
+    }
+    if (!digest_sha256_hex(presented.token, strlen(presented.token), presented.digest)) {
+        return error_set(err, ERROR_INTERNAL, "cannot compute SHA-256");
+    }
+    identity->is_trusted = is_api_key(authenticator, presented.digest);
+    bool known = identity->is_trusted || authenticator->mode->check(authenticator, request, &presented, identity, err);
+    explicit_bzero(presented.digest, sizeof presented.digest);
+    return known;
+}
+
 bool authenticate(const struct authenticator *authenticator, struct request *request, struct identity *identity,
                   struct error *err) {
     *identity = (struct identity){0};
-    bool known = authenticator->mode->authenticate(authenticator, request, identity, err);
-    request_forget_credentials(request);
+    request->is_put_aside = false;
+    bool known = identify(authenticator, request, identity, err);
+    if (known || !request->is_put_aside) {
+        request_forget_credentials(request);
+    }
     return known;
 }
 
@@ -85,6 +211,11 @@ bool identity_may_act_for(const struct identity *identity, const char *user_id, 
            error_set(err, ERROR_FORBIDDEN, "The token belongs to another user than X-User-Id");
 }
 
-bool identity_may_administer(const struct identity *identity, struct error *err) {
-    return identity->is_trusted || error_set(err, ERROR_FORBIDDEN, "Only the API key may do this");
+bool identity_may_administer(const struct authenticator *authenticator, const struct identity *identity,
+                             struct error *err) {
+    if (identity->is_trusted) {
+        return true;
+    }
+    return authenticator->key_count == 0 ? error_set(err, ERROR_UNAUTHORIZED, "Invalid API key")
+                                         : error_set(err, ERROR_FORBIDDEN, "Only the API key may do this");
 }

@@ -1,5 +1,6 @@
 /* authorizer.h - the FastCGI authorizer that terminals-gate asks: who is this request, and where may it go
- * (docs/internals.md, "terminals-gate to terminals-api"). It looks at parameters only, asks nobody and never waits. */
+ * (docs/internals.md, "terminals-gate to terminals-api"). It looks at parameters only, asks nobody but Open
+ * WebUI and never waits: a request whose token must be asked about is put aside (token_waiter.h). */
 #ifndef TERMINALS_FCGI_API_AUTHORIZER_H
 #define TERMINALS_FCGI_API_AUTHORIZER_H
 

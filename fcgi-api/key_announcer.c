@@ -9,15 +9,16 @@
 #define PING_INTERVAL_MS 1000
 #define CALL_TIMEOUT_MS  1000
 
-/* {"op": "set_api_keys", "digests": [the key's digest, if there is a key]} */
-static struct json_object *make_announcement(const struct authenticator *authenticator) {
+/* {"op": "set_api_keys", "digests": [the keys'], "forget_users": whether we are new} */
+static struct json_object *make_announcement(const struct authenticator *authenticator, bool is_first) {
     cleanup_json struct json_object *request = ipc_request("set_api_keys");
     cleanup_json struct json_object *digests = json_object_new_array();
-    if (request == NULL || digests == NULL || !json_add(request, "digests", json_object_get(digests))) {
+    if (request == NULL || digests == NULL || !json_add(request, "digests", json_object_get(digests)) ||
+        !json_add_bool(request, "forget_users", is_first)) {
         return NULL;
     }
-    if (authenticator->key_digest[0] != '\0') {
-        struct json_object *digest = json_object_new_string(authenticator->key_digest);
+    for (size_t i = 0; i < authenticator->key_count; i++) {
+        struct json_object *digest = json_object_new_string(authenticator->key_digests[i]);
         if (digest == NULL || json_object_array_add(digests, digest) != 0) {
             json_object_put(digest);
             return NULL;
@@ -40,14 +41,14 @@ void key_announcer_run(const struct authenticator *authenticator, struct ipc_cli
         struct error err = {0};
         bool good = call(client, ipc_request("ping"), &err);
         if (good && ipc_client_connections(client) != announced_on) {
-            good = call(client, make_announcement(authenticator), &err);
+            good = call(client, make_announcement(authenticator, announced_on == 0), &err);
             if (good) {
                 announced_on = ipc_client_connections(client);
                 log_info(NULL, "the provisioner knows who may act for everybody");
             }
         }
         if (!good && !is_failing) {
-            log_warning(NULL, "the provisioner does not know the API key yet: %s", err.message);
+            log_warning(NULL, "the provisioner does not know the API keys yet: %s", err.message);
         }
         is_failing = !good;
     } while (poll(&stop, 1, PING_INTERVAL_MS) <= 0);

@@ -1,4 +1,8 @@
-/* key_announcer.h - keeps the provisioner told which API key (its digest only) stands for everybody in identities.map.
+/* key_announcer.h - keeps the provisioner told which API keys (their digests only) stand for everybody in
+ * identities.map.
+ *
+ * The first time it also says that the users' tokens of a predecessor are to be forgotten: that one may have judged
+ * them by another secret or another Open WebUI.
  *
  * It is told whenever a connection to it is new, which a ping every second notices: a provisioner that was restarted
  * knows no key. Until then requests with the key go the cold way and work all the same. */

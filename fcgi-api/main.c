@@ -19,7 +19,9 @@
 #include "common/unix_listener.h"
 #include "fcgi-api/auth_failures.h"
 #include "fcgi-api/authorizer.h"
+#include "fcgi-api/identity_announcer.h"
 #include "fcgi-api/key_announcer.h"
+#include "fcgi-api/open_webui.h"
 #include "fcgi-api/openapi.h"
 #include "fcgi-api/responder.h"
 #include "fcgi-api/worker_pool.h"
@@ -28,6 +30,11 @@
 #define ADMIN_THREADS            8
 #define OPERATIONS_EXTRA_THREADS 4   /* stops and deletions go on while all starts are taken */
 #define OPERATIONS_THREADS_MAX   256 /* libfcgi uses select(2): every descriptor must stay below 1024 */
+/* Requests that may wait for Open WebUI. HAProxy has 64 connections to each of the two responders: some must be left
+ * over for those who do not wait. */
+#define AUTH_PUT_ASIDE_MAX       192
+#define ADMIN_PUT_ASIDE_MAX      40
+#define OPERATIONS_PUT_ASIDE_MAX 24
 #define FINISH_MS                2000
 #define PATH_SIZE                4096
 
@@ -53,10 +60,11 @@ enum { AUTH, ADMIN, OPERATIONS, POOL_COUNT };
 static const struct {
     const char *name;
     worker_answer *answer;
+    size_t put_aside_max;
 } sockets[POOL_COUNT] = {
-    [AUTH] = {"api-auth", answer_authorizer},
-    [ADMIN] = {"api-admin", answer_admin},
-    [OPERATIONS] = {"api-operations", answer_operations},
+    [AUTH] = {"api-auth", answer_authorizer, AUTH_PUT_ASIDE_MAX},
+    [ADMIN] = {"api-admin", answer_admin, ADMIN_PUT_ASIDE_MAX},
+    [OPERATIONS] = {"api-operations", answer_operations, OPERATIONS_PUT_ASIDE_MAX},
 };
 
 /* Everything that lives as long as the process. */
@@ -70,8 +78,11 @@ struct process {
     struct worker_pool *pools[POOL_COUNT];
     struct ipc_client *announcer_client;
     struct ipc_client *failures_client;
+    struct ipc_client *identities_client;
     pthread_t announcer;
     pthread_t failures;
+    pthread_t identities; /* where users have tokens */
+    pthread_t open_webui; /* where it is asked about them */
 };
 
 static struct json_object *call_provisioner(void *argument, struct json_object *request, int timeout_ms,
@@ -92,6 +103,19 @@ static void *run_failures(void *argument) {
     return NULL;
 }
 
+static void *run_identities(void *argument) {
+    struct process *process = argument;
+    struct provisioner provisioner = {call_provisioner, process->identities_client};
+    identity_announcer_run(process->api.authenticator.announcer, &provisioner);
+    return NULL;
+}
+
+static void *run_open_webui(void *argument) {
+    const struct process *process = argument;
+    open_webui_run(process->api.authenticator.open_webui);
+    return NULL;
+}
+
 static bool prepare(struct process *process, struct error *err) {
     const char *run_dir = process->settings.run_dir;
     int length = snprintf(process->provisioner_path, PATH_SIZE, "%s/provisioner.sock", run_dir);
@@ -106,7 +130,9 @@ static bool prepare(struct process *process, struct error *err) {
     process->api.auth_failures = auth_failures_new();
     process->announcer_client = ipc_client_new(process->provisioner_path);
     process->failures_client = ipc_client_new(process->provisioner_path);
-    if (process->api.auth_failures == NULL || process->announcer_client == NULL || process->failures_client == NULL) {
+    process->identities_client = ipc_client_new(process->provisioner_path);
+    if (process->api.auth_failures == NULL || process->announcer_client == NULL || process->failures_client == NULL ||
+        process->identities_client == NULL) {
         return error_set(err, ERROR_INTERNAL, "out of memory, or TERMINALS_RUN_DIR is too long for a socket");
     }
     process->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -136,6 +162,12 @@ static bool start_threads(struct process *process, struct error *err) {
     if (problem == 0) {
         problem = pthread_create(&process->failures, NULL, run_failures, process);
     }
+    if (problem == 0 && process->api.authenticator.announcer != NULL) {
+        problem = pthread_create(&process->identities, NULL, run_identities, process);
+    }
+    if (problem == 0 && process->api.authenticator.open_webui != NULL) {
+        problem = pthread_create(&process->open_webui, NULL, run_open_webui, process);
+    }
     if (problem != 0) {
         errno = problem;
         return error_set_errno(err, ERROR_INTERNAL, "start a thread");
@@ -146,6 +178,7 @@ static bool start_threads(struct process *process, struct error *err) {
             .listener = process->listeners[i],
             .stop_fd = process->stop_fd,
             .threads = thread_count(&process->settings, i),
+            .put_aside_max = sockets[i].put_aside_max,
             .answer = sockets[i].answer,
             .api = &process->api,
             .provisioner_path = process->provisioner_path,
@@ -158,18 +191,30 @@ static bool start_threads(struct process *process, struct error *err) {
     return true;
 }
 
-/* Ends the threads; false if some are still at work when their time is up. */
-static bool stop_threads(struct process *process) {
-    int64_t deadline_ms = clock_monotonic_ms() + FINISH_MS;
+static bool join(pthread_t thread, int64_t deadline_ms) {
     struct timespec deadline = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &deadline) == 0;
+}
+
+/* Ends the threads; false if some are still at work when their time is up. Open WebUI comes first: it resumes what was
+ * put aside, which the pools then answer or drop. */
+static bool stop_threads(struct process *process) {
+    const struct authenticator *authenticator = &process->api.authenticator;
+    int64_t deadline_ms = clock_monotonic_ms() + FINISH_MS;
+    open_webui_stop(authenticator->open_webui);
+    if (authenticator->open_webui != NULL && !join(process->open_webui, deadline_ms)) {
+        return false;
+    }
     eventfd_write(process->stop_fd, 1);
     auth_failures_stop(process->api.auth_failures);
+    identity_announcer_stop(authenticator->announcer);
     bool all = true;
     for (int i = 0; i < POOL_COUNT; i++) {
         all = worker_pool_join(process->pools[i], deadline_ms) && all;
     }
-    all = pthread_clockjoin_np(process->announcer, NULL, CLOCK_MONOTONIC, &deadline) == 0 && all;
-    return pthread_clockjoin_np(process->failures, NULL, CLOCK_MONOTONIC, &deadline) == 0 && all;
+    all = join(process->announcer, deadline_ms) && all;
+    all = (authenticator->announcer == NULL || join(process->identities, deadline_ms)) && all;
+    return join(process->failures, deadline_ms) && all;
 }
 
 static void release(struct process *process) {
@@ -179,6 +224,8 @@ static void release(struct process *process) {
     close(process->stop_fd);
     ipc_client_free(process->announcer_client);
     ipc_client_free(process->failures_client);
+    ipc_client_free(process->identities_client);
+    authenticator_free(&process->api.authenticator);
     auth_failures_free(process->api.auth_failures);
     free(process->openapi);
     settings_free(&process->settings);

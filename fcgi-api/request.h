@@ -13,6 +13,7 @@
 #include "common/json.h"
 
 struct buffer;
+struct token_waiter;
 
 struct request {
     char **parameters; /* "NAME=value", NULL-terminated */
@@ -20,6 +21,8 @@ struct request {
      * ended early, 408, 413, 500). NULL: there is none. To be called once, and only when the body matters. */
     int (*read_body)(void *argument, size_t max_bytes, struct buffer *body);
     void *body_argument;
+    struct token_waiter *waiter; /* NULL: this request cannot be put aside */
+    bool is_put_aside;           /* by authenticate(): no answer yet, and this request is the waiter's */
 };
 
 /* The first value of a parameter, or NULL. */

@@ -18,6 +18,16 @@ static void answer_not_found(struct answer *answer, const struct buffer *allow, 
     answer_detail(answer, METHOD_NOT_ALLOWED, err->message);
 }
 
+/* A user calls what is for users, and where the path names one, only with their own name in it. */
+static bool may_call(const struct api *api, const struct route *route, const char *parameter,
+                     const struct identity *identity, struct error *err) {
+    if (!route->is_for_users) {
+        return identity_may_administer(&api->authenticator, identity, err);
+    }
+    bool names_user = route->parameter != NULL && strcmp(route->parameter, "user_id") == 0;
+    return !names_user || identity_may_act_for(identity, parameter, err);
+}
+
 void responder_answer(const struct api *api, const struct provisioner *provisioner, bool may_wait,
                       struct request *request, struct answer *answer) {
     struct error err = {0};
@@ -26,7 +36,12 @@ void responder_answer(const struct api *api, const struct provisioner *provision
     const char *target = request_parameter(request, "REQUEST_URI");
     answer->omits_body = method != NULL && strcmp(method, "HEAD") == 0;
     if (!authenticate(&api->authenticator, request, &identity, &err)) {
-        auth_failures_add(api->auth_failures, request, &err);
+        if (request->is_put_aside) {
+            return;
+        }
+        if (err.code == ERROR_UNAUTHORIZED) {
+            auth_failures_add(api->auth_failures, request, &err);
+        }
         answer_error(answer, &err);
         return;
     }
@@ -40,7 +55,7 @@ void responder_answer(const struct api *api, const struct provisioner *provision
     const struct route *route = route_find(method, target, &parameter, &allow, &err);
     if (route == NULL) {
         answer_not_found(answer, &allow, &err);
-    } else if (!route->is_for_users && !identity_may_administer(&identity, &err)) {
+    } else if (!may_call(api, route, parameter, &identity, &err)) {
         answer_error(answer, &err);
     } else if (route->waits != WAIT_NONE && !may_wait) {
         log_error(request_id(request), "%s %s came to api-admin, but belongs to api-operations", method,

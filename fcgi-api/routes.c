@@ -49,7 +49,7 @@ static const struct route routes[] = {
     /* method   pattern                            handler             operation           query          parameter    result         waits          users  body */
     {"POST",   API "/tenants",                     call_create_tenant, "tenant_create",    which_query,   NULL,        "tenant",      WAIT_INSTANCE, true,  NULL},
     {"GET",    API "/tenants",                     call_list,          "tenant_list",      tenants_query, NULL,        "tenants",     WAIT_NONE,     false, NULL},
-    {"GET",    API "/tenants/{user_id}",           call_member,        "tenant_get",       which_query,   "user_id",   "tenant",      WAIT_NONE,     false, NULL},
+    {"GET",    API "/tenants/{user_id}",           call_member,        "tenant_get",       which_query,   "user_id",   "tenant",      WAIT_NONE,     true,  NULL},
     {"POST",   API "/tenants/{user_id}/start",     call_member,        "tenant_start",     which_query,   "user_id",   "tenant",      WAIT_INSTANCE, false, NULL},
     {"POST",   API "/tenants/{user_id}/stop",      call_member,        "tenant_stop",      which_query,   "user_id",   "tenant",      WAIT_INSTANCE, false, NULL},
     {"DELETE", API "/tenants/{user_id}",           call_delete,        "tenant_delete",    delete_query,  "user_id",   NULL,          WAIT_INSTANCE, false, NULL},

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "common/clock.h"
 #include "common/ipc_client.h"
 #include "common/log.h"
+#include "fcgi-api/token_waiter.h"
 
 #define STACK_BYTES      (256 * 1024)
 #define PEER_PATIENCE_S  5
@@ -23,27 +25,63 @@
 #define LINGER_MS        200
 #define FASTCGI_VERSION  1
 
+/* A request with its connection, on its way through a thread or put aside. */
+struct job {
+    struct token_waiter waiter; /* at the top: what resume() is given is the job */
+    struct worker_pool *pool;
+    struct job *next;
+    FCGX_Request fcgi;
+    struct request request;
+    int connection;
+    bool is_left;    /* the thread that put it aside has let go of it */
+    bool is_resumed; /* before that thread had */
+};
+
 struct worker_pool {
     struct worker_pool_options options;
     pthread_mutex_t accepting; /* held by the one thread that waits for a connection */
+    pthread_mutex_t lock;      /* for what follows */
+    struct job *resumed;       /* in need of a thread */
+    struct job **resumed_last;
+    size_t put_aside;
+    int resumed_fd; /* counts `resumed` */
     size_t started;
     pthread_t threads[];
 };
 
-/* Waits for a connection. Only one thread of the pool does at a time, so that a connection wakes one thread and not all
- * of them. -1: it is time to stop. */
-static int next_connection(struct worker_pool *pool) {
+/* The first job that was resumed, or NULL. */
+static struct job *take_resumed(struct worker_pool *pool) {
+    eventfd_t count = 0;
+    if (eventfd_read(pool->resumed_fd, &count) != 0) {
+        return NULL;
+    }
+    pthread_mutex_lock(&pool->lock);
+    struct job *job = pool->resumed;
+    if (job != NULL) {
+        pool->resumed = job->next;
+        pool->resumed_last = job->next == NULL ? &pool->resumed : pool->resumed_last;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return job;
+}
+
+/* Waits for a connection, or for a job that was put aside to be resumed. Only one thread of the pool does at a time, so
+ * that either wakes one thread and not all of them. -1 and no job: it is time to stop. */
+static int next_connection(struct worker_pool *pool, struct job **job) {
     struct pollfd waiting[] = {{.fd = pool->options.stop_fd, .events = POLLIN},
-                               {.fd = pool->options.listener, .events = POLLIN}};
+                               {.fd = pool->options.listener, .events = POLLIN},
+                               {.fd = pool->resumed_fd, .events = POLLIN}};
     int fd = -1;
+    *job = NULL;
     pthread_mutex_lock(&pool->accepting);
     while (fd < 0) {
-        if (poll(waiting, 2, -1) < 0 && errno != EINTR) {
+        if (poll(waiting, 3, -1) < 0 && errno != EINTR) {
             log_error(NULL, "wait on %s: errno %d", pool->options.name, errno);
             poll(NULL, 0, ACCEPT_PAUSE_MS);
             continue;
         }
-        if (waiting[0].revents != 0) {
+        *job = waiting[2].revents != 0 ? take_resumed(pool) : NULL;
+        if (*job != NULL || waiting[0].revents != 0) {
             break;
         }
         fd = accept4(pool->options.listener, NULL, NULL, SOCK_CLOEXEC);
@@ -117,16 +155,57 @@ static int read_body(void *argument, size_t max_bytes, struct buffer *body) {
     return is_late ? 408 : body->length < length ? 400 : 0;
 }
 
-static void serve(const struct worker_pool *pool, const struct provisioner *provisioner, FCGX_Request *fcgi) {
-    struct request request = {.parameters = fcgi->envp, .read_body = read_body, .body_argument = fcgi};
+/* token_waiter.h: gives the job to a thread of its pool, unless one still has it. */
+static void resume(struct token_waiter *waiter) {
+    struct job *job = (struct job *)waiter;
+    struct worker_pool *pool = job->pool;
+    pthread_mutex_lock(&pool->lock);
+    if (job->is_left) {
+        pool->put_aside--;
+        job->next = NULL;
+        *pool->resumed_last = job;
+        pool->resumed_last = &job->next;
+        eventfd_write(pool->resumed_fd, 1);
+    } else {
+        job->is_resumed = true;
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* Lets go of a job that was put aside. False: it was resumed already, and is still the caller's. */
+static bool leave(struct job *job) {
+    struct worker_pool *pool = job->pool;
+    pthread_mutex_lock(&pool->lock);
+    bool is_left = !job->is_resumed;
+    job->is_left = is_left;
+    pool->put_aside += is_left;
+    pthread_mutex_unlock(&pool->lock);
+    return is_left;
+}
+
+static bool may_be_put_aside(struct worker_pool *pool) {
+    pthread_mutex_lock(&pool->lock);
+    bool has_room = pool->put_aside < pool->options.put_aside_max;
+    pthread_mutex_unlock(&pool->lock);
+    return has_room;
+}
+
+/* False: the request was put aside. */
+static bool answer_request(struct job *job, const struct provisioner *provisioner) {
     cleanup_answer struct answer answer = {0};
     cleanup_buffer struct buffer text = {0};
-    pool->options.answer(pool->options.api, provisioner, &request, &answer);
-    if (answer_write(&answer, &text)) {
-        FCGX_PutStr(text.data, (int)text.length, fcgi->out);
-    } else {
-        log_error(request_id(&request), "no memory for an answer");
+    bool may_wait = job->waiter.is_settled || may_be_put_aside(job->pool);
+    job->request.waiter = may_wait ? &job->waiter : NULL;
+    job->pool->options.answer(job->pool->options.api, provisioner, &job->request, &answer);
+    if (job->request.is_put_aside) {
+        return false;
     }
+    if (answer_write(&answer, &text)) {
+        FCGX_PutStr(text.data, (int)text.length, job->fcgi.out);
+    } else {
+        log_error(request_id(&job->request), "no memory for an answer");
+    }
+    return true;
 }
 
 static struct json_object *call_provisioner(void *argument, struct json_object *request, int timeout_ms,
@@ -147,33 +226,62 @@ static void linger(int connection) {
     }
 }
 
-static void serve_connection(const struct worker_pool *pool, const struct provisioner *provisioner, int accepted) {
-    static const struct timeval patience = {.tv_sec = PEER_PATIENCE_S};
+/* Also a connection that the peer asked us to keep. */
+static void job_free(struct job *job) {
+    FCGX_Free(&job->fcgi, 1);
+    close(job->connection);
+    free(job);
+}
+
+/* Answers the request of a job, or leaves it to the waiter. */
+static void serve(struct job *job, const struct provisioner *provisioner) {
+    while (!answer_request(job, provisioner)) {
+        if (leave(job)) {
+            return;
+        }
+    }
+    FCGX_Detach(&job->fcgi); /* closes without waiting */
+    FCGX_Finish_r(&job->fcgi);
+    FCGX_Free(&job->fcgi, 1);
+    linger(job->connection);
+    job_free(job);
+}
+
+/* Takes `connection` over. NULL: no memory, no descriptor, or no request. */
+static struct job *job_new(struct worker_pool *pool, int accepted) {
     cleanup_close int connection = accepted;
+    struct job *job = calloc(1, sizeof *job);
+    /* libfcgi closes the descriptor it is given; with another one the connection lasts until we are done with it. */
+    int given = job == NULL ? -1 : fcntl(connection, F_DUPFD_CLOEXEC, 0);
+    if (given < 0) {
+        log_error(NULL, "no descriptor for a request on %s", pool->options.name);
+        free(job);
+        return NULL;
+    }
+    job->pool = pool;
+    job->waiter.resume = resume;
+    job->connection = steal_fd(&connection);
+    FCGX_InitRequest(&job->fcgi, -1, 0);
+    if (!read_request(&job->fcgi, given)) {
+        log_warning(NULL, "a peer on %s sent no whole request", pool->options.name);
+        job_free(job);
+        return NULL;
+    }
+    job->request = (struct request){.parameters = job->fcgi.envp, .read_body = read_body, .body_argument = &job->fcgi};
+    return job;
+}
+
+static void serve_connection(struct worker_pool *pool, const struct provisioner *provisioner, int connection) {
+    static const struct timeval patience = {.tv_sec = PEER_PATIENCE_S};
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (serve_health_check(connection)) {
+        close(connection);
         return;
     }
-    /* libfcgi closes the descriptor it is given; with another one the connection lasts until we are done with it. */
-    int given = fcntl(connection, F_DUPFD_CLOEXEC, 0);
-    if (given < 0) {
-        log_error(NULL, "no descriptor for a request on %s", pool->options.name);
-        return;
-    }
-    FCGX_Request request;
-    FCGX_InitRequest(&request, -1, 0);
-    bool is_whole = read_request(&request, given);
-    if (is_whole) {
-        serve(pool, provisioner, &request);
-        FCGX_Detach(&request); /* closes without waiting */
-        FCGX_Finish_r(&request);
-    } else {
-        log_warning(NULL, "a peer on %s sent no whole request", pool->options.name);
-    }
-    FCGX_Free(&request, 1); /* also a connection that the peer asked us to keep */
-    if (is_whole) {
-        linger(connection);
+    struct job *job = job_new(pool, connection);
+    if (job != NULL) {
+        serve(job, provisioner);
     }
 }
 
@@ -185,8 +293,14 @@ static void *work(void *argument) {
         return NULL;
     }
     struct provisioner provisioner = {call_provisioner, client};
-    for (int connection = next_connection(pool); connection >= 0; connection = next_connection(pool)) {
-        serve_connection(pool, &provisioner, connection);
+    struct job *job = NULL;
+    for (int connection = next_connection(pool, &job); connection >= 0 || job != NULL;
+         connection = next_connection(pool, &job)) {
+        if (job != NULL) {
+            serve(job, &provisioner);
+        } else {
+            serve_connection(pool, &provisioner, connection);
+        }
     }
     ipc_client_free(client);
     return NULL;
@@ -221,7 +335,15 @@ struct worker_pool *worker_pool_start(const struct worker_pool_options *options,
         return NULL;
     }
     pool->options = *options;
+    pool->resumed_last = &pool->resumed;
+    pool->resumed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+    if (pool->resumed_fd < 0) {
+        error_set_errno(err, ERROR_INTERNAL, "make an eventfd");
+        free(pool);
+        return NULL;
+    }
     pthread_mutex_init(&pool->accepting, NULL);
+    pthread_mutex_init(&pool->lock, NULL);
     /* On failure the pool is leaked: its threads may be running, and the process ends. */
     return start_threads(pool, err) ? pool : NULL;
 }
@@ -234,7 +356,14 @@ bool worker_pool_join(struct worker_pool *pool, int64_t deadline_ms) {
             return false;
         }
     }
+    while (pool->resumed != NULL) {
+        struct job *job = pool->resumed;
+        pool->resumed = job->next;
+        job_free(job);
+    }
+    close(pool->resumed_fd);
     pthread_mutex_destroy(&pool->accepting);
+    pthread_mutex_destroy(&pool->lock);
     free(pool);
     return true;
 }

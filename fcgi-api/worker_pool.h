@@ -1,7 +1,8 @@
 /* worker_pool.h - threads that answer FastCGI requests from one listening socket, one request a connection (libfcgi).
  *
  * Connections wait in the socket's backlog until a thread is free, where they outlive this process. A peer that sends
- * or reads nothing for 5 s is dropped, so that it cannot keep a thread. */
+ * or reads nothing for 5 s is dropped, so that it cannot keep a thread. A request may be put aside (token_waiter.h); it
+ * then keeps its connection, and no thread. */
 #ifndef TERMINALS_FCGI_API_WORKER_POOL_H
 #define TERMINALS_FCGI_API_WORKER_POOL_H
 
@@ -25,6 +26,7 @@ struct worker_pool_options {
     int listener;     /* borrowed; becomes non-blocking */
     int stop_fd;      /* borrowed; readable: accept nothing more */
     size_t threads;
+    size_t put_aside_max; /* requests that may wait at a time */
     worker_answer *answer;
     const struct api *api;
     const char *provisioner_path;
@@ -34,7 +36,8 @@ struct worker_pool_options {
 struct worker_pool *worker_pool_start(const struct worker_pool_options *options, struct error *err);
 
 /* Waits, until `deadline_ms` (clock_monotonic_ms()), for the threads to end after stop_fd became readable, and frees
- * the pool if they all did; else returns false and leaves it as it is: the process is to end. */
+ * the pool if they all did; else returns false and leaves it as it is: the process is to end. Nothing may
+ * resume a request any more; those that were resumed and found no thread are dropped. */
 bool worker_pool_join(struct worker_pool *pool, int64_t deadline_ms);
 
 #endif

@@ -7,6 +7,7 @@
 #include "provisioner/audit_retention.h"
 #include "provisioner/haproxy_stat.h"
 #include "provisioner/idle.h"
+#include "provisioner/key_rotation.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/request.h"
@@ -165,4 +166,15 @@ void operation_reap(struct provisioner *provisioner, struct ipc_call *call, stru
     (void)request;
     audit_retention_begin(provisioner->retention);
     idle_sweep(provisioner, on_swept, call);
+}
+
+void operation_rotate_key(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    struct error err;
+    size_t count = 0;
+    (void)request;
+    if (!key_rotation_run(provisioner, NULL, &count, &err)) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    operation_answer(call, "resealed", json_object_new_int64((int64_t)count));
 }

@@ -2,36 +2,152 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/log.h"
+#include "common/names.h"
 
-#define ANYBODY "*"
+#define ANYBODY            "*"
+#define EXPIRY_INTERVAL_MS 1000
+#define SWEEP_DATABASE_MS  60000
+#define TOKEN_MAX_MS       (24 * 3600 * 1000) /* as TOKEN_CACHE_TTL: whatever a peer says */
 
-static struct identity *find(const struct provisioner *provisioner, const char *digest) {
+static struct identity *find(struct identity *table, const char *digest) {
     struct identity *identity = NULL;
-    HASH_FIND(hh, provisioner->api_keys, digest, strlen(digest), identity);
+    HASH_FIND(hh, table, digest, strlen(digest), identity);
     return identity;
 }
 
-static bool remember(struct provisioner *provisioner, const char *digest, struct error *err) {
-    if (find(provisioner, digest) != NULL) {
-        return true;
-    }
-    struct identity *identity = calloc(1, sizeof *identity);
+static bool remember(struct identity **table, const char *digest, int64_t until_ms, struct error *err) {
+    struct identity *identity = find(*table, digest);
     if (identity == NULL) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
+        identity = calloc(1, sizeof *identity);
+        if (identity == NULL) {
+            return error_set(err, ERROR_INTERNAL, "out of memory");
+        }
+        strncpy(identity->digest, digest, DIGEST_HEX_LENGTH);
+        HASH_ADD_STR(*table, digest, identity);
     }
-    strncpy(identity->digest, digest, DIGEST_HEX_LENGTH);
-    HASH_ADD_STR(provisioner->api_keys, digest, identity);
+    identity->until_ms = until_ms;
     return true;
 }
+
+static void forget(struct identity **table, struct identity *identity) {
+    if (identity != NULL) {
+        HASH_DEL(*table, identity);
+        free(identity);
+    }
+}
+
+/* --- users' tokens ------------------------------------------------------------------------------------------------ */
+
+/* Takes a user's token out of the map, too. */
+static void drop_token(struct provisioner *provisioner, struct identity *identity) {
+    if (identity != NULL) {
+        map_remove(provisioner->identities, identity->digest);
+        forget(&provisioner->users_tokens, identity);
+    }
+}
+
+/* Rows that have expired do no harm: they are never read. */
+static void sweep_database(struct provisioner *provisioner, int64_t now_ms) {
+    struct error err;
+    if (now_ms - provisioner->identities_swept_ms < SWEEP_DATABASE_MS) {
+        return;
+    }
+    provisioner->identities_swept_ms = now_ms;
+    if (!store_forget_identities(provisioner->store, IDENTITIES_EXPIRED, clock_unix_ms(), &err)) {
+        log_warning(NULL, "expired identities stay in the database: %s", err.message);
+    }
+}
+
+static bool start_timer(struct provisioner *provisioner, struct error *err);
+
+/* Those that expire before the next time. */
+static void on_timer(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    struct provisioner *provisioner = argument;
+    struct identity *identity, *next;
+    struct error err;
+    int64_t now_ms = clock_monotonic_ms();
+    HASH_ITER(hh, provisioner->users_tokens, identity, next) {
+        if (identity->until_ms < now_ms + EXPIRY_INTERVAL_MS) {
+            drop_token(provisioner, identity);
+        }
+    }
+    sweep_database(provisioner, now_ms);
+    if (!start_timer(provisioner, &err)) { /* nobody would take them out */
+        log_error(NULL, "users' tokens: %s", err.message);
+        identities_forget_users(provisioner, NULL);
+    }
+}
+
+/* Runs as long as there is something that can expire. */
+static bool start_timer(struct provisioner *provisioner, struct error *err) {
+    const struct timeval interval = {EXPIRY_INTERVAL_MS / 1000, EXPIRY_INTERVAL_MS % 1000 * 1000};
+    if (provisioner->users_tokens == NULL) {
+        return true;
+    }
+    if (provisioner->identities_timer == NULL) {
+        provisioner->identities_timer = evtimer_new(provisioner->base, on_timer, provisioner);
+    }
+    return (provisioner->identities_timer != NULL && (evtimer_pending(provisioner->identities_timer, NULL) ||
+                                                      evtimer_add(provisioner->identities_timer, &interval) == 0)) ||
+           error_set(err, ERROR_INTERNAL, "out of memory");
+}
+
+static bool check_user(const char *user_id, struct error *err) {
+    return name_check_user_id(user_id, err) &&
+           (strcmp(user_id, ANYBODY) != 0 || error_set(err, ERROR_INVALID, "`*` is no user"));
+}
+
+/* The map first: what is there and not in the database is gone after a restart, which is safe. */
+static bool put_token(struct provisioner *provisioner, const struct identity_record *record, int64_t until_ms,
+                      struct error *err) {
+    return map_put(provisioner->identities, record->digest, record->user_id, err) &&
+           store_save_identity(provisioner->store, record, err) &&
+           remember(&provisioner->users_tokens, record->digest, until_ms, err) && start_timer(provisioner, err);
+}
+
+bool identities_add(struct provisioner *provisioner, const struct identity_record *record, struct error *err) {
+    int64_t left_ms = record->expires_at_ms - clock_unix_ms();
+    if (!check_user(record->user_id, err)) {
+        return false;
+    }
+    if (find(provisioner->api_keys, record->digest) != NULL) {
+        return error_set(err, ERROR_INVALID, "this is an API key's digest");
+    }
+    if (left_ms <= 0) {
+        drop_token(provisioner, find(provisioner->users_tokens, record->digest));
+        return true;
+    }
+    left_ms = left_ms < TOKEN_MAX_MS ? left_ms : TOKEN_MAX_MS;
+    if (!put_token(provisioner, record, clock_monotonic_ms() + left_ms, err)) {
+        map_remove(provisioner->identities, record->digest);
+        forget(&provisioner->users_tokens, find(provisioner->users_tokens, record->digest));
+        return false;
+    }
+    return true;
+}
+
+bool identities_forget_users(struct provisioner *provisioner, struct error *err) {
+    while (provisioner->users_tokens != NULL) {
+        drop_token(provisioner, provisioner->users_tokens);
+    }
+    return store_forget_identities(provisioner->store, IDENTITIES_OF_USERS, 0, err);
+}
+
+/* --- loading ------------------------------------------------------------------------------------------------------ */
 
 /* The content of the map while it is read from the database. */
 struct loading {
     struct provisioner *provisioner;
     struct map_entry *entries; /* own their strings */
     size_t count;
+    size_t capacity;
 };
 
 static void loading_cleanup_function(struct loading *loading) {
@@ -42,29 +158,59 @@ static void loading_cleanup_function(struct loading *loading) {
     free(loading->entries);
 }
 
+static bool append(struct loading *loading, const struct identity_record *record, struct error *err) {
+    if (loading->count == loading->capacity) {
+        size_t capacity = loading->capacity * 2 + 16;
+        struct map_entry *grown = reallocarray(loading->entries, capacity, sizeof *grown);
+        if (grown == NULL) {
+            return error_set(err, ERROR_INTERNAL, "out of memory");
+        }
+        loading->entries = grown;
+        loading->capacity = capacity;
+    }
+    struct map_entry *entry = &loading->entries[loading->count++];
+    *entry = (struct map_entry){strdup(record->digest), strdup(record->user_id)};
+    return (entry->key != NULL && entry->value != NULL) || error_set(err, ERROR_INTERNAL, "out of memory");
+}
+
 static bool load_one(void *argument, const struct identity_record *record, struct error *err) {
     struct loading *loading = argument;
+    struct provisioner *provisioner = loading->provisioner;
     if (strlen(record->digest) != DIGEST_HEX_LENGTH) {
         return error_set(err, ERROR_INTERNAL, "a row of identities holds no digest");
     }
-    struct map_entry *grown = realloc(loading->entries, (loading->count + 1) * sizeof *grown);
-    if (grown == NULL) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
+    if (!append(loading, record, err)) {
+        return false;
     }
-    loading->entries = grown;
-    struct map_entry *entry = &loading->entries[loading->count++];
-    *entry = (struct map_entry){strdup(record->digest), strdup(record->user_id)};
-    if (entry->key == NULL || entry->value == NULL) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
+    if (strcmp(record->user_id, ANYBODY) == 0) {
+        return remember(&provisioner->api_keys, record->digest, 0, err);
     }
-    return strcmp(record->user_id, ANYBODY) != 0 || remember(loading->provisioner, record->digest, err);
+    int64_t left_ms = record->expires_at_ms == 0 ? 0 : record->expires_at_ms - clock_unix_ms();
+    left_ms = left_ms < TOKEN_MAX_MS ? left_ms : TOKEN_MAX_MS;
+    return remember(&provisioner->users_tokens, record->digest, clock_monotonic_ms() + left_ms, err);
+}
+
+static bool map_file_was_emptied(const struct provisioner *provisioner) {
+    cleanup_free char *path = NULL;
+    struct stat status;
+    if (asprintf(&path, "%s/identities.map", provisioner->run_dir) < 0) {
+        path = NULL;
+        return false;
+    }
+    return stat(path, &status) == 0 && status.st_size == 0;
 }
 
 bool identities_load(struct provisioner *provisioner, struct error *err) {
     __attribute__((cleanup(loading_cleanup_function))) struct loading loading = {.provisioner = provisioner};
+    if (map_file_was_emptied(provisioner) && !store_forget_identities(provisioner->store, IDENTITIES_ALL, 0, err)) {
+        return false;
+    }
     return store_each_identity(provisioner->store, clock_unix_ms(), load_one, &loading, err) &&
-           map_replace_all(provisioner->identities, loading.entries, loading.count, err);
+           map_replace_all(provisioner->identities, loading.entries, loading.count, err) &&
+           start_timer(provisioner, err);
 }
+
+/* --- API keys ----------------------------------------------------------------------------------------------------- */
 
 static bool is_among(const char *digest, const char *const *digests, size_t count) {
     for (size_t i = 0; i < count; i++) {
@@ -84,7 +230,7 @@ static bool holds_already(struct provisioner *provisioner, const char *const *di
         }
     }
     for (size_t i = 0; i < count; i++) {
-        if (find(provisioner, digests[i]) == NULL || map_get(provisioner->identities, digests[i]) == NULL) {
+        if (find(provisioner->api_keys, digests[i]) == NULL || map_get(provisioner->identities, digests[i]) == NULL) {
             return false;
         }
     }
@@ -103,13 +249,13 @@ bool identities_set_api_keys(struct provisioner *provisioner, const char *const 
     HASH_ITER(hh, provisioner->api_keys, identity, next) {
         if (!is_among(identity->digest, digests, count)) {
             map_remove(provisioner->identities, identity->digest);
-            HASH_DEL(provisioner->api_keys, identity);
-            free(identity);
+            forget(&provisioner->api_keys, identity);
         }
     }
     for (size_t i = 0; i < count; i++) {
+        drop_token(provisioner, find(provisioner->users_tokens, digests[i]));
         bool is_in_map = map_get(provisioner->identities, digests[i]) != NULL;
-        if (!remember(provisioner, digests[i], err) ||
+        if (!remember(&provisioner->api_keys, digests[i], 0, err) ||
             (!is_in_map && !map_put(provisioner->identities, digests[i], ANYBODY, err))) {
             return false;
         }
@@ -118,9 +264,14 @@ bool identities_set_api_keys(struct provisioner *provisioner, const char *const 
 }
 
 void identities_free(struct provisioner *provisioner) {
-    struct identity *identity, *next;
-    HASH_ITER(hh, provisioner->api_keys, identity, next) {
-        HASH_DEL(provisioner->api_keys, identity);
-        free(identity);
+    while (provisioner->api_keys != NULL) {
+        forget(&provisioner->api_keys, provisioner->api_keys);
+    }
+    while (provisioner->users_tokens != NULL) {
+        forget(&provisioner->users_tokens, provisioner->users_tokens);
+    }
+    if (provisioner->identities_timer != NULL) {
+        event_free(provisioner->identities_timer);
+        provisioner->identities_timer = NULL;
     }
 }

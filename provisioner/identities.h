@@ -1,4 +1,8 @@
-/* identities.h - whose token is whose: identities.map and its memory in the database. */
+/* identities.h - whose token is whose: identities.map and its memory in the database.
+ *
+ * There are two kinds. An API key stands for anybody ("*") until the set of keys is replaced. A user's token stands for
+ * that user until it expires, and is taken out of the map a moment before that, never after: those of one second
+ * together, since HAProxy stands still for each deletion (maps.h). */
 #ifndef TERMINALS_PROVISIONER_IDENTITIES_H
 #define TERMINALS_PROVISIONER_IDENTITIES_H
 
@@ -7,18 +11,27 @@
 #include "common/digest.h"
 #include "provisioner/provisioner.h"
 
-/* The digest of an API key: whoever has the key may act for anybody. */
 struct identity {
     char digest[DIGEST_HEX_SIZE];
+    int64_t until_ms; /* of a user's token, clock_monotonic_ms(): the wall clock may be set back */
     UT_hash_handle hh;
 };
 
-/* Fills the map with what the database holds and has not expired. */
+/* Fills the map with what the database holds and has not expired; unless identities.map is there and empty, which is
+ * how `terminals serve` begins: then nothing is taken over, since keys and secrets may have changed, and the database
+ * is emptied too. */
 bool identities_load(struct provisioner *provisioner, struct error *err);
 
 /* Makes these (upper-case hex SHA-256), and no others, the API keys; database first, then the map. */
 bool identities_set_api_keys(struct provisioner *provisioner, const char *const *digests, size_t count,
                              struct error *err);
+
+/* Adds a user's token, or gives it another user or expiry. One that has expired is taken out. ERROR_INVALID for a user
+ * id that is none, or `*`. */
+bool identities_add(struct provisioner *provisioner, const struct identity_record *record, struct error *err);
+
+/* Takes out all users' tokens. */
+bool identities_forget_users(struct provisioner *provisioner, struct error *err);
 
 void identities_free(struct provisioner *provisioner);
 

@@ -4,11 +4,13 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "provisioner/key_rotation.h"
 #include "provisioner/provisioner.h"
 #include "provisioner/run_folder.h"
 
@@ -86,9 +88,24 @@ static bool serve(const struct settings *settings, struct error *err) {
     return ok;
 }
 
-int main(void) {
+/* `--rotate-key [FILE]`: what `terminals db rotate-key` runs where no provisioner does. */
+static bool rotate_key(const struct settings *settings, const char *new_key_file, struct error *err) {
+    size_t count = 0;
+    bool changed = key_rotation_run_alone(settings, backends[settings->backend], new_key_file, &count, err);
+    if (changed) {
+        printf("resealed=%zu\n", count);
+    }
+    return changed;
+}
+
+int main(int argc, char **argv) {
     struct settings settings;
-    struct error err;
+    struct error err = {0};
+    bool rotates = argc >= 2 && argc <= 3 && strcmp(argv[1], "--rotate-key") == 0;
+    if (argc > 1 && !rotates) {
+        fprintf(stderr, "usage: terminals-provisioner [--rotate-key [FILE]]\n");
+        return 2;
+    }
     umask(077);
     signal(SIGPIPE, SIG_IGN);
     if (!settings_load(&settings, NULL, &err)) {
@@ -97,7 +114,7 @@ int main(void) {
     }
     settings_configure_log(&settings, "provisioner");
     raise_descriptor_limit();
-    bool ok = serve(&settings, &err);
+    bool ok = rotates ? rotate_key(&settings, argv[2], &err) : serve(&settings, &err);
     if (!ok) {
         log_error(NULL, "%s", err.message);
     }

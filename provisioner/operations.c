@@ -100,8 +100,25 @@ static void operation_set_api_keys(struct provisioner *provisioner, struct ipc_c
     struct error err;
     cleanup_free const char **digests = NULL;
     size_t count = 0;
+    bool forget_users = false;
     if (!request_digests(request, "digests", REQUEST_API_KEYS_MAX, &digests, &count, &err) ||
-        !identities_set_api_keys(provisioner, digests, count, &err)) {
+        !request_bool(request, "forget_users", &forget_users, &err) ||
+        !identities_set_api_keys(provisioner, digests, count, &err) ||
+        (forget_users && !identities_forget_users(provisioner, &err))) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    operation_answer(call, NULL, NULL);
+}
+
+static void operation_identity_add(struct provisioner *provisioner, struct ipc_call *call,
+                                   struct json_object *request) {
+    struct error err;
+    struct identity_record record = {0};
+    if (!request_digest(request, "digest", &record.digest, &err) ||
+        !request_required_string(request, "user_id", &record.user_id, &err) ||
+        !request_int(request, "expires_at", 1, INT64_MAX, 0, &record.expires_at_ms, &err) ||
+        !identities_add(provisioner, &record, &err)) {
         ipc_call_fail(call, &err);
         return;
     }
@@ -118,6 +135,7 @@ static const struct {
     {"activity", operation_activity},
     {"audit", operation_audit},
     {"set_api_keys", operation_set_api_keys},
+    {"identity_add", operation_identity_add},
     {"ping", operation_ping},
     {"tenant_create", operation_tenant_create},
     {"tenant_list", operation_tenant_list},
@@ -139,6 +157,7 @@ static const struct {
     {"audit_list", operation_audit_list},
     {"openapi", operation_openapi},
     {"reap", operation_reap},
+    {"rotate_key", operation_rotate_key},
 };
 
 void operations_handle(void *argument, struct ipc_call *call, struct json_object *request) {

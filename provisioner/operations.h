@@ -36,6 +36,6 @@ operation_function operation_terminal_list, operation_terminal_stop, operation_t
 
 /* admin_operations.c */
 operation_function operation_stats, operation_status, operation_config, operation_audit_list, operation_openapi,
-    operation_reap;
+    operation_reap, operation_rotate_key;
 
 #endif

@@ -59,17 +59,18 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     provisioner->vault = vault_open(provisioner->store, settings->encryption_key, key_file.data, err);
-    if (provisioner->vault == NULL) {
-        return false;
-    }
+    return provisioner->vault != NULL && policies_load(provisioner, err) && tenants_load(provisioner, err);
+}
+
+static bool open_homes(struct provisioner *provisioner, struct error *err) {
     if (!provisioner->operations->shares_one_instance) {
-        provisioner->homes = home_folders_open(settings->data_dir, provisioner->base, err);
+        provisioner->homes = home_folders_open(provisioner->settings->data_dir, provisioner->base, err);
         if (provisioner->homes == NULL) {
             return false;
         }
         home_folders_empty_trash(provisioner->homes);
     }
-    return policies_load(provisioner, err) && tenants_load(provisioner, err);
+    return true;
 }
 
 /* A map is known to HAProxy by its path, which must be absolute. */
@@ -172,10 +173,17 @@ static bool start_timers(struct provisioner *provisioner, struct error *err) {
            error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
+bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
+                            const struct backend_operations *operations, struct error *err) {
+    *provisioner = (struct provisioner){.settings = settings, .operations = operations};
+    return set_run_dir(provisioner, err) && open_state(provisioner, err);
+}
+
 bool provisioner_open(struct provisioner *provisioner, const struct settings *settings,
                       const struct backend_operations *operations, struct event_base *base, struct error *err) {
-    *provisioner = (struct provisioner){.settings = settings, .operations = operations, .base = base};
-    return set_run_dir(provisioner, err) && open_state(provisioner, err) && open_audit(provisioner, err) &&
+    bool has_state = provisioner_open_state(provisioner, settings, operations, err);
+    provisioner->base = base;
+    return has_state && open_homes(provisioner, err) && open_audit(provisioner, err) &&
            open_haproxy(provisioner, err) && open_backend(provisioner, err) && adoption_begin(provisioner, err) &&
            open_server(provisioner, err) && start_timers(provisioner, err);
 }

@@ -44,7 +44,10 @@ struct provisioner {
     struct tenant *tenants_by_route;    /* in order of creation */
     struct tenant *tenants_by_instance; /* those with an instance */
     struct identity *api_keys;          /* identities.c */
-    struct stored_policy *policies;     /* policies.c */
+    struct identity *users_tokens;
+    struct event *identities_timer; /* pending while there are some */
+    int64_t identities_swept_ms;
+    struct stored_policy *policies; /* policies.c */
     size_t policies_bytes;
 
     struct tenant *start_queue; /* first come, first served */
@@ -83,6 +86,11 @@ struct provisioner {
  * all the same. `settings` must outlive it. */
 bool provisioner_open(struct provisioner *provisioner, const struct settings *settings,
                       const struct backend_operations *operations, struct event_base *base, struct error *err);
+
+/* Opens the database, the encryption key and the tenants only: for what is done while no provisioner runs. The same
+ * holds on failure. */
+bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
+                            const struct backend_operations *operations, struct error *err);
 
 /* Saves what is unsaved and frees everything. Instances go on running. */
 void provisioner_close(struct provisioner *provisioner);

@@ -115,9 +115,13 @@ bool request_digests(struct json_object *request, const char *field, size_t max,
     return true;
 }
 
+bool request_digest(struct json_object *request, const char *field, const char **digest, struct error *err) {
+    return request_required_string(request, field, digest, err) &&
+           (is_digest(*digest) || error_set(err, ERROR_INVALID, "`%s` must be 64 upper-case hex digits", field));
+}
+
 bool request_route_key(struct json_object *request, const char **route_key, struct error *err) {
-    return request_required_string(request, "route_key", route_key, err) &&
-           (is_digest(*route_key) || error_set(err, ERROR_INVALID, "`route_key` must be 64 upper-case hex digits"));
+    return request_digest(request, "route_key", route_key, err);
 }
 
 bool request_tenant_name(struct json_object *request, struct tenant_name *name, struct error *err) {

@@ -33,6 +33,7 @@ bool request_event_id(struct json_object *request, const char **event_id, struct
 /* An array of texts, all of 64 upper-case hex digits, `max` at most. The array is the caller's to free. */
 bool request_digests(struct json_object *request, const char *field, size_t max, const char ***digests, size_t *count,
                      struct error *err);
+bool request_digest(struct json_object *request, const char *field, const char **digest, struct error *err);
 bool request_route_key(struct json_object *request, const char **route_key, struct error *err);
 
 /* user_id, policy_id, context_id by the rules of names.h. */

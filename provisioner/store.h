@@ -73,6 +73,16 @@ struct tenant_access {
 };
 bool store_save_accesses(struct store *store, const struct tenant_access *accesses, size_t count, struct error *err);
 
+/* Gives tenants new `key_encrypted`s and sets a property, all in one transaction that is on the disk when this returns.
+ */
+struct sealed_key {
+    const char *tenant_id;
+    const void *box;
+    size_t length;
+};
+bool store_replace_keys(struct store *store, const struct sealed_key *keys, size_t count, const char *check_name,
+                        const void *check, size_t check_length, struct error *err);
+
 /* One row of `policies`. */
 struct policy_record {
     const char *id;
@@ -99,6 +109,13 @@ struct identity_record {
 
 /* Makes `digests` the identities of "*", and no others; the rest of the table stays. */
 bool store_replace_api_keys(struct store *store, const char *const *digests, size_t count, struct error *err);
+
+/* Inserts or overwrites the identity of one user's token, which expires. */
+bool store_save_identity(struct store *store, const struct identity_record *record, struct error *err);
+
+/* Deletes those that have expired at `expired_at_ms`, those of users, or all. */
+enum identity_kind { IDENTITIES_EXPIRED, IDENTITIES_OF_USERS, IDENTITIES_ALL };
+bool store_forget_identities(struct store *store, enum identity_kind kind, int64_t expired_at_ms, struct error *err);
 
 /* Calls `row` for each identity that has not expired at `now_ms`, until it returns false. */
 bool store_each_identity(struct store *store, int64_t now_ms,

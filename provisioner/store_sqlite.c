@@ -43,6 +43,7 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_DELETE_TENANT] = "DELETE FROM tenants WHERE id = $1",
     [STATEMENT_LIST_TENANTS] = "SELECT " TENANT_COLUMNS " FROM tenants ORDER BY created_at, id",
     [STATEMENT_SAVE_ACCESS] = "UPDATE tenants SET last_accessed_at = $1 WHERE id = $2",
+    [STATEMENT_REPLACE_KEY] = "UPDATE tenants SET key_encrypted = $1 WHERE id = $2",
     [STATEMENT_SAVE_POLICY] = "INSERT INTO policies (id, data, created_at, updated_at) VALUES ($1, $2, $3, $4) "
                               "ON CONFLICT (id) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at",
     [STATEMENT_DELETE_POLICY] = "DELETE FROM policies WHERE id = $1",
@@ -52,6 +53,12 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
                               "ON CONFLICT (digest) DO UPDATE SET user_id = '*', expires_at = NULL",
     [STATEMENT_LIST_IDENTITIES] = "SELECT digest, user_id, coalesce(expires_at, 0) FROM identities "
                                   "WHERE expires_at IS NULL OR expires_at > $1",
+    [STATEMENT_SAVE_IDENTITY] =
+        "INSERT INTO identities (digest, user_id, expires_at) VALUES ($1, $2, $3) "
+        "ON CONFLICT (digest) DO UPDATE SET user_id = excluded.user_id, expires_at = excluded.expires_at",
+    [STATEMENT_DELETE_EXPIRED_IDENTITIES] = "DELETE FROM identities WHERE expires_at <= $1",
+    [STATEMENT_DELETE_USERS_IDENTITIES] = "DELETE FROM identities WHERE user_id <> '*'",
+    [STATEMENT_DELETE_ALL_IDENTITIES] = "DELETE FROM identities",
     [STATEMENT_APPEND_AUDIT] = "INSERT INTO audit_logs (" AUDIT_COLUMNS ") "
                                "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 "
                                "WHERE NOT EXISTS (SELECT 1 FROM audit_logs WHERE id = $1)",

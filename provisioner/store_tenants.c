@@ -1,4 +1,4 @@
-/* store_tenants.c - rows of `tenants`, `identities` and `properties`. */
+/* store_tenants.c - rows of `tenants` and `properties`. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,40 +99,6 @@ bool store_save_accesses(struct store *store, const struct tenant_access *access
              store_bind_text(store, statement, 2, accesses[i].id, err) && store_run(store, statement, err);
     }
     return store_end(store, ok, err);
-}
-
-bool store_replace_api_keys(struct store *store, const char *const *digests, size_t count, struct error *err) {
-    if (!store_begin(store, err)) {
-        return false;
-    }
-    bool ok = store_run(store, store_statement(store, STATEMENT_DELETE_API_KEYS), err);
-    for (size_t i = 0; ok && i < count; i++) {
-        sqlite3_stmt *statement = store_statement(store, STATEMENT_ADD_API_KEY);
-        ok = store_bind_text(store, statement, 1, digests[i], err) && store_run(store, statement, err);
-    }
-    return store_end(store, ok, err);
-}
-
-bool store_each_identity(struct store *store, int64_t now_ms,
-                         bool (*row)(void *argument, const struct identity_record *record, struct error *err),
-                         void *argument, struct error *err) {
-    sqlite3_stmt *statement = store_statement(store, STATEMENT_LIST_IDENTITIES);
-    if (!store_bind_int(store, statement, 1, now_ms, err)) {
-        return false;
-    }
-    int more = 0;
-    while ((more = store_step(store, statement, err)) > 0) {
-        struct identity_record record = {
-            .digest = store_column_text(statement, 0),
-            .user_id = store_column_text(statement, 1),
-            .expires_at_ms = sqlite3_column_int64(statement, 2),
-        };
-        if (!row(argument, &record, err)) {
-            sqlite3_reset(statement);
-            return false;
-        }
-    }
-    return more == 0;
 }
 
 int store_get_property(struct store *store, const char *name, void **value, size_t *length, struct error *err) {

@@ -1,32 +1,28 @@
 #include "provisioner/vault.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
-#include "common/buffer.h"
 #include "common/cleanup.h"
-#include "common/digest.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/key_file.h"
 
-#define BOX_VERSION        1
-#define NONCE_BYTES        12
-#define TAG_BYTES          16
-#define BOX_OVERHEAD       (1 + NONCE_BYTES + TAG_BYTES)
-#define KEY_FILE_MAX_BYTES 4096
-#define GENERATED_BYTES    32
-#define SECRET_MAX_BYTES   (64 * 1024)
+#define BOX_VERSION      1
+#define NONCE_BYTES      12
+#define TAG_BYTES        16
+#define BOX_OVERHEAD     (1 + NONCE_BYTES + TAG_BYTES)
+#define SECRET_MAX_BYTES (64 * 1024)
 
-#define CHECK_NAME "encryption_key_check"
 #define CHECK_TEXT "terminals"
 
 struct vault {
     unsigned char key[SHA256_DIGEST_LENGTH];
+    char *key_file; /* NULL: the key is a setting */
 };
 
 static void cipher_cleanup_function(EVP_CIPHER_CTX **context) {
@@ -34,7 +30,7 @@ static void cipher_cleanup_function(EVP_CIPHER_CTX **context) {
 }
 #define cleanup_cipher __attribute__((cleanup(cipher_cleanup_function)))
 
-void *vault_seal(struct vault *vault, const char *id, const char *secret, size_t *length, struct error *err) {
+void *vault_seal(const struct vault *vault, const char *id, const char *secret, size_t *length, struct error *err) {
     int secret_length = (int)strnlen(secret, SECRET_MAX_BYTES);
     cleanup_free unsigned char *box = malloc(BOX_OVERHEAD + (size_t)secret_length);
     cleanup_cipher EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
@@ -59,7 +55,7 @@ void *vault_seal(struct vault *vault, const char *id, const char *secret, size_t
     return steal_pointer(&box);
 }
 
-char *vault_unseal(struct vault *vault, const char *id, const void *box, size_t length, struct error *err) {
+char *vault_unseal(const struct vault *vault, const char *id, const void *box, size_t length, struct error *err) {
     const unsigned char *bytes = box;
     if (box == NULL || length < BOX_OVERHEAD || length > BOX_OVERHEAD + SECRET_MAX_BYTES || bytes[0] != BOX_VERSION) {
         error_set(err, ERROR_INTERNAL, "an encrypted key has an unknown form");
@@ -88,147 +84,197 @@ char *vault_unseal(struct vault *vault, const char *id, const void *box, size_t 
     return steal_pointer(&secret);
 }
 
-static bool read_file(int fd, const char *path, char content[KEY_FILE_MAX_BYTES + 1], struct error *err) {
-    ssize_t length = read(fd, content, KEY_FILE_MAX_BYTES);
-    if (length < 0) {
-        return error_set_errno(err, ERROR_INTERNAL, "read `%s`", path);
+/* --- which key it is ------------------------------------------------------------------------------------------------
+ */
+
+static struct vault *vault_new(const char *text, const char *key_file, struct error *err) {
+    struct vault *vault = calloc(1, sizeof *vault);
+    char *copy = key_file == NULL ? NULL : strdup(key_file);
+    if (vault == NULL || (key_file != NULL && copy == NULL)) {
+        free(vault);
+        free(copy);
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
     }
-    content[length] = '\0';
-    content[strcspn(content, "\r\n")] = '\0';
-    return content[0] != '\0' ||
-           error_set(err, ERROR_INTERNAL, "`%s` holds no encryption key: put back what was in it", path);
+    vault->key_file = copy;
+    SHA256((const unsigned char *)text, strlen(text), vault->key);
+    return vault;
 }
 
-/* Reads the key file. 1, 0 if there is none, -1 with *err. */
-static int read_key_file(const char *path, char **text, struct error *err) {
-    char content[KEY_FILE_MAX_BYTES + 1];
-    struct stat status;
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) {
+/* What the database says of the key it was written with. */
+struct check {
+    void *value; /* NULL: nothing was encrypted yet */
+    size_t length;
+};
+
+static bool fits(const struct vault *vault, const struct check *check) {
+    cleanup_secret char *text = vault_unseal(vault, VAULT_CHECK_NAME, check->value, check->length, NULL);
+    return secret_equals(text, CHECK_TEXT);
+}
+
+/* The vault of the key in `path`, if there is one and it fits. 1, 0 if not, -1 with *err. */
+static int open_file(const char *path, const char *key_file, const struct check *check, struct vault **vault,
+                     struct error *err) {
+    cleanup_secret char *text = NULL;
+    int found = key_file_read(path, &text, err);
+    if (found <= 0) {
+        return found;
+    }
+    *vault = vault_new(text, key_file, err);
+    if (*vault == NULL) {
+        return -1;
+    }
+    if (!fits(*vault, check)) {
+        vault_close(*vault);
+        *vault = NULL;
         return 0;
-    }
-    if (fd < 0 || fstat(fd, &status) < 0) {
-        error_set_errno(err, ERROR_INTERNAL, "open `%s`", path);
-        return -1;
-    }
-    if (!read_file(fd, path, content, err)) {
-        return -1;
-    }
-    if ((status.st_mode & 077) != 0) {
-        log_warning(NULL, "`%s` can be read by others than its owner (mode %03o): chmod 600 it", path,
-                    (unsigned)status.st_mode & 0777);
-    }
-    *text = strdup(content);
-    explicit_bzero(content, sizeof content);
-    if (*text == NULL) {
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return -1;
     }
     return 1;
 }
 
-static bool write_durably(int fd, const char *text, const char *path, struct error *err) {
-    size_t length = strlen(text);
-    if (write(fd, text, length) != (ssize_t)length || fsync(fd) < 0) {
-        return error_set_errno(err, ERROR_INTERNAL, "write `%s`", path);
+/* The key is in the key file; or, if a change was cut short, in the one that was to follow it. */
+static struct vault *open_either_file(const char *key_file, const struct check *check, struct error *err) {
+    struct vault *vault = NULL;
+    cleanup_free char *next = key_file_next(key_file, err);
+    int found = next == NULL ? -1 : open_file(key_file, key_file, check, &vault, err);
+    if (found > 0) {
+        unlink(next); /* of a change that did not come to be */
+        return vault;
     }
-    return true;
-}
-
-/* Generates the key file, whole or not at all: written beside it, then renamed. */
-static bool generate_key_file(const char *path, char **text, struct error *err) {
-    cleanup_buffer struct buffer temporary = {0};
-    cleanup_secret char *content = calloc(1, 2 * GENERATED_BYTES + 2);
-    if (content == NULL || !buffer_append_format(&temporary, "%s.new", path)) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    if (!digest_random_hex(GENERATED_BYTES, content)) {
-        return error_set(err, ERROR_INTERNAL, "the kernel gives no random bytes");
-    }
-    content[2 * GENERATED_BYTES] = '\n';
-    cleanup_close int fd = open(temporary.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return error_set_errno(err, ERROR_INTERNAL, "create `%s`", temporary.data);
-    }
-    if (!write_durably(fd, content, temporary.data, err)) {
-        unlink(temporary.data);
-        return false;
-    }
-    if (rename(temporary.data, path) < 0) {
-        error_set_errno(err, ERROR_INTERNAL, "rename `%s` to `%s`", temporary.data, path);
-        unlink(temporary.data);
-        return false;
-    }
-    content[2 * GENERATED_BYTES] = '\0';
-    *text = steal_pointer(&content);
-    log_info(NULL, "encryption key generated in `%s`: back it up together with the database", path);
-    return true;
-}
-
-/* The text that the key is made of; NULL with *err. */
-static char *key_text(const char *encryption_key, const char *key_file, bool database_has_check, struct error *err) {
-    char *text = NULL;
-    if (encryption_key != NULL) {
-        text = strdup(encryption_key);
-        if (text == NULL) {
-            error_set(err, ERROR_INTERNAL, "out of memory");
+    found = found < 0 ? -1 : open_file(next, key_file, check, &vault, err);
+    if (found > 0) {
+        if (key_file_replace(key_file, err)) {
+            log_info(NULL, "a change of the encryption key was cut short: it is complete now");
+            return vault;
         }
-        return text;
+        vault_close(vault);
+        return NULL;
     }
-    int found = read_key_file(key_file, &text, err);
-    if (found == 0 && database_has_check) {
+    if (found == 0 && access(key_file, F_OK) != 0) {
         error_set(err, ERROR_CONFLICT,
                   "the database holds keys that were encrypted, but there is no `%s`: put it back, or set "
                   "TERMINALS_ENCRYPTION_KEY to what it was",
                   key_file);
     } else if (found == 0) {
-        generate_key_file(key_file, &text, err);
+        error_set(err, ERROR_CONFLICT,
+                  "%s is not the encryption key that this database was written with: put back the former file, or use "
+                  "another database",
+                  key_file);
     }
-    return text;
+    return NULL;
 }
 
-static bool check_key(struct vault *vault, struct store *store, const void *check, size_t check_length,
-                      const char *source, struct error *err) {
-    if (check == NULL) {
-        size_t length = 0;
-        cleanup_free void *box = vault_seal(vault, CHECK_NAME, CHECK_TEXT, &length, err);
-        return box != NULL && store_set_property(store, CHECK_NAME, box, length, err);
-    }
-    cleanup_secret char *text = vault_unseal(vault, CHECK_NAME, check, check_length, NULL);
-    if (!secret_equals(text, CHECK_TEXT)) {
-        return error_set(err, ERROR_CONFLICT,
-                         "%s is not the encryption key that this database was written with: set the former key again, "
-                         "or use another database",
-                         source);
-    }
-    return true;
-}
-
-struct vault *vault_open(struct store *store, const char *encryption_key, const char *key_file, struct error *err) {
-    cleanup_free void *check = NULL;
-    size_t check_length = 0;
-    int found = store_get_property(store, CHECK_NAME, &check, &check_length, err);
-    cleanup_secret char *text = found < 0 ? NULL : key_text(encryption_key, key_file, found > 0, err);
-    if (text == NULL) {
-        return NULL;
-    }
-    struct vault *vault = calloc(1, sizeof *vault);
-    if (vault == NULL) {
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return NULL;
-    }
-    SHA256((const unsigned char *)text, strlen(text), vault->key);
-    if (!check_key(vault, store, check, check_length, encryption_key != NULL ? "TERMINALS_ENCRYPTION_KEY" : key_file,
-                   err)) {
+static struct vault *open_setting(const char *encryption_key, const char *key_file, const struct check *check,
+                                  struct error *err) {
+    struct vault *vault = vault_new(encryption_key, NULL, err);
+    if (vault != NULL && check->value != NULL && !fits(vault, check)) {
+        error_set(
+            err, ERROR_CONFLICT,
+            "TERMINALS_ENCRYPTION_KEY is not the encryption key that this database was written with: set the former "
+            "key again (or the one that followed it, if it was changed)%s%s%s, or use another database",
+            access(key_file, F_OK) == 0 ? ", or unset it to use `" : "", access(key_file, F_OK) == 0 ? key_file : "",
+            access(key_file, F_OK) == 0 ? "`" : "");
         vault_close(vault);
         return NULL;
     }
     return vault;
 }
 
+/* Nothing was encrypted yet: any key will do, and from then on it is the one. */
+static struct vault *open_first(struct store *store, const char *encryption_key, const char *key_file,
+                                struct error *err) {
+    cleanup_secret char *text = encryption_key == NULL ? NULL : strdup(encryption_key);
+    if (encryption_key == NULL && key_file_read(key_file, &text, err) == 0) {
+        text = key_file_generate(key_file, err);
+        if (text != NULL) {
+            log_info(NULL, "encryption key generated in `%s`: back it up together with the database", key_file);
+        }
+    } else if (encryption_key != NULL && text == NULL) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    struct vault *vault = text == NULL ? NULL : vault_new(text, encryption_key == NULL ? key_file : NULL, err);
+    size_t length = 0;
+    cleanup_free void *value = vault == NULL ? NULL : vault_check_value(vault, &length, err);
+    if (value == NULL || !store_set_property(store, VAULT_CHECK_NAME, value, length, err)) {
+        vault_close(vault);
+        return NULL;
+    }
+    return vault;
+}
+
+struct vault *vault_open(struct store *store, const char *encryption_key, const char *key_file, struct error *err) {
+    cleanup_free void *value = NULL;
+    struct check check = {0};
+    int found = store_get_property(store, VAULT_CHECK_NAME, &value, &check.length, err);
+    check.value = value;
+    if (found < 0) {
+        return NULL;
+    }
+    if (found == 0) {
+        return open_first(store, encryption_key, key_file, err);
+    }
+    return encryption_key != NULL ? open_setting(encryption_key, key_file, &check, err)
+                                  : open_either_file(key_file, &check, err);
+}
+
 void vault_close(struct vault *vault) {
     if (vault != NULL) {
+        free(vault->key_file);
         explicit_bzero(vault, sizeof *vault);
         free(vault);
+    }
+}
+
+void *vault_check_value(const struct vault *vault, size_t *length, struct error *err) {
+    return vault_seal(vault, VAULT_CHECK_NAME, CHECK_TEXT, length, err);
+}
+
+/* --- another key ----------------------------------------------------------------------------------------------------
+ */
+
+/* A rename that failed after the last change is made up for; a file that somebody else changed is left alone. */
+static bool settle_files(const struct vault *vault, struct error *err) {
+    struct vault *found = NULL;
+    struct check check = {0};
+    cleanup_free void *value = vault_check_value(vault, &check.length, err);
+    check.value = value;
+    if (value == NULL) {
+        return false;
+    }
+    found = open_either_file(vault->key_file, &check, err);
+    vault_close(found);
+    return found != NULL;
+}
+
+struct vault *vault_successor(const struct vault *vault, const char *new_key, struct error *err) {
+    if (vault->key_file == NULL) {
+        if (new_key == NULL || new_key[0] == '\0') {
+            error_set(
+                err, ERROR_INVALID,
+                "the key is in TERMINALS_ENCRYPTION_KEY, so only you can change it: stop Terminals, run `terminals db "
+                "rotate-key --new-key-file FILE`, and start it with the new key");
+            return NULL;
+        }
+        return vault_new(new_key, NULL, err);
+    }
+    if (new_key != NULL) {
+        error_set(err, ERROR_INVALID, "the key is in `%s`, and the next one is generated: no key can be given",
+                  vault->key_file);
+        return NULL;
+    }
+    cleanup_free char *next = settle_files(vault, err) ? key_file_next(vault->key_file, err) : NULL;
+    cleanup_secret char *text = next == NULL ? NULL : key_file_generate(next, err);
+    return text == NULL ? NULL : vault_new(text, vault->key_file, err);
+}
+
+bool vault_succeed(struct vault *vault, const struct vault *successor, struct error *err) {
+    memcpy(vault->key, successor->key, sizeof vault->key);
+    return vault->key_file == NULL || key_file_replace(vault->key_file, err);
+}
+
+void vault_abandon(const struct vault *successor) {
+    cleanup_free char *next = successor->key_file == NULL ? NULL : key_file_next(successor->key_file, NULL);
+    if (next != NULL) {
+        unlink(next);
     }
 }

@@ -2,7 +2,7 @@
 """Measures what Terminals promises, and prints a Markdown table: `make bench`, or tests/bench/bench.py [--quick] [PART...].
 
 Every comparison is paired and interleaved (A B A B …) on one machine, one instance and one HAProxy binary; a figure is
-the median over the pairs. Parts: docker, hot, cold, memory, shell, crowd, tenants. `--quick` runs everything for a moment, to see
+the median over the pairs. Parts: docker, hot, cold, memory, shell, crowd, tenants, auth. `--quick` runs everything for a moment, to see
 that it works; its figures mean nothing. `--check` exits with 1 if a target is missed.
 
 What is compared with what:
@@ -17,6 +17,7 @@ What is compared with what:
   shell    one byte there and back through `cat` in a raw terminal, and a bulk `cat`, by the same client over two
            WebSockets of one instance: through Terminals and straight to the instance.
   crowd    100 users' first requests at once.
+  auth     wrk through Terminals with a user's token, validated by Open WebUI or here, and with an API key.
   tenants  GET /api/v1/tenants/?limit=1000 with 1,000 tenants, 20 of them running.
 """
 import argparse
@@ -35,11 +36,13 @@ import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "e2e"), str(Path(__file__).resolve().parents[1])]
 
 import docker_engine  # noqa: E402
+from fakes.open_webui import OpenWebUI  # noqa: E402
 from fake_instance import FakeInstance  # noqa: E402
 from stack import Stack, eventually, free_port, route_key  # noqa: E402
+from tokens import SECRET, digest, jwt  # noqa: E402
 from wsclient import WebSocket  # noqa: E402
 
 CONTROL = ("terminals", "terminals-gate", "terminals-api", "terminals-provisioner", "haproxy")
@@ -167,6 +170,44 @@ def first_byte(stack, user, method, path, body=b""):
     if not start.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(f"first request of {user}: {start[:300]!r}")
     return took
+
+
+def cpu_seconds(pids):
+    """What these processes have used so far, all threads."""
+    return sum(int(task.read_text(encoding="ascii").split()[0]) for pid in pids
+               for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def bench_auth(table, quick):
+    """One stack, one instance, one user; the only difference is who the token makes them. What HAProxy computes for a request is
+    compared: unlike a rate, that hardly depends on what else the machine does."""
+    pairs, seconds = (1, 1) if quick else (10, 2)
+    with OpenWebUI() as chat:
+        token = jwt("bench")
+        chat.users[token] = "bench"
+        for mode, settings in (("Open WebUI", {"open_webui_url": chat.url}), ("local JWT", {"jwt_secret": SECRET})):
+            with Stack(log_level="WARNING", token_cache_ttl=3600, **settings) as stack:
+                stack.run("bench", "touch ~/a ~/b ~/c")
+                stack.request("bench", "GET", "/files/list", key=token).expect(200)
+                eventually(lambda stack=stack: digest(token) in stack.haproxy_map("identities"), what="a hot token")
+                haproxy = stack.process("haproxy")
+
+                def cost(key, stack=stack, haproxy=haproxy):
+                    """Microseconds of HAProxy's for one request."""
+                    before = cpu_seconds(haproxy)
+                    rate, _ = wrk(stack.port, 50, seconds, [("Authorization", f"Bearer {key}"), ("X-User-Id", "bench")])
+                    return (cpu_seconds(haproxy) - before) / (rate * seconds) * 1e6
+
+                cost(stack.key), cost(token)  # warm up
+                costs = []
+                for pair in range(pairs):
+                    keys = (token, stack.key) if pair % 2 else (stack.key, token)
+                    both = {key: cost(key) for key in keys}
+                    costs.append((both[token], both[stack.key]))
+            ratio = median([a / b for a, b in costs])
+            table.add(f"HAProxy's work for a hot request with a user's token ({mode}), of that with an API key",
+                      f"{ratio:.2f} ({median([a for a, _ in costs]):.0f} of {median([b for _, b in costs]):.0f} µs)", "≤ 1.05",
+                      ratio <= 1.05)
 
 
 def bench_cold(table, quick):
@@ -435,7 +476,7 @@ def bench_docker(table, quick):
 
 
 PARTS = {"docker": bench_docker, "hot": bench_hot, "cold": bench_cold, "memory": bench_memory, "shell": bench_shell, "crowd": bench_crowd,
-         "tenants": bench_tenants}
+         "tenants": bench_tenants, "auth": bench_auth}
 
 
 def machine():

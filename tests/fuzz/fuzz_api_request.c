@@ -105,5 +105,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int role = 0; role < 3 && size > 0; role++) {
         ask(&api, data + 1, size - 1, role);
     }
+    authenticator_free(&api.authenticator);
     return 0;
 }

@@ -68,7 +68,7 @@ static const struct {
 static void test_each_request_gets_its_decision(void **state) {
     (void)state;
     struct settings settings = {0};
-    struct api api = world_api(&settings);
+    cleanup_api struct api api = world_api(&settings);
     for (size_t i = 0; i < sizeof decisions / sizeof decisions[0]; i++) {
         cleanup_world_request struct world_request world;
         world_request_init(&world, decisions[i].parameters);
@@ -89,7 +89,7 @@ static void test_each_request_gets_its_decision(void **state) {
 static void test_the_presented_token_does_not_stay_in_memory(void **state) {
     (void)state;
     struct settings settings = {0};
-    struct api api = world_api(&settings);
+    cleanup_api struct api api = world_api(&settings);
     cleanup_world_request struct world_request world;
     world_request_init(&world, GOOD "HTTP_AUTHORIZATION=Bearer another\n" USER URI);
     cleanup_answer struct answer answer = {0};
@@ -102,7 +102,7 @@ static void test_the_presented_token_does_not_stay_in_memory(void **state) {
 static void test_in_open_mode_nobody_needs_a_token(void **state) {
     (void)state;
     struct settings settings = {.open = true};
-    struct api api = world_api(&settings);
+    cleanup_api struct api api = world_api(&settings);
     static const char *const requests[] = {USER URI, GOOD GOOD USER URI, "HTTP_AUTHORIZATION=nonsense\n" USER URI};
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         cleanup_world_request struct world_request world;
@@ -133,7 +133,13 @@ static void test_an_identity_of_one_user_acts_for_no_other(void **state) {
     assert_false(identity_may_act_for(&alice, "Alice", &err));
     assert_int_equal(err.code, ERROR_FORBIDDEN);
     assert_false(identity_may_act_for(&nobody, "", &err));
-    assert_false(identity_may_administer(&alice, &err));
+    struct authenticator without_keys = {0};
+    struct authenticator with_keys = {.key_count = 1};
+    assert_false(identity_may_administer(&with_keys, &alice, &err));
+    assert_int_equal(err.code, ERROR_FORBIDDEN);
+    assert_false(identity_may_administer(&without_keys, &alice, &err));
+    assert_int_equal(err.code, ERROR_UNAUTHORIZED);
+    assert_string_equal(err.message, "Invalid API key");
     assert_true(identity_may_act_for(&(struct identity){.is_trusted = true}, "anyone", &err));
 }
 

@@ -24,7 +24,7 @@ static int read_fake(void *argument, size_t max_bytes, struct buffer *body) {
 static void respond(struct world_provisioner *world, struct fake_body *body, const char *method, const char *target,
                     const char *token, struct answer *answer) {
     struct settings settings = {0};
-    struct api api = world_api(&settings);
+    cleanup_api struct api api = world_api(&settings);
     struct provisioner provisioner = {world_call, world};
     cleanup_free char *list = NULL;
     assert_true(asprintf(&list, "REQUEST_METHOD=%s\nREQUEST_URI=/api/v1%s\nHTTP_AUTHORIZATION=Bearer %s\n", method,

@@ -9,7 +9,7 @@
 static void respond(struct world_provisioner *world, bool may_wait, const char *method, const char *target,
                     const char *more, struct answer *answer) {
     struct settings settings = {0};
-    struct api api = world_api(&settings);
+    cleanup_api struct api api = world_api(&settings);
     struct provisioner provisioner = {world_call, world};
     cleanup_free char *list = NULL;
     assert_true(asprintf(&list, "REQUEST_METHOD=%s\nREQUEST_URI=%s\n%s", method, target, more) > 0);

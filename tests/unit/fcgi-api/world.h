@@ -30,6 +30,11 @@ static inline struct api world_api(struct settings *settings) {
     return api;
 }
 
+static inline void world_api_free(struct api *api) {
+    authenticator_free(&api->authenticator);
+}
+#define cleanup_api __attribute__((cleanup(world_api_free)))
+
 /* A request whose parameters can be written to, as libfcgi's can. */
 struct world_request {
     char *parameters[WORLD_PARAMETERS_MAX + 1];

@@ -1,0 +1,102 @@
+#include "cli/db.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli/executables.h"
+#include "common/cleanup.h"
+#include "common/ipc.h"
+#include "common/ipc_client.h"
+#include "common/settings.h"
+
+/* Sealing 100,000 keys takes a second or two. */
+#define ROTATE_TIMEOUT_MS (60 * 1000)
+
+static const char usage[] =
+    "usage: terminals db rotate-key [--new-key-file FILE]\n"
+    "\n"
+    "  rotate-key  makes a new encryption key and seals all instance keys with it. Terminals may be running.\n"
+    "              Where the key is in TERMINALS_ENCRYPTION_KEY, stop Terminals first, give the new key in\n"
+    "              FILE, and start Terminals with it.\n";
+
+/* Does a provisioner, or `terminals serve` for one, listen here? */
+static bool is_running(const char *socket_path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || strlen(socket_path) >= sizeof address.sun_path) {
+        return false;
+    }
+    memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
+    return connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
+}
+
+static bool ask_the_running_one(const char *socket_path, struct error *err) {
+    struct ipc_client *client = ipc_client_new(socket_path);
+    struct json_object *request = ipc_request("rotate_key");
+    if (client == NULL || request == NULL) {
+        ipc_client_free(client);
+        json_object_put(request);
+        return error_set(err, ERROR_INTERNAL, "no memory");
+    }
+    cleanup_json struct json_object *answer = ipc_client_call(client, request, ROTATE_TIMEOUT_MS, err);
+    ipc_client_free(client);
+    if (answer == NULL || !ipc_answer_ok(answer, err)) {
+        return false;
+    }
+    printf("resealed=%lld\n", (long long)json_get_int(answer, "resealed", 0));
+    return true;
+}
+
+/* Becomes the provisioner, which reads the same settings, makes sure that it is the only one, and says what it did. */
+static bool run_alone(const char *new_key_file, struct error *err) {
+    struct executables executables;
+    if (!executables_find(&executables, err)) {
+        return false;
+    }
+    const char *program = executables.programs[PROGRAM_PROVISIONER];
+    execl(program, program, "--rotate-key", new_key_file, (char *)NULL);
+    error_set_errno(err, ERROR_INTERNAL, "run `%s`", program);
+    executables_free(&executables);
+    return false;
+}
+
+static bool rotate_key(const char *new_key_file, struct error *err) {
+    struct settings settings = {0};
+    cleanup_free char *path = NULL;
+    if (!settings_load(&settings, NULL, err)) {
+        return false;
+    }
+    if (asprintf(&path, "%s/provisioner.sock", settings.run_dir) < 0) {
+        path = NULL;
+    }
+    settings_free(&settings);
+    if (path == NULL) {
+        return error_set(err, ERROR_INTERNAL, "no memory");
+    }
+    bool asks = new_key_file == NULL && is_running(path);
+    return asks ? ask_the_running_one(path, err) : run_alone(new_key_file, err);
+}
+
+int db(int argc, char **argv) {
+    struct error err = {0};
+    bool has_file = argc == 4 && strcmp(argv[2], "--new-key-file") == 0;
+    bool wants_help = argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    if (wants_help) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (argc < 2 || strcmp(argv[1], "rotate-key") != 0 || (argc > 2 && !has_file)) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (!rotate_key(has_file ? argv[3] : NULL, &err)) {
+        fprintf(stderr, "terminals db rotate-key: %s\n", err.message);
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,7 @@
+/* db.h - `terminals db …`: what is done to the database by hand. */
+#ifndef TERMINALS_CLI_DB_H
+#define TERMINALS_CLI_DB_H
+
+int db(int argc, char **argv);
+
+#endif
