@@ -142,7 +142,7 @@ def pytest(tally, build, name, arguments, slow=False):
     environment = dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, build, "bin"))
     if slow:
         environment["TERMINALS_TEST_SLOW"] = "1"
-    status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider",
+    status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider", "-n", JOBS, "--dist", "loadgroup",
                   f"--junitxml={report}", *arguments], env=environment).returncode
     try:
         suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")

@@ -31,6 +31,20 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "release_only: measures something that a sanitizer changes, or tests nothing that it could see")
 
 
+# The files that use the engine: its one network, images and containers are shared by what runs at the same time.
+ENGINE_FILES = ("test_compose", "test_docker", "test_main_job", "test_policies", "test_readme")
+
+
+def pytest_collection_modifyitems(items):
+    """Several workers (`pytest -n`) share the tests by file, and the engine's files are one worker's, who begins with them."""
+    def uses_engine(item):
+        return item.path.name.startswith(ENGINE_FILES)
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("engine" if uses_engine(item) else item.path.name))
+    items.sort(key=lambda item: not uses_engine(item))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failing test shows the logs of its stacks."""

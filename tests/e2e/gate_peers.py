@@ -212,7 +212,7 @@ def frame(opcode, payload=b"", masked=True, final=True):
         head += struct.pack("!BQ", mask_bit | 127, len(payload))
     if not masked:
         return head + payload
-    mask = os.urandom(4)
+    mask = hashlib.sha256(payload).digest()[:4]  # the same in every run: frames are part of the names of tests
     return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
 
 

@@ -9,6 +9,7 @@ reported something.
 import contextlib
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import random
@@ -32,8 +33,12 @@ SLOW = 6 if os.environ.get("TERMINALS_TEST_SLOW") == "1" else 1
 SANITIZER_MARKS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "AddressSanitizer:DEADLYSIGNAL")
 OURS = ("terminals-gate", "terminals-api", "terminals-provisioner")
 
-# Instance ports, below the ephemeral range; each stack has a stretch of its own, so that two never race for one.
-_next_ports = 10000 + 400 * random.randrange(0, 50)
+# Instance ports, below the ephemeral range; each stack has a stretch of its own, and each worker of `pytest -n` its own
+# stretches, so that two never race for one.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_STRETCHES = range(10000 + 400 * (50 * _WORKER // _WORKERS), 10000 + 400 * (50 * (_WORKER + 1) // _WORKERS), 400)
+_next_stretch = itertools.cycle(random.sample(_STRETCHES, len(_STRETCHES)))
 
 
 def eventually(check, timeout=5, what="it", interval=0.02):
@@ -117,7 +122,6 @@ class Stack:
     current = []  # for the report of a failing test; conftest.py takes the removed ones off
 
     def __init__(self, user=None, folder=None, environment=None, **settings):
-        global _next_ports
         self.run_as = user
         self.own_folder = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="tt-", dir="/tmp"))
@@ -127,12 +131,11 @@ class Stack:
         self.settings = {
             "backend": "local", "api_key": self.key, "run_dir": self.folder / "run", "data_dir": self.folder / "homes",
             "database_url": f"sqlite:///{self.folder}/terminals.db", "host": "127.0.0.1", "port": self.port,
-            "local_binary": self.programs / "open-terminal", "local_port_range_start": _next_ports,
+            "local_binary": self.programs / "open-terminal", "local_port_range_start": next(_next_stretch),
             "cleanup_interval_seconds": 0, **settings,
         }
         if self.settings["backend"] == "docker":
             self._use_docker()
-        _next_ports = 10000 + (_next_ports - 10000 + 400) % 20000
         self.extra_environment = environment or {}
         self.reaper = None
         self.serve_pid = None
