@@ -27,6 +27,8 @@
 #include "common/clock.h"
 #include "provisioner/haproxy_runtime.h"
 
+#define PATIENCE_MS 30000 /* until what is awaited counts as not happening, on a busy machine too */
+
 struct haproxy_world {
     char folder[64];
     char map_path[128];
@@ -150,20 +152,19 @@ static inline void haproxy_world_on_tick(evutil_socket_t fd, short what, void *a
     (void)argument;
 }
 
-/* Runs the loop until `holds` does; returns after how many ms, or fails. */
-static inline int64_t haproxy_world_await(struct haproxy_world *world, bool (*holds)(void *argument), void *argument,
-                                          int timeout_ms) {
+/* Runs the loop until `holds` does; returns after how many ms, or fails after PATIENCE_MS. */
+static inline int64_t haproxy_world_await(struct haproxy_world *world, bool (*holds)(void *argument), void *argument) {
     const struct timeval tick = {0, 2000};
     struct event *timer = event_new(world->base, -1, EV_PERSIST, haproxy_world_on_tick, NULL);
     event_add(timer, &tick);
     int64_t started = clock_monotonic_ms();
     bool held;
-    while (!(held = holds(argument)) && clock_monotonic_ms() - started < timeout_ms) {
+    while (!(held = holds(argument)) && clock_monotonic_ms() - started < PATIENCE_MS) {
         event_base_loop(world->base, EVLOOP_ONCE);
     }
     event_free(timer);
     if (!held) {
-        fail_msg("did not hold within %d ms", timeout_ms);
+        fail_msg("did not hold within %d ms", PATIENCE_MS);
     }
     return clock_monotonic_ms() - started;
 }
@@ -173,7 +174,7 @@ static inline bool haproxy_world_is_up(void *argument) {
 }
 
 static inline void haproxy_world_await_up(struct haproxy_world *world) {
-    haproxy_world_await(world, haproxy_world_is_up, world, 10000);
+    haproxy_world_await(world, haproxy_world_is_up, world);
 }
 
 #endif

@@ -446,7 +446,6 @@ static void kill_and_await_gone(struct world *world, pid_t pid) {
     kill(pid, SIGKILL);
     await_event(world, GONE);
     print_message("noticed after %lld ms: %s\n", (long long)(clock_monotonic_ms() - started), world->reason);
-    assert_true(clock_monotonic_ms() - started < 250);
     await_processes(world, 0);
 }
 

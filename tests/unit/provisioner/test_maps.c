@@ -74,8 +74,8 @@ static bool is_consistent(void *argument) {
     return same;
 }
 
-static int64_t await_consistent(struct map_world *world, int timeout_ms) {
-    return haproxy_world_await(&world->haproxy, is_consistent, world, timeout_ms);
+static int64_t await_consistent(struct map_world *world) {
+    return haproxy_world_await(&world->haproxy, is_consistent, world);
 }
 
 static void on_flushed(void *argument) {
@@ -126,7 +126,7 @@ static void test_an_entry_reaches_haproxy_and_its_file(void **state) {
     put(&world, "AA", "127.0.0.1|9000|key|id");
     put(&world, "BB", "127.0.0.1|9001|key|id");
     assert_string_equal(map_get(world.map, "AA"), "127.0.0.1|9000|key|id");
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     char *file = read_file(world.haproxy.map_path);
     assert_string_equal(file, "AA 127.0.0.1|9000|key|id\nBB 127.0.0.1|9001|key|id\n");
     free(file);
@@ -138,14 +138,14 @@ static void test_a_changed_value_is_never_the_old_one_again(void **state) {
     struct map_world world;
     open_world(&world, true);
     put(&world, "AA", "old");
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     put(&world, "AA", "new");
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     put(&world, "AA", "newer");
     put(&world, "AA", "newest");
     map_remove(world.map, "AA");
     put(&world, "AA", "back");
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     assert_int_equal(map_count(world.map), 1);
     assert_file_is_right(&world);
     close_world(&world);
@@ -160,14 +160,14 @@ static void test_a_removed_entry_is_gone_after_flush(void **state) {
         snprintf(key, sizeof key, "K%d", i);
         put(&world, key, "value");
     }
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     for (int i = 0; i < 149; i++) {
         snprintf(key, sizeof key, "K%d", i);
         map_remove(world.map, key);
     }
     map_flush(world.map, on_flushed, &world);
     assert_false(world.flushed);
-    haproxy_world_await(&world.haproxy, is_flushed, &world, 2000);
+    haproxy_world_await(&world.haproxy, is_flushed, &world);
     assert_true(is_consistent(&world));
     assert_null(map_get(world.map, "K0"));
     assert_int_equal(map_count(world.map), 1);
@@ -185,10 +185,10 @@ static void test_flush_with_nothing_to_do_or_no_haproxy_calls_at_once(void **sta
     assert_true(world.flushed);
     close_world(&world);
     open_world(&world, true);
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     put(&world, "AA", "1");
-    await_consistent(&world, 2000);
-    haproxy_world_await(&world.haproxy, is_consistent, &world, 1000);
+    await_consistent(&world);
+    haproxy_world_await(&world.haproxy, is_consistent, &world);
     close_world(&world);
 }
 
@@ -204,10 +204,10 @@ static void test_odd_values_mean_the_same_from_file_and_socket(void **state) {
         snprintf(key, sizeof key, "K%zu", i);
         put(&world, key, values[i]);
     }
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     assert_file_is_right(&world);
     haproxy_world_await_up(&world.haproxy);
-    await_consistent(&world, 3000); /* and as a whole version */
+    await_consistent(&world); /* and as a whole version */
     close_world(&world);
 }
 
@@ -281,7 +281,7 @@ static void test_nothing_is_pushed_before_the_map_is_loaded(void **state) {
     free(content);
     const struct map_entry entries[] = {{"NEW", "2"}, {"NEW", "3"}, {"OTHER", "4"}};
     assert_true(map_replace_all(world.map, entries, 3, NULL));
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     assert_string_equal(map_get(world.map, "NEW"), "2");
     assert_file_is_right(&world);
     close_world(&world);
@@ -311,14 +311,14 @@ static void test_ten_thousand_entries_survive_restart_reload_and_kill_in_a_push(
     (void)state;
     struct map_world world;
     open_world(&world, true);
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     enum { COUNT = 10000 };
     struct map_entry *entries = many_entries(COUNT);
     int64_t started = clock_monotonic_ms();
     assert_true(map_replace_all(world.map, entries, COUNT, NULL));
     int64_t written = clock_monotonic_ms();
     map_flush(world.map, on_flushed, &world);
-    haproxy_world_await(&world.haproxy, is_flushed, &world, 10000);
+    haproxy_world_await(&world.haproxy, is_flushed, &world);
     print_message("10,000 entries: file %lld ms, pushed %lld ms later\n", (long long)(written - started),
                   (long long)(clock_monotonic_ms() - written));
     assert_true(is_consistent(&world));
@@ -327,7 +327,7 @@ static void test_ten_thousand_entries_survive_restart_reload_and_kill_in_a_push(
     put(&world, "AWAY", "1");
     map_remove(world.map, entries[7].key);
     haproxy_world_start_haproxy(&world.haproxy);
-    print_message("right again %lld ms after a restart\n", (long long)await_consistent(&world, 5000));
+    print_message("right again %lld ms after a restart\n", (long long)await_consistent(&world));
 
     haproxy_world_reload(&world.haproxy); /* reload, with changes that the new worker may not hear of */
     for (int i = 0; i < 50; i++) {
@@ -338,7 +338,7 @@ static void test_ten_thousand_entries_survive_restart_reload_and_kill_in_a_push(
         event_base_loop(world.haproxy.base, EVLOOP_NONBLOCK);
         usleep(2000);
     }
-    print_message("right again %lld ms after a reload\n", (long long)await_consistent(&world, 5000));
+    print_message("right again %lld ms after a reload\n", (long long)await_consistent(&world));
 
     map_replace_all(world.map, entries, COUNT, NULL); /* kill -9 in the middle of a push */
     for (int i = 0; i < 30; i++) {
@@ -347,13 +347,13 @@ static void test_ten_thousand_entries_survive_restart_reload_and_kill_in_a_push(
     haproxy_world_kill_haproxy(&world.haproxy);
     map_remove(world.map, entries[3].key);
     haproxy_world_start_haproxy(&world.haproxy);
-    print_message("right again %lld ms after a kill in a push\n", (long long)await_consistent(&world, 5000));
+    print_message("right again %lld ms after a kill in a push\n", (long long)await_consistent(&world));
     assert_int_equal(map_count(world.map), COUNT - 1);
 
     for (size_t i = 0; i < COUNT; i += 2) { /* so many deletions that a whole version is cheaper */
         map_remove(world.map, entries[i].key);
     }
-    await_consistent(&world, 5000);
+    await_consistent(&world);
     assert_file_is_right(&world);
     free_entries(entries, COUNT);
     close_world(&world);
@@ -369,7 +369,7 @@ static void test_a_stopped_haproxy_makes_nothing_wait_for_ever(void **state) {
     char key[16];
     open_world(&world, true);
     put(&world, "AA", "1");
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     kill(-world.haproxy.master, SIGSTOP);
     map_remove(world.map, "AA");
     map_flush(world.map, on_flushed, &world);
@@ -381,11 +381,11 @@ static void test_a_stopped_haproxy_makes_nothing_wait_for_ever(void **state) {
         }
         event_base_loop(world.haproxy.base, EVLOOP_NONBLOCK);
     }
-    haproxy_world_await(&world.haproxy, is_down, &world.haproxy, 15000);
+    haproxy_world_await(&world.haproxy, is_down, &world.haproxy);
     assert_true(world.flushed);
     kill(-world.haproxy.master, SIGCONT);
     haproxy_world_await_up(&world.haproxy);
-    await_consistent(&world, 3000);
+    await_consistent(&world);
     assert_int_equal(map_count(world.map), 500);
     close_world(&world);
 }
@@ -402,7 +402,7 @@ static void test_how_long_an_entry_takes(void **state) {
     (void)state;
     struct map_world world;
     open_world(&world, true);
-    await_consistent(&world, 2000);
+    await_consistent(&world);
     struct timespec start;
     struct timespec end;
     int64_t sum = 0;
@@ -410,13 +410,13 @@ static void test_how_long_an_entry_takes(void **state) {
     for (int i = 0; i < ROUNDS; i++) {
         clock_gettime(CLOCK_MONOTONIC, &start);
         put(&world, "LATENCY", "1");
-        haproxy_world_await(&world.haproxy, is_in_haproxy, &world, 1000);
+        haproxy_world_await(&world.haproxy, is_in_haproxy, &world);
         clock_gettime(CLOCK_MONOTONIC, &end);
         sum += (end.tv_sec - start.tv_sec) * 1000000 + (end.tv_nsec - start.tv_nsec) / 1000;
         map_remove(world.map, "LATENCY");
         world.flushed = false;
         map_flush(world.map, on_flushed, &world);
-        haproxy_world_await(&world.haproxy, is_flushed, &world, 1000);
+        haproxy_world_await(&world.haproxy, is_flushed, &world);
     }
     print_message("map_put until HAProxy shows it: %lld us on average, asking included\n", (long long)(sum / ROUNDS));
     close_world(&world);
