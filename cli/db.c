@@ -1,6 +1,7 @@
 #include "cli/db.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "cli/executables.h"
 #include "common/cleanup.h"
 #include "common/ipc.h"
 #include "common/ipc_client.h"
@@ -52,17 +52,21 @@ static bool ask_the_running_one(const char *socket_path, struct error *err) {
     return true;
 }
 
-/* Becomes the provisioner, which reads the same settings, makes sure that it is the only one, and says what it did. */
+/* Becomes the provisioner, which is beside this program, reads the same settings, makes sure that it is the only one,
+ * and says what it did. (Not by executables.h: where this is run there may be no HAProxy.) */
 static bool run_alone(const char *new_key_file, struct error *err) {
-    struct executables executables;
-    if (!executables_find(&executables, err)) {
-        return false;
+    static const char name[] = "terminals-provisioner";
+    char program[PATH_MAX + sizeof name];
+    ssize_t length = readlink("/proc/self/exe", program, PATH_MAX);
+    if (length < 0) {
+        return error_set_errno(err, ERROR_INTERNAL, "find this program");
     }
-    const char *program = executables.programs[PROGRAM_PROVISIONER];
+    while (length > 0 && program[length - 1] != '/') {
+        length--;
+    }
+    memcpy(program + length, name, sizeof name);
     execl(program, program, "--rotate-key", new_key_file, (char *)NULL);
-    error_set_errno(err, ERROR_INTERNAL, "run `%s`", program);
-    executables_free(&executables);
-    return false;
+    return error_set_errno(err, ERROR_INTERNAL, "run `%s`", program);
 }
 
 static bool rotate_key(const char *new_key_file, struct error *err) {

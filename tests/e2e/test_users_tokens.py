@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import make_certificate
 from stack import SLOW, eventually
 from tokens import SECRET, digest, jwt
 from wsclient import WebSocket
@@ -163,6 +164,14 @@ def test_an_open_webui_that_makes_no_sense_lets_nobody_in(make, chat, mode):
         chat.mode, chat.users["t"] = "normal", "alice"
         get(stack, "alice", "t").expect(200)  # an error is remembered by nobody
         assert "users' tokens cannot be checked" in stack.err() and "Open WebUI answers again" in stack.err()
+
+
+def test_an_open_webui_whose_certificate_nobody_vouches_for_sees_no_token(make, tmp_path):
+    with OpenWebUI(certificate=make_certificate(tmp_path / "pem", "localhost")) as impostor:
+        impostor.users["t"] = "alice"
+        stack = make(open_webui_url=impostor.url)
+        answer = get(stack, "alice", "t").expect_error(502)
+        assert "SSL" in answer.detail and impostor.asked() == 0, answer.text
 
 
 def test_while_open_webui_is_down_known_tokens_work_until_their_time_is_over(make):

@@ -13,6 +13,7 @@ import contextlib
 import http.server
 import json
 import socket
+import ssl
 import threading
 
 
@@ -104,7 +105,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class OpenWebUI:
-    def __init__(self, port=0):
+    def __init__(self, port=0, certificate=None):
         self.mode = "normal"
         self.modes = {}  # token: mode, before `mode`
         self.users = {}  # token: user id
@@ -117,11 +118,16 @@ class OpenWebUI:
         handler = type("Handler", (_Handler,), {"chat": self})
         self.server = _Server(("127.0.0.1", port), handler)
         self.port = self.server.server_address[1]
+        self.scheme = "https" if certificate else "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def asked(self, token=None):
         """How often it was asked about this token, or at all."""
