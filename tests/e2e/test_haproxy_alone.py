@@ -745,6 +745,18 @@ def test_cors_with_a_list_allows_that_list(make_world):
     assert (got.status, got.get("Access-Control-Allow-Origin")) == (403, None)
 
 
+@pytest.mark.parametrize("allowed,origin,opens", [
+    ("https://a.example https://b.example", "https://b.example", True), ("https://a.example", "https://b.example", False),
+    ("https://a.example", None, True), ("", "https://b.example", False), ("*", "https://b.example", True)])
+def test_a_websocket_of_a_foreign_page_is_refused(make_world, allowed, origin, opens):
+    world = make_world(CORS_ALLOWED_ORIGINS=allowed).start()
+    world.instance.script = world.gate.script = lambda request: SWITCHING if request.get("Upgrade") else answer()
+    for target in ("/proxy/8080/ws", "/api/terminals/s1"):
+        headers = [f"Authorization: Bearer {KEY}", "X-User-Id: u", *UPGRADE, *([f"Origin: {origin}"] if origin else [])]
+        assert world.get(target, headers).status == (101 if opens else 403)
+    assert world.hot("/x", [f"Origin: {origin}"] if origin else []).status == 200  # its answer is the browser's to withhold
+
+
 def test_no_configured_origin_means_no_cors(make_world):
     world = make_world(CORS_ALLOWED_ORIGINS="").start()
     world.instance.script = lambda request: answer(headers=["Access-Control-Allow-Origin: *"])
