@@ -35,6 +35,7 @@ def pytest_configure(config):
 ENGINE_FILES = ("test_compose", "test_docker", "test_main_job", "test_policies", "test_readme")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Several workers (`pytest -n`) share the tests by file, and the engine's files are one worker's, who begins with them."""
     def uses_engine(item):
