@@ -112,7 +112,7 @@ static void end_request(void *cls, struct MHD_Connection *connection, void **con
 }
 
 /* Bearer credentials (RFC 6750 §2.1); the scheme in any case (RFC 9110 §11.1). */
-static bool is_authorized(const struct http_request *request) {
+bool http_is_authorized(const struct http_request *request) {
     const char *api_key = request->instance->api_key;
     if (api_key == NULL) {
         return true;
@@ -138,7 +138,7 @@ static bool redirect_slash(struct http_request *request) {
     } else {
         memcpy(other + length++, "/", 2);
     }
-    if (!router_knows(other, length)) {
+    if (!router_knows(request->instance, other, length)) {
         return false;
     }
     const char *host = http_header(request, "Host");
@@ -179,11 +179,11 @@ static void begin_handling(struct http_request *request) {
     request->is_upgrade = websocket_is_asked_for(request);
     if (request->is_upgrade) {
         if (result != ROUTER_FOUND || request->route->upgrade == NULL) {
-            http_respond_error(request, 403, "Forbidden");
+            websocket_refuse(request, 403, "");
         }
     } else if (result != ROUTER_FOUND) {
         refuse_path(request, result, allow);
-    } else if (!request->route->is_open && !is_authorized(request)) {
+    } else if (!request->route->is_open && !http_is_authorized(request)) {
         http_respond_error(request, 401, "Invalid API key");
     } else if (request->route->body == HTTP_BODY_STREAMED) {
         request->route->reader->begin(request);

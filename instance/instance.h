@@ -7,7 +7,10 @@ struct process_table;
 struct terminal_table;
 struct session_folders;
 
+struct options;
+
 struct instance {
+    const struct options *options;
     const char *api_key; /* NULL: no key is asked for */
     const char *home;    /* absolute, without a trailing slash: relative paths start here */
     const char *cors_allowed_origins;
@@ -16,6 +19,7 @@ struct instance {
     struct session_folders *folders;
     struct process_table *processes;
     struct terminal_table *terminals;
+    char *description; /* system_info_describe(), once somebody asked for it; else NULL */
 };
 
 #endif

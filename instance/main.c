@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -71,16 +72,17 @@ static bool watch_signals(struct program *program, struct error *err) {
 static bool start(struct program *program, const struct options *options, struct error *err) {
     struct instance *instance = &program->instance;
     *instance = (struct instance){
+        .options = options,
         .api_key = options->api_key,
         .home = options->home,
         .cors_allowed_origins = options->cors_allowed_origins,
-        .port = options->port,
+        .port = (unsigned)options->port,
         .loop = loop_new(before_wait, program),
     };
     if (instance->loop == NULL) {
         return error_set_errno(err, ERROR_INTERNAL, "make the event loop");
     }
-    instance->folders = session_folders_new(options->home);
+    instance->folders = session_folders_new(options->home, options->session_cwd_ttl);
     instance->processes = process_table_new(instance);
     instance->terminals = terminal_table_new(instance);
     if (instance->folders == NULL || instance->processes == NULL || instance->terminals == NULL) {
@@ -92,7 +94,7 @@ static bool start(struct program *program, const struct options *options, struct
     if (!watch_signals(program, err) || !descendants_adopt(err)) {
         return false;
     }
-    program->server = http_server_start(instance, options->host, options->port, err);
+    program->server = http_server_start(instance, options->host, (unsigned)options->port, err);
     return program->server != NULL;
 }
 
@@ -110,6 +112,7 @@ static void stop(struct program *program) {
         }
         loop_free(program->instance.loop);
     }
+    free(program->instance.description);
 }
 
 int main(int argc, char **argv) {
@@ -123,6 +126,10 @@ int main(int argc, char **argv) {
     if (options.is_help_wanted) {
         fputs(options_usage, stdout);
         return 0;
+    }
+    if (options.is_key_generated) {
+        printf("API key: %s\n", options.api_key);
+        fflush(stdout);
     }
     struct program program = {0};
     bool is_fine = start(&program, &options, &err);

@@ -17,6 +17,7 @@ static const char limit_reached[] =
 
 struct output_log {
     int fd;
+    off_t max_bytes;
     off_t size;
     uint64_t count;
     bool is_full;
@@ -27,7 +28,7 @@ struct output_log {
     size_t mark_capacity;
 };
 
-struct output_log *output_log_new(const char *path, struct error *err) {
+struct output_log *output_log_new(const char *path, uint64_t max_bytes, struct error *err) {
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
     if (fd < 0) {
         error_set_errno(err, ERROR_INTERNAL, "make the log `%s`", path);
@@ -39,6 +40,7 @@ struct output_log *output_log_new(const char *path, struct error *err) {
         return NULL;
     }
     log->fd = steal_fd(&fd);
+    log->max_bytes = (off_t)max_bytes;
     return log;
 }
 
@@ -92,7 +94,7 @@ static void write_entry(struct output_log *log, struct buffer *text) {
     cleanup_buffer struct buffer line = {0};
     buffer_append(&line, head, sizeof head - 1);
     bool is_made = utf8_append_json(&line, text->data, text->length) && buffer_append(&line, "}\n", 2);
-    bool fits = log->size + (off_t)(line.length + sizeof limit_reached) <= OUTPUT_LOG_MAX_BYTES;
+    bool fits = log->size + (off_t)(line.length + sizeof limit_reached) <= log->max_bytes;
     if (!is_made || line.failed || !fits || !write_line(log, line.data, line.length)) {
         log->is_full = true;
         write_line(log, limit_reached, sizeof limit_reached - 1);

@@ -5,8 +5,8 @@
 
 #include "instance/http.h"
 
-extern const struct http_route meta_routes[];     /* meta.c: /health, /api/config, /openapi.json, /docs */
-extern const struct http_route files_routes[];    /* files.c: /files/… */
+extern const struct http_route meta_routes[];  /* meta.c: /health, /api/config, /info, /system, /openapi.json, /docs */
+extern const struct http_route files_routes[]; /* files.c: /files/… */
 extern const struct http_route execute_routes[];  /* execute.c: /execute… */
 extern const struct http_route terminal_routes[]; /* terminals.c: /api/terminals… */
 extern const struct http_route port_routes[];     /* ports.c: /ports */

@@ -14,6 +14,7 @@
 #include "instance/environment.h"
 #include "instance/guardian.h"
 #include "instance/loop.h"
+#include "instance/options.h"
 #include "instance/terminal_client.h"
 #include "instance/websocket.h"
 
@@ -282,22 +283,11 @@ static void on_report(struct loop_watch *watch, uint32_t events) {
     terminal_close(open_terminal->table, &open_terminal->terminal);
 }
 
-/* The user's shell, if the environment names one that there is. */
-static const char *choose_shell(void) {
-    const char *const shells[] = {getenv("SHELL"), "/bin/bash", "/bin/sh"};
-    for (size_t i = 0; i < sizeof shells / sizeof shells[0]; i++) {
-        if (shells[i] != NULL && shells[i][0] == '/' && access(shells[i], X_OK) == 0) {
-            return shells[i];
-        }
-    }
-    return "/bin/sh";
-}
-
 static bool launch(struct open_terminal *open_terminal, int folder, struct error *err) {
-    const char *path = choose_shell();
+    const char *path = environment_shell();
     char *arguments[] = {(char *)strrchr(path, '/') + 1, NULL};
     cleanup_json struct json_object *extra = json_object_new_object();
-    if (extra == NULL || !json_add_string(extra, "TERM", "xterm-256color")) {
+    if (extra == NULL || !json_add_string(extra, "TERM", open_terminal->table->instance->options->term)) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     cleanup_free char **environment = environment_make(extra);
@@ -377,14 +367,15 @@ static struct terminal *find_lingering(struct terminal_table *table) {
 
 struct terminal *terminal_open(struct terminal_table *table, const char *id, int folder, struct error *err) {
     struct terminal *old = id != NULL ? terminal_find(table, id) : NULL;
-    if (old == NULL && table->count >= TERMINAL_TABLE_MAX) {
+    if (old == NULL && table->count >= table->instance->options->max_sessions) {
         old = find_lingering(table);
     }
     if (old != NULL) {
         terminal_close(table, old);
     }
-    if (table->count >= TERMINAL_TABLE_MAX) {
-        error_set(err, ERROR_CAPACITY, "Maximum number of terminal sessions (%d) reached", TERMINAL_TABLE_MAX);
+    if (table->count >= table->instance->options->max_sessions) {
+        error_set(err, ERROR_CAPACITY, "Maximum number of terminal sessions (%d) reached",
+                  (int)table->instance->options->max_sessions);
         return NULL;
     }
     struct open_terminal *open_terminal = terminal_new(table, id, folder, err);

@@ -11,7 +11,6 @@
 #include "common/error.h"
 #include "instance/instance.h"
 
-#define TERMINAL_TABLE_MAX       16
 #define TERMINAL_LINGER_MS       1000
 #define TERMINAL_QUEUE_MAX_BYTES (256 * 1024) /* towards a client, or towards the shell: then reading stops */
 #define TERMINAL_CREATED_AT_SIZE 32
@@ -32,7 +31,7 @@ struct terminal_table *terminal_table_new(struct instance *instance);
 void terminal_table_free(struct terminal_table *table);
 
 /* Opens a shell in the open directory `folder`. `id` may be NULL: a new one is made; one in use means that shell is
- * closed first. Borrowed; NULL with *err, ERROR_CAPACITY when there are TERMINAL_TABLE_MAX. */
+ * closed first. Borrowed; NULL with *err, ERROR_CAPACITY when there are options.max_sessions. */
 struct terminal *terminal_open(struct terminal_table *table, const char *id, int folder, struct error *err);
 struct terminal *terminal_find(struct terminal_table *table, const char *id);
 struct terminal *terminal_first(struct terminal_table *table);

@@ -1,6 +1,7 @@
 #include "instance/websocket_handshake.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -52,14 +53,27 @@ bool websocket_accept_value(const char *key, char accept[WEBSOCKET_ACCEPT_SIZE])
     return true;
 }
 
-const char *websocket_check_handshake(const struct http_request *request, char accept[WEBSOCKET_ACCEPT_SIZE]) {
-    const char *version = http_header(request, "Sec-WebSocket-Version");
+bool websocket_check_handshake(const struct http_request *request, char accept[WEBSOCKET_ACCEPT_SIZE],
+                               char problem[WEBSOCKET_PROBLEM_SIZE]) {
     const char *key = http_header(request, "Sec-WebSocket-Key");
-    if (version == NULL || strcmp(version, "13") != 0) {
-        return "invalid Sec-WebSocket-Version header: expected 13";
-    }
+    const char *version = http_header(request, "Sec-WebSocket-Version");
     if (key == NULL) {
-        return "missing Sec-WebSocket-Key header";
+        strcpy(problem, "missing Sec-WebSocket-Key header; 'sec-websocket-key'");
+    } else if (!websocket_accept_value(key, accept)) {
+        snprintf(problem, WEBSOCKET_PROBLEM_SIZE, "invalid Sec-WebSocket-Key header: %s", key);
+    } else if (version == NULL) {
+        strcpy(problem, "missing Sec-WebSocket-Version header; 'sec-websocket-version'");
+    } else if (strcmp(version, "13") != 0) {
+        snprintf(problem, WEBSOCKET_PROBLEM_SIZE, "invalid Sec-WebSocket-Version header: %s", version);
+    } else {
+        return true;
     }
-    return websocket_accept_value(key, accept) ? NULL : "invalid Sec-WebSocket-Key header";
+    return false;
+}
+
+void websocket_refuse(struct http_request *request, int status, const char *text) {
+    struct buffer body = {0};
+    buffer_append_string(&body, text);
+    http_add_header(request, "Connection", "close");
+    http_respond_buffer(request, status, "text/plain", &body);
 }

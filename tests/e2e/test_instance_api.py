@@ -577,7 +577,7 @@ def test_a_waiting_request_does_not_hold_up_the_end():
         thread.join()
 
 
-def test_the_key_may_come_from_a_file_or_not_at_all(tmp_path):
+def test_the_key_may_come_from_a_file_or_is_made(tmp_path):
     path = Path("/tmp") / f"key-{os.getpid()}"
     path.write_text("from a file\n")
     path.chmod(0o644)
@@ -588,7 +588,11 @@ def test_the_key_may_come_from_a_file_or_not_at_all(tmp_path):
     finally:
         path.unlink()
     with InstanceProcess(key=None) as instance:
-        assert instance.call("GET", "/execute").status == 200
+        eventually(lambda: "API key: " in instance.log(), "the key that was made is told")
+        made = instance.log().partition("API key: ")[2].split()[0]
+        assert len(made) == 64
+        assert instance.call("GET", "/execute").status == 401
+        assert instance.call("GET", "/execute", key=made).status == 200
 
 
 @pytest.mark.release_only

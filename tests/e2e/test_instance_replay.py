@@ -1,6 +1,9 @@
 """The recorded behaviour of the original Open Terminal, apart from the file endpoints (test_instance_files.py has those)."""
+import socket
+
 import pytest
-from replay import Replay
+from instance_process import InstanceProcess
+from replay import Replay, load
 
 
 def wait_until_done(replay):
@@ -34,7 +37,7 @@ def close_cleaned_up_terminals(replay):
 
 
 REPLAY = Replay(
-    ["/health", "/execute", "/ports", "/proxy", "/api/", "/nope", "/info"],
+    ["/health", "/execute", "/ports", "/proxy", "/api/", "/nope", "/info", "/system"],
     before={
         "exec status offset beyond": wait_until_done,
         "exec status after kill": kill_finished,
@@ -61,3 +64,42 @@ REPLAY = Replay(
 @pytest.mark.parametrize("index", REPLAY.indices(), ids=REPLAY.name)
 def test_answers_as_recorded(index):
     REPLAY.check(index)
+
+
+CONFIGURED = Replay(
+    ["/"], section="config", env={
+        "OPEN_TERMINAL_ENABLE_TERMINAL": "false", "OPEN_TERMINAL_ENABLE_NOTEBOOKS": "false", "OPEN_TERMINAL_INFO": "GPU-box",
+        "OPEN_TERMINAL_EXECUTE_DESCRIPTION": "EXTRA", "OPEN_TERMINAL_EXECUTE_TIMEOUT": "5",
+        "OPEN_TERMINAL_CORS_ALLOWED_ORIGINS": "https://a.example"})
+
+
+@pytest.mark.parametrize("index", CONFIGURED.indices(), ids=CONFIGURED.name)
+def test_answers_as_recorded_with_other_settings(index):
+    CONFIGURED.check(index)
+
+
+RAW = {t["name"]: t for t in load() if t["kind"] == "raw"}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    with InstanceProcess() as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", [name for name in RAW if name != "raw: bad request line"])
+def test_raw_requests_are_answered_as_recorded(plain, name):
+    """(What is no HTTP at all gets the answer of libmicrohttpd: docs/instance.md.)"""
+    request, recorded = RAW[name]["request"], RAW[name]["response"]
+    shell = plain.call("POST", "/api/terminals").json()["id"] if name.startswith("ws bad") or name.startswith("ws missing") else "gone"
+    with socket.create_connection(("127.0.0.1", plain.port), timeout=10) as client:
+        client.sendall(request.replace("/f7521d37 ", f"/{shell} ").encode())
+        client.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+
+    def parts(text):
+        head, _, body = text.rpartition("\r\n\r\n")
+        lines = head.split("\r\n")
+        kind = [line.split(": ")[1] for line in lines if line.lower().startswith("content-type: ")]
+        return [line for line in lines if line.startswith("HTTP/")], kind, body.replace("/home/user", str(plain.home))
+    assert parts(answer) == parts(recorded)

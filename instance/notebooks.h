@@ -1,0 +1,12 @@
+/* notebooks.h - /notebooks: cells of Jupyter notebooks, run by a kernel that is installed here. */
+#ifndef TERMINALS_INSTANCE_NOTEBOOKS_H
+#define TERMINALS_INSTANCE_NOTEBOOKS_H
+
+#include <stdbool.h>
+
+struct instance;
+
+/* True if they are wanted and a Jupyter kernel is installed. */
+bool notebooks_is_offered(const struct instance *instance);
+
+#endif
