@@ -19,6 +19,7 @@ struct instance {
     struct session_folders *folders;
     struct process_table *processes;
     struct terminal_table *terminals;
+    struct proxy_tunnel *tunnels; /* WebSockets that are relayed; proxy_tunnel.c keeps the list */
     char *description; /* system_info_describe(), once somebody asked for it; else NULL */
 };
 

@@ -15,6 +15,7 @@
 #include "instance/loop.h"
 #include "instance/options.h"
 #include "instance/process_table.h"
+#include "instance/proxy.h"
 #include "instance/session_folders.h"
 #include "instance/terminal_table.h"
 
@@ -101,6 +102,7 @@ static bool start(struct program *program, const struct options *options, struct
 static void stop(struct program *program) {
     /* WebSockets first, which libmicrohttpd would wait for; the processes last, which requests may still look at. */
     terminal_table_free(program->instance.terminals);
+    proxy_end_tunnels(&program->instance);
     http_server_stop(program->server);
     process_table_free(program->instance.processes);
     descendants_kill();

@@ -22,6 +22,12 @@ def instance():
         yield running
 
 
+def memory_kib(instance):
+    """The instance's proportional memory, its children's excluded."""
+    status = Path(f"/proc/{instance.process.pid}/smaps_rollup").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("Pss:")).split()[1])
+
+
 def eventually(condition, what, seconds=5):
     end = time.monotonic() + seconds
     while not condition():
@@ -375,10 +381,8 @@ def test_a_client_that_does_not_read_stops_the_shell_not_our_memory(instance):
         async with Shell(instance, id, max_queue=1, read_limit=4096) as shell:
             await shell.type("yes > /dev/tty | head -c 100000000; cat /dev/zero | tr '\\0' x | head -c 200000000; echo en''d\n")
             await asyncio.sleep(1)
-            status = Path(f"/proc/{instance.process.pid}/smaps_rollup").read_text()
-            pss_kib = int(next(line for line in status.splitlines() if line.startswith("Pss:")).split()[1])
             if not is_sanitized():
-                assert pss_kib < 8 * 1024
+                assert memory_kib(instance) < 8 * 1024
             assert instance.call("GET", "/health").status == 200
             shell.socket.transport.abort()
     asyncio.run(run())
@@ -542,6 +546,118 @@ def test_a_program_that_talks_nonsense_is_502(instance, answer):
         thread.join()
 
 
+class WebSocketProgram:
+    """A program that serves WebSockets, as a development server does; `serve` is what it does with each."""
+
+    def __init__(self, serve):
+        self.serve = serve
+        self.headers = None
+        self.port = None
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+
+    async def handle(self, socket, path):
+        self.headers, self.path = socket.request_headers, path
+        await self.serve(socket)
+
+    async def start(self):
+        return await websockets.serve(self.handle, "127.0.0.1", 0, max_size=None, subprotocols=["chat"])
+
+    def __enter__(self):
+        self.thread.start()
+        self.server = asyncio.run_coroutine_threadsafe(self.start(), self.loop).result(10)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_):
+        async def end():
+            self.server.close()
+            await self.server.wait_closed()
+        asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+
+
+def through_proxy(instance, program, key="k", **options):
+    return websockets.connect(f"ws://127.0.0.1:{instance.port}/proxy/{program.port}/live?x=1", max_size=None,
+                              extra_headers={"Authorization": f"Bearer {key}"}, **options)
+
+
+def test_the_proxy_carries_websockets_both_ways(instance):
+    async def echo(socket):
+        async for message in socket:
+            await socket.send(message)
+
+    async def run(program):
+        async with through_proxy(instance, program, subprotocols=["chat"]) as client:
+            assert client.subprotocol == "chat"
+            for message in ("text", b"", os.urandom(3 << 20), "x" * 200000):
+                await client.send(message)
+                assert await asyncio.wait_for(client.recv(), 20) == message
+            await client.close(3000, "enough")
+        assert (program.path, program.headers["Host"]) == ("/live?x=1", f"localhost:{program.port}")
+        assert "Authorization" not in program.headers
+
+    with WebSocketProgram(echo) as program:
+        asyncio.run(run(program))
+
+
+def test_a_program_may_close_a_websocket_with_its_own_code(instance):
+    async def refuse(socket):
+        await socket.send("bye")
+        await socket.close(4321, "no")
+
+    async def run(program):
+        async with through_proxy(instance, program) as client:
+            assert await client.recv() == "bye"
+            await asyncio.wait_for(client.wait_closed(), 10)
+            assert (client.close_code, client.close_reason) == (4321, "no")
+
+    with WebSocketProgram(refuse) as program:
+        asyncio.run(run(program))
+
+
+def test_a_websocket_to_a_program_needs_the_key_and_a_program(instance):
+    async def serve(socket):
+        await socket.wait_closed()
+
+    async def status(program, **options):
+        with pytest.raises(websockets.InvalidStatusCode) as refused:
+            async with through_proxy(instance, program, **options):
+                pass
+        return refused.value.status_code
+
+    with WebSocketProgram(serve) as program:
+        assert asyncio.run(status(program, key="wrong")) == 401
+    assert asyncio.run(status(program)) == 502
+
+
+def test_a_client_that_does_not_read_stops_the_program_not_our_memory(instance):
+    sent = []
+
+    async def flood(socket):
+        while sent.count(1) < 1000:
+            await socket.send(b"x" * 100000)
+            sent.append(1)
+
+    async def run(program):
+        before = memory_kib(instance)
+        async with through_proxy(instance, program, max_queue=1, compression=None) as client:
+            count = -1
+            while count != len(sent):  # until the program is held up
+                count = len(sent)
+                await asyncio.sleep(0.5)
+            assert 0 < count < 1000
+            assert is_sanitized() or memory_kib(instance) - before < 1024
+            received = 0
+            while received < 1000:
+                assert len(await asyncio.wait_for(client.recv(), 20)) == 100000
+                received += 1
+
+    with WebSocketProgram(flood) as program:
+        asyncio.run(run(program))
+
+
 # ---- its end ----
 
 LEAVE_MUCH_RUNNING = "nohup sleep 6001 & setsid sleep 6002 & (trap '' HUP TERM INT; sleep 6003) & sleep 6004"
@@ -603,7 +719,5 @@ def test_an_idle_instance_is_small_and_quick_to_start():
         with InstanceProcess() as instance:
             assert instance.call("GET", "/health").status == 200
             times.append(time.monotonic() - start)
-            status = Path(f"/proc/{instance.process.pid}/smaps_rollup").read_text()
-            pss_kib = int(next(line for line in status.splitlines() if line.startswith("Pss:")).split()[1])
-            assert pss_kib < 3 * 1024
+            assert memory_kib(instance) < 2 * 1024
     assert sorted(times)[2] < 0.1, times
