@@ -20,7 +20,7 @@ struct instance {
     struct process_table *processes;
     struct terminal_table *terminals;
     struct proxy_tunnel *tunnels; /* WebSockets that are relayed; proxy_tunnel.c keeps the list */
-    char *description; /* system_info_describe(), once somebody asked for it; else NULL */
+    char *description;            /* system_info_describe(), once somebody asked for it; else NULL */
 };
 
 #endif

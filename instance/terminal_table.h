@@ -1,8 +1,9 @@
 /* terminal_table.h - the shells that /api/terminals opened, and the WebSockets attached to them.
  *
  * A shell's life: opened → attached (any number of clients; all see its output, any may type) → lingering (the last
- * client went away: it has TERMINAL_LINGER_MS to come back) → gone. It also goes when it exits, or is closed; its
- * clients then get close code 1000. */
+ * client went away: it has options.session_keepalive_seconds to come back, TERMINAL_LINGER_MS where that is 0) → gone.
+ * It also goes when it exits, or is closed; its clients then get close code 1000. Where shells are kept alive, what
+ * they write is read and kept (scrollback.h) while nobody is there, and who attaches gets that first. */
 #ifndef TERMINALS_INSTANCE_TERMINAL_TABLE_H
 #define TERMINALS_INSTANCE_TERMINAL_TABLE_H
 

@@ -28,6 +28,19 @@ def is_sanitized():
     return b"__asan_init" in (BIN / "open-terminal").read_bytes()
 
 
+def memory_kib(instance):
+    """The instance's proportional memory, its children's excluded."""
+    status = Path(f"/proc/{instance.process.pid}/smaps_rollup").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("Pss:")).split()[1])
+
+
+def eventually(condition, what, seconds=5):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"timed out waiting until {what}"
+        time.sleep(0.005)
+
+
 class Answer:
     """Status, headers (lower-case names) and body of one HTTP answer."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import websockets
-from instance_process import InstanceProcess, is_sanitized
+from instance_process import InstanceProcess, eventually, is_sanitized, memory_kib
+from instance_shell import Shell, open_shell
 
 OPEN_WEBUI_AUTH = {"type": "auth", "token": "k"}
 
@@ -20,19 +21,6 @@ OPEN_WEBUI_AUTH = {"type": "auth", "token": "k"}
 def instance():
     with InstanceProcess() as running:
         yield running
-
-
-def memory_kib(instance):
-    """The instance's proportional memory, its children's excluded."""
-    status = Path(f"/proc/{instance.process.pid}/smaps_rollup").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("Pss:")).split()[1])
-
-
-def eventually(condition, what, seconds=5):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"timed out waiting until {what}"
-        time.sleep(0.005)
 
 
 # ---- commands ----
@@ -206,45 +194,6 @@ def test_the_document_describes_what_there_is(instance):
 
 
 # ---- shells ----
-
-class Shell:
-    """An attached shell, in an event loop of its own."""
-
-    def __init__(self, instance, id, token="k", **options):
-        self.url = f"ws://127.0.0.1:{instance.port}/api/terminals/{id}"
-        self.token = token
-        self.options = options
-        self.received = b""
-
-    async def __aenter__(self):
-        self.socket = await websockets.connect(self.url, max_size=None, close_timeout=1, **self.options)
-        if self.token is not None:
-            await self.socket.send(json.dumps({"type": "auth", "token": self.token}))
-        return self
-
-    async def __aexit__(self, *_):
-        await self.socket.close()
-
-    async def type(self, text):
-        await self.socket.send(text if isinstance(text, bytes) else text.encode())
-
-    async def read_until(self, text, seconds=10):
-        async def read():
-            while text.encode() not in self.received:
-                self.received += await self.socket.recv()
-        try:
-            await asyncio.wait_for(read(), seconds)
-        except (asyncio.TimeoutError, websockets.ConnectionClosed) as problem:
-            raise AssertionError(f"{problem!r} while waiting for {text!r}; got {self.received[-2000:]!r}") from problem
-        before, _, self.received = self.received.partition(text.encode())
-        return before.decode(errors="replace")
-
-
-def open_shell(instance, **headers):
-    answer = instance.call("POST", "/api/terminals", headers=headers)
-    assert answer.status == 200, answer
-    return answer.json()
-
 
 def close_code(instance, first_messages, seconds=12, id=None):
     """The code and reason with which the instance closes after these messages."""
