@@ -319,21 +319,23 @@ static void run_daemon(struct loop_watch *watch, uint32_t events) {
 }
 
 struct http_server *http_server_start(struct instance *instance, const char *host, unsigned port, struct error *err) {
-    cleanup_close int listener = listen_on(host, port, err);
-    if (listener < 0) {
+    cleanup_close int listener = host != NULL ? listen_on(host, port, err) : -1;
+    if (listener < 0 && host != NULL) {
         return NULL;
     }
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+    flags |= host == NULL ? MHD_USE_NO_LISTEN_SOCKET : 0;
     struct http_server *server = calloc(1, sizeof *server);
     if (server == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
     server->instance = instance;
-    server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0, NULL, NULL,
-                                      serve, server, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_URI_LOG_CALLBACK,
-                                      begin_request, server, MHD_OPTION_NOTIFY_COMPLETED, end_request, server,
-                                      MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                                      MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_MAX_SECONDS, MHD_OPTION_END);
+    server->daemon =
+        MHD_start_daemon(flags, 0, NULL, NULL, serve, server, MHD_OPTION_URI_LOG_CALLBACK, begin_request, server,
+                         MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded,
+                         NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_MAX_SECONDS,
+                         listener >= 0 ? MHD_OPTION_LISTEN_SOCKET : MHD_OPTION_END, listener, MHD_OPTION_END);
     if (server->daemon == NULL) {
         error_set_errno(err, ERROR_INTERNAL, "start the HTTP server");
         free(server);
@@ -348,6 +350,15 @@ struct http_server *http_server_start(struct instance *instance, const char *hos
         return NULL;
     }
     return server;
+}
+
+bool http_server_adopt(struct http_server *server, int fd) {
+    static const struct sockaddr nobody = {.sa_family = AF_UNIX};
+    if (MHD_add_connection(server->daemon, fd, &nobody, sizeof nobody) != MHD_YES) {
+        return false;
+    }
+    http_server_run_soon(server);
+    return true;
 }
 
 void http_server_stop(struct http_server *server) {

@@ -13,6 +13,8 @@
 #include "instance/http_server.h"
 #include "instance/instance.h"
 #include "instance/loop.h"
+#include "instance/mcp.h"
+#include "instance/mcp_stdio.h"
 #include "instance/options.h"
 #include "instance/process_table.h"
 #include "instance/proxy.h"
@@ -21,13 +23,13 @@
 
 struct program {
     struct instance instance;
-    struct http_server *server;
     struct loop_watch signals;
+    struct mcp_stdio *stdio;
 };
 
 static int before_wait(void *state) {
     struct program *program = state;
-    return program->server != NULL ? http_server_work(program->server) : -1;
+    return program->instance.server != NULL ? http_server_work(program->instance.server) : -1;
 }
 
 static void on_signal(struct loop_watch *watch, uint32_t events) {
@@ -70,6 +72,15 @@ static bool watch_signals(struct program *program, struct error *err) {
     return true;
 }
 
+static bool start_mcp(struct program *program, const struct options *options, struct error *err) {
+    program->instance.mcp = mcp_new(&program->instance);
+    if (program->instance.mcp == NULL) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    program->stdio = options->is_stdio ? mcp_stdio_start(&program->instance, err) : NULL;
+    return program->stdio != NULL || !options->is_stdio;
+}
+
 static bool start(struct program *program, const struct options *options, struct error *err) {
     struct instance *instance = &program->instance;
     *instance = (struct instance){
@@ -95,15 +106,19 @@ static bool start(struct program *program, const struct options *options, struct
     if (!watch_signals(program, err) || !descendants_adopt(err)) {
         return false;
     }
-    program->server = http_server_start(instance, options->host, (unsigned)options->port, err);
-    return program->server != NULL;
+    instance->server =
+        http_server_start(instance, options->is_stdio ? NULL : options->host, (unsigned)options->port, err);
+    return instance->server != NULL && (!options->is_mcp || start_mcp(program, options, err));
 }
 
 static void stop(struct program *program) {
     /* WebSockets first, which libmicrohttpd would wait for; the processes last, which requests may still look at. */
     terminal_table_free(program->instance.terminals);
     proxy_end_tunnels(&program->instance);
-    http_server_stop(program->server);
+    mcp_stdio_free(program->stdio);
+    mcp_free(program->instance.mcp);
+    program->instance.mcp = NULL;
+    http_server_stop(program->instance.server);
     process_table_free(program->instance.processes);
     descendants_kill();
     session_folders_free(program->instance.folders);

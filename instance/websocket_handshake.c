@@ -5,11 +5,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "instance/base64.h"
 #include "instance/sha1.h"
 
 #define KEY_LENGTH 24 /* base64 of 16 bytes */
-
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 bool websocket_header_has_token(const char *value, const char *token) {
     size_t token_length = strlen(token);
@@ -39,17 +38,9 @@ bool websocket_accept_value(const char *key, char accept[WEBSOCKET_ACCEPT_SIZE])
     char text[KEY_LENGTH + sizeof magic];
     memcpy(text, key, KEY_LENGTH);
     memcpy(text + KEY_LENGTH, magic, sizeof magic);
-    uint8_t digest[SHA1_SIZE + 1] = {0}; /* one more byte makes whole groups of three */
+    uint8_t digest[SHA1_SIZE];
     sha1(text, KEY_LENGTH + sizeof magic - 1, digest);
-    char *out = accept;
-    for (size_t i = 0; i < SHA1_SIZE; i += 3) {
-        uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 | digest[i + 2];
-        for (int shift = 18; shift >= 0; shift -= 6) {
-            *out++ = base64_digits[group >> shift & 0x3f];
-        }
-    }
-    accept[WEBSOCKET_ACCEPT_SIZE - 2] = '=';
-    accept[WEBSOCKET_ACCEPT_SIZE - 1] = '\0';
+    base64_encode(digest, sizeof digest, accept);
     return true;
 }
 
