@@ -116,6 +116,7 @@ $(BUILD)/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
 
 $(BUILD)/common/openapi_document.o: instance/openapi.json
 $(BUILD)/instance/docs_page.o: instance/docs.html
+$(BUILD)/instance/notebook_kernel.o: instance/notebook_bridge.py
 
 # Unit tests: tests/unit/<folder>/test_<what>.c, each a cmocka program linked with its folder (without main.c) and common.
 # A test may #include the .c file it looks into.

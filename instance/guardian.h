@@ -24,6 +24,8 @@ struct guardian_program {
     int folder; /* an open directory, where the program starts; stays the caller's */
     unsigned short rows;
     unsigned short columns;
+    bool has_channel; /* standard input and output are `channel`, a socket, instead of the terminal */
+    int channel;      /* stays the caller's */
 };
 
 struct guardian {

@@ -130,6 +130,7 @@ bool http_query_boolean(struct http_request *request, const char *name, bool *va
 bool http_json_text(struct http_request *request, const char *name, bool required, const char **value, size_t *length);
 bool http_json_array(struct http_request *request, const char *name, bool required, struct json_object **value);
 bool http_json_boolean(struct http_request *request, const char *name, bool *value);
+bool http_json_integer(struct http_request *request, const char *name, bool required, int64_t *value);
 
 /* ---- the response ---- */
 

@@ -23,6 +23,7 @@ struct instance {
     struct process_table *processes;
     struct terminal_table *terminals;
     struct mcp *mcp;              /* NULL unless this is `open-terminal mcp` */
+    struct notebook *notebooks;   /* sessions; notebooks.c keeps the list */
     struct proxy_tunnel *tunnels; /* WebSockets that are relayed; proxy_tunnel.c keeps the list */
     char *description;            /* system_info_describe(), once somebody asked for it; else NULL */
 };

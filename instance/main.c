@@ -15,6 +15,7 @@
 #include "instance/loop.h"
 #include "instance/mcp.h"
 #include "instance/mcp_stdio.h"
+#include "instance/notebooks.h"
 #include "instance/options.h"
 #include "instance/process_table.h"
 #include "instance/proxy.h"
@@ -119,6 +120,7 @@ static void stop(struct program *program) {
     mcp_free(program->instance.mcp);
     program->instance.mcp = NULL;
     http_server_stop(program->instance.server);
+    notebooks_end_all(&program->instance);
     process_table_free(program->instance.processes);
     descendants_kill();
     session_folders_free(program->instance.folders);

@@ -9,4 +9,7 @@ struct instance;
 /* True if they are wanted and a Jupyter kernel is installed. */
 bool notebooks_is_offered(const struct instance *instance);
 
+/* Ends every session; nobody may be waiting for one any more. */
+void notebooks_end_all(struct instance *instance);
+
 #endif

@@ -7,7 +7,7 @@
 #include "instance/routes.h"
 
 static const struct http_route *const tables[] = {
-    files_routes, execute_routes, terminal_routes, meta_routes, port_routes, proxy_routes, mcp_routes,
+    files_routes, execute_routes, terminal_routes, meta_routes, port_routes, proxy_routes, notebook_routes, mcp_routes,
 };
 
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])

@@ -70,7 +70,7 @@ class Replay:
         else:
             body = transcript["request_body"]
             body = self.to_ours(body).encode() if body is not None else None
-        connection = http.client.HTTPConnection("127.0.0.1", self.instance.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.instance.port, timeout=60)
         connection.putrequest(transcript["method"], path, skip_accept_encoding=True)
         for name, value in transcript["request_headers"]:
             connection.putheader(name, value.encode("utf-8") if not value.isascii() else value)
