@@ -8,13 +8,28 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "instance/descendants.h"
 
-#define START_TIMEOUT_MS 2000
+#define START_TIMEOUT_MS   2000
+#define DESCRIPTORS_WANTED 65536
+
+/* What programs get: set once, before anything runs. */
+static struct rlimit descriptor_limit;
+
+void guardian_raise_descriptor_limit(void) {
+    if (getrlimit(RLIMIT_NOFILE, &descriptor_limit) == 0) {
+        struct rlimit raised = descriptor_limit;
+        raised.rlim_cur = raised.rlim_max < DESCRIPTORS_WANTED ? raised.rlim_max : DESCRIPTORS_WANTED;
+        if (raised.rlim_cur > descriptor_limit.rlim_cur) {
+            setrlimit(RLIMIT_NOFILE, &raised);
+        }
+    }
+}
 
 /* ---- what runs in the program's process, and in the guardian's: no malloc(), since other threads may have held its
  * lock when we forked ---- */
@@ -31,6 +46,9 @@ static void run_program(const struct guardian_program *program, int terminal, in
         _exit(126); /* as a shell's status for what may not be entered */
     }
     close_range(3, ~0U, 0);
+    if (descriptor_limit.rlim_cur > 0) {
+        setrlimit(RLIMIT_NOFILE, &descriptor_limit);
+    }
     signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     sigprocmask(SIG_SETMASK, &none, NULL);

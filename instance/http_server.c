@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "common/cleanup.h"
@@ -22,6 +23,7 @@
 #define DROPPED_BODY_MAX_BYTES (1024 * 1024)
 #define ALLOW_SIZE             64
 #define SILENCE_MAX_SECONDS    60u
+#define CONNECTIONS_MAX        16384u
 
 struct http_server {
     struct instance *instance;
@@ -318,6 +320,13 @@ static void run_daemon(struct loop_watch *watch, uint32_t events) {
     MHD_run(loop_owner(watch, struct http_server, watch)->daemon);
 }
 
+/* Half of the descriptors there are: shells, commands and files need some too. */
+static unsigned connection_limit(void) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 2 * CONNECTIONS_MAX ? (unsigned)limit.rlim_cur / 2
+                                                                                         : CONNECTIONS_MAX;
+}
+
 struct http_server *http_server_start(struct instance *instance, const char *host, unsigned port, struct error *err) {
     cleanup_close int listener = host != NULL ? listen_on(host, port, err) : -1;
     if (listener < 0 && host != NULL) {
@@ -335,6 +344,7 @@ struct http_server *http_server_start(struct instance *instance, const char *hos
         MHD_start_daemon(flags, 0, NULL, NULL, serve, server, MHD_OPTION_URI_LOG_CALLBACK, begin_request, server,
                          MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded,
                          NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_MAX_SECONDS,
+                         MHD_OPTION_CONNECTION_LIMIT, connection_limit(),
                          listener >= 0 ? MHD_OPTION_LISTEN_SOCKET : MHD_OPTION_END, listener, MHD_OPTION_END);
     if (server->daemon == NULL) {
         error_set_errno(err, ERROR_INTERNAL, "start the HTTP server");

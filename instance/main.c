@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "instance/descendants.h"
+#include "instance/guardian.h"
 #include "instance/http_server.h"
 #include "instance/instance.h"
 #include "instance/loop.h"
@@ -104,6 +105,7 @@ static bool start(struct program *program, const struct options *options, struct
     if (chdir(options->home) != 0) {
         return error_set_errno(err, ERROR_INVALID, "enter `%s`", options->home);
     }
+    guardian_raise_descriptor_limit();
     if (!watch_signals(program, err) || !descendants_adopt(err)) {
         return false;
     }

@@ -13,7 +13,10 @@
 
 struct output_log;
 
-/* Makes the file (0600; it must not exist), of `max_bytes` at most. NULL with *err. */
+/* Makes the file (0600; it must not exist), of `max_bytes` at most. Where no file can be made, or written any more
+ * because the disk is full, the entries are kept in memory, OUTPUT_LOG_MEMORY_MAX_BYTES at most: whoever filled the
+ * disk needs commands, and their output, to tidy up. NULL with *err. */
+#define OUTPUT_LOG_MEMORY_MAX_BYTES (256 * 1024)
 struct output_log *output_log_new(const char *path, uint64_t max_bytes, struct error *err);
 /* Closes the file and frees. */
 void output_log_free(struct output_log *log);

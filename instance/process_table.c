@@ -100,13 +100,13 @@ static void delete_old_logs(const char *folder, double max_age_seconds) {
 }
 
 /* Makes `path` and what is missing above it. */
-static bool make_folders(char *path, struct error *err) {
+static bool make_folders(char *path) {
     for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash != NULL) {
             *slash = '\0';
         }
         if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-            return error_set_errno(err, ERROR_INTERNAL, "make the folder `%s`", path);
+            return false;
         }
         if (slash == NULL) {
             return true;
@@ -122,10 +122,9 @@ static char *log_path(struct process_table *table, const char *id, struct error 
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    if (access(folder, W_OK) != 0 && !make_folders(folder, err)) {
-        return NULL;
-    }
-    if (!table->has_log_folder) {
+    /* Without a folder the log is kept in memory (output_log.h). */
+    bool is_there = access(folder, W_OK) == 0 || make_folders(folder);
+    if (is_there && !table->has_log_folder) {
         table->has_log_folder = true;
         delete_old_logs(folder, table->instance->options->log_retention);
     }

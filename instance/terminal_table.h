@@ -13,7 +13,7 @@
 #include "instance/instance.h"
 
 #define TERMINAL_LINGER_MS       1000
-#define TERMINAL_QUEUE_MAX_BYTES (256 * 1024) /* towards a client, or towards the shell: then reading stops */
+#define TERMINAL_QUEUE_MAX_BYTES (64 * 1024) /* towards a client, or towards the shell: then reading stops */
 #define TERMINAL_CREATED_AT_SIZE 32
 
 struct terminal_table;
