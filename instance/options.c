@@ -117,8 +117,7 @@ static bool parse_number(const struct option_row *row, const char *text, double 
            (row->kind == OPTION_NUMBER || strspn(text, "0123456789") == strlen(text));
 }
 
-/* Puts one value where it belongs. */
-static bool apply(const struct option_row *row, const char *text, struct options *options, struct error *err) {
+bool option_apply(const struct option_row *row, const char *text, struct options *options, struct error *err) {
     char *member = (char *)options + row->offset;
     double number;
     text = text != NULL ? text : row->fallback;
@@ -205,7 +204,7 @@ static bool fill(struct option_values *values, struct options *options, struct e
         return false;
     }
     for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (!apply(&option_rows[i], values->text[i], options, err)) {
+        if (!option_apply(&option_rows[i], values->text[i], options, err)) {
             return false;
         }
     }

@@ -48,6 +48,12 @@ static bool take_setting(void *state, const char *key, enum toml_kind kind, cons
         if (!is_kind_fit(row->kind, kind)) {
             return error_set(err, ERROR_INVALID, "`%s` has a value of the wrong type", key);
         }
+        struct options scratch = {0};
+        bool is_good = option_apply(row, text, &scratch, err);
+        options_free(&scratch);
+        if (!is_good) {
+            return false;
+        }
         reading->found.text[i] = strdup(text);
         return reading->found.text[i] != NULL || error_set(err, ERROR_INTERNAL, "out of memory");
     }

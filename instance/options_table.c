@@ -13,7 +13,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
     [OPTION_CONFIG] = {"config", OPTION_FLAG, OPTION_SPECIAL, 0, NULL, 0, 0},
     [OPTION_CORS] = {"cors_allowed_origins", OPTION_FLAG | OPTION_ANYWHERE, TEXT(cors_allowed_origins), "*", 0, 0},
     [OPTION_TRANSPORT] = {"transport", OPTION_FLAG, OPTION_SPECIAL, 0, NULL, 0, 0},
-    [OPTION_MULTI_USER] = {"multi_user", OPTION_ANYWHERE, OPTION_SPECIAL, 0, NULL, 0, 0},
+    [OPTION_MULTI_USER] = {"multi_user", OPTION_VARIABLE, OPTION_SPECIAL, 0, NULL, 0, 0},
     [OPTION_LOG_DIR] = {"log_dir", OPTION_ANYWHERE, OPTION_SPECIAL, 0, NULL, 0, 0},
     {"term", OPTION_ANYWHERE, TEXT(term), "xterm-256color", 0, 0},
     {"info", OPTION_ANYWHERE, TEXT(info), NULL, 0, 0},

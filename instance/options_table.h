@@ -47,6 +47,9 @@ struct option_values {
     char *text[OPTION_COUNT];
 };
 
+/* Puts one value, NULL for none, where it belongs. False with *err when it is none that the setting can have. */
+bool option_apply(const struct option_row *row, const char *text, struct options *options, struct error *err);
+
 /* Fills in, from TOML files, what is not given yet. `config` is what --config says, or NULL. False with *err. */
 bool options_read_files(const char *config, struct option_values *values, struct error *err);
 

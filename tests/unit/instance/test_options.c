@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "instance/options.h"
 
@@ -146,6 +147,34 @@ static void test_a_bad_file_that_was_named_stops_the_start(void **state) {
     }
 }
 
+static void test_a_bad_file_of_the_users_own_locks_nobody_out(void **state) {
+    (void)state;
+    static const char *const bad[] = {"port = 70000", "enable_terminal = \"perhaps\"", "port = ", "\xff",
+                                      "multi_user = true"};
+    char folder[] = "/tmp/config-home-XXXXXX";
+    char path[128];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/open-terminal", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    strcat(path, "/config.toml");
+    setenv("XDG_CONFIG_HOME", folder, 1);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        FILE *file = fopen(path, "w");
+        fputs(bad[i], file);
+        fclose(file);
+        assert_true(PARSE("run"));
+        assert_int_equal(options.port, 8000);
+        options_free(&options);
+    }
+    FILE *file = fopen(path, "w");
+    fputs("port = 8001", file);
+    fclose(file);
+    assert_true(PARSE("run"));
+    assert_int_equal(options.port, 8001);
+    options_free(&options);
+    unlink(path);
+}
+
 static void test_multi_user_mode_is_refused_with_a_reason(void **state) {
     (void)state;
     setenv("OPEN_TERMINAL_MULTI_USER", "false", 1);
@@ -210,6 +239,7 @@ int main(void) {
         cmocka_unit_test_setup(test_the_key_may_be_in_a_file, clear_environment),
         cmocka_unit_test_setup(test_flag_then_environment_then_file_then_default, clear_environment),
         cmocka_unit_test_setup(test_a_bad_file_that_was_named_stops_the_start, clear_environment),
+        cmocka_unit_test_setup(test_a_bad_file_of_the_users_own_locks_nobody_out, clear_environment),
         cmocka_unit_test_setup(test_multi_user_mode_is_refused_with_a_reason, clear_environment),
         cmocka_unit_test_setup(test_a_key_is_given_once, clear_environment),
         cmocka_unit_test_setup(test_mcp_has_two_transports, clear_environment),
