@@ -118,14 +118,14 @@ static bool parse_number(const struct option_row *row, const char *text, double 
 }
 
 bool option_apply(const struct option_row *row, const char *text, struct options *options, struct error *err) {
-    char *member = (char *)options + row->offset;
+    void *member = (char *)options + row->offset;
     double number;
     text = text != NULL ? text : row->fallback;
     switch (row->kind) {
     case OPTION_TEXT:
-        return text == NULL || keep((char **)member, text, err);
+        return text == NULL || keep(member, text, err);
     case OPTION_BOOLEAN:
-        return parse_boolean(text, (bool *)member) ||
+        return parse_boolean(text, member) ||
                error_set(err, ERROR_INVALID, "%s `%s`: expected true or false", row->name, text);
     case OPTION_NUMBER:
     case OPTION_WHOLE:

@@ -36,7 +36,7 @@ static bool take_based_integer(struct toml_reader *reader, struct buffer *out) {
         if (reader->at[1] == bases[i].letter) {
             reader->at += 2;
             struct buffer digits = {0};
-            bool ok = take_digits(reader, bases[i].digits, &digits);
+            bool ok = take_digits(reader, bases[i].digits, &digits) && digits.data != NULL;
             errno = 0;
             long long number = ok ? strtoll(digits.data, NULL, bases[i].base) : 0;
             buffer_free(&digits);
