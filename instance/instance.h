@@ -22,10 +22,11 @@ struct instance {
     struct session_folders *folders;
     struct process_table *processes;
     struct terminal_table *terminals;
-    struct mcp *mcp;              /* NULL unless this is `open-terminal mcp` */
-    struct notebook *notebooks;   /* sessions; notebooks.c keeps the list */
-    struct proxy_tunnel *tunnels; /* WebSockets that are relayed; proxy_tunnel.c keeps the list */
-    char *description;            /* system_info_describe(), once somebody asked for it; else NULL */
+    struct mcp *mcp;                  /* NULL unless this is `open-terminal mcp` */
+    struct work_thread *work_threads; /* that run; work.c keeps the list */
+    struct notebook *notebooks;       /* sessions; notebooks.c keeps the list */
+    struct proxy_tunnel *tunnels;     /* WebSockets that are relayed; proxy_tunnel.c keeps the list */
+    char *description;                /* system_info_describe(), once somebody asked for it; else NULL */
 };
 
 #endif

@@ -22,6 +22,7 @@
 #include "instance/proxy.h"
 #include "instance/session_folders.h"
 #include "instance/terminal_table.h"
+#include "instance/work.h"
 
 struct program {
     struct instance instance;
@@ -123,6 +124,7 @@ static void stop(struct program *program) {
     program->instance.mcp = NULL;
     http_server_stop(program->instance.server);
     notebooks_end_all(&program->instance);
+    work_release_done(&program->instance);
     process_table_free(program->instance.processes);
     descendants_kill();
     session_folders_free(program->instance.folders);
