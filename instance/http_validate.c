@@ -140,13 +140,13 @@ bool http_query_number(struct http_request *request, const char *name, double mi
     }
     char *end = NULL;
     double number = strtod(text, &end);
-    if (end == text || *end != '\0' || number != number) {
+    if (end == text || *end != '\0' || strpbrk(text, "xXpP") != NULL) {
         http_invalid(request, "float_parsing", "query", name,
                      "Input should be a valid number, unable to parse string as a number", echo(text), NULL);
         return false;
     }
-    if (number < minimum || number > maximum) {
-        bool is_too_small = number < minimum;
+    if (!(number >= minimum && number <= maximum)) {
+        bool is_too_small = !(number >= minimum); /* "nan" is neither */
         out_of_bounds(request, name, text, is_too_small, python_float(is_too_small ? minimum : maximum));
         return false;
     }
@@ -304,6 +304,9 @@ bool http_parse_json_body(struct http_request *request) {
     case HTTP_BODY_MISSING:
         missing(request, "body", NULL, NULL);
         break;
+    case HTTP_BODY_NO_TEXT:
+        http_respond_error(request, 400, "There was an error parsing the body");
+        return false;
     case HTTP_BODY_NO_JSON:
         refuse_syntax(request, &syntax);
         break;
