@@ -4,7 +4,7 @@
  * it happened whole or not at all. Errors say what was attempted: ERROR_CAPACITY for what passes (disk full, locked),
  * ERROR_INTERNAL for what does not (read-only, damaged, out of memory). One thread only. Times are Unix milliseconds.
  *
- * The SQL keeps to what SQLite and PostgreSQL share, with $1, $2, … numbered in order of appearance. */
+ * The SQL is in store_statements.c; database.h runs it, on whichever database it is. */
 #ifndef TERMINALS_PROVISIONER_STORE_H
 #define TERMINALS_PROVISIONER_STORE_H
 

@@ -3,7 +3,6 @@
 #include <sys/sendfile.h>
 
 #include "provisioner/adoption.h"
-#include "provisioner/store_internal.h"
 #include "tests/unit/provisioner/world.h"
 
 /* --- copies of the database, taken in the middle of things ----------------------------------------------------------

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "common/log.h"
 #include "provisioner/migrations.h"
@@ -33,6 +34,24 @@ static int remove_it(void **state) {
     store_close(*state);
     temporary_folder_remove(folder);
     return 0;
+}
+
+static void run_sql(struct store *store, const char *sql) {
+    struct error err = {0};
+    if (!database_execute(store->database, sql, &err)) {
+        fail_msg("%s: %s", sql, err.message);
+    }
+}
+
+static int64_t count_rows(struct store *store, const char *sql) {
+    struct error err = {0};
+    struct database_statement *statement = database_prepare(store->database, sql, &err);
+    if (statement == NULL || database_step(statement, &err) != 1) {
+        fail_msg("%s: %s", sql, err.message);
+    }
+    int64_t count = database_int(statement, 0);
+    database_statement_free(statement);
+    return count;
 }
 
 static struct tenant_record example(void) {
@@ -142,7 +161,7 @@ static void test_one_user_cannot_have_two_rows(void **state) {
 static void test_a_full_disk_is_capacity_and_writes_nothing_by_halves(void **state) {
     struct store *store = *state;
     struct error err = {0};
-    assert_int_equal(sqlite3_exec(store->database, "PRAGMA max_page_count = 1", NULL, NULL, NULL), SQLITE_OK);
+    run_sql(store, "PRAGMA max_page_count = 1");
     char digests[2000][65];
     const char *list[2000];
     for (int i = 0; i < 2000; i++) {
@@ -153,14 +172,9 @@ static void test_a_full_disk_is_capacity_and_writes_nothing_by_halves(void **sta
     assert_int_equal(err.code, ERROR_CAPACITY);
     assert_non_null(strstr(err.message, "the disk is full"));
     assert_non_null(strstr(err.message, path));
-    assert_int_equal(sqlite3_get_autocommit(store->database), 1);
-    sqlite3_stmt *count = NULL;
-    assert_int_equal(sqlite3_prepare_v2(store->database, "SELECT count(*) FROM identities", -1, &count, NULL), 0);
-    assert_int_equal(sqlite3_step(count), SQLITE_ROW);
-    assert_int_equal(sqlite3_column_int(count, 0), 0);
-    sqlite3_finalize(count);
+    assert_int_equal(count_rows(store, "SELECT count(*) FROM identities"), 0);
     /* And it goes on once there is room. */
-    assert_int_equal(sqlite3_exec(store->database, "PRAGMA max_page_count = 100000", NULL, NULL, NULL), SQLITE_OK);
+    run_sql(store, "PRAGMA max_page_count = 100000");
     assert_true(store_replace_api_keys(store, list, 2000, &err));
 }
 
@@ -171,7 +185,7 @@ static void test_a_locked_database_is_capacity(void **state) {
     sqlite3 *other = NULL;
     assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_busy_timeout(store->database, 10);
+    run_sql(store, "PRAGMA busy_timeout = 10");
     assert_false(store_save_tenant(store, &record, &err));
     assert_int_equal(err.code, ERROR_CAPACITY);
     assert_non_null(strstr(err.message, "locked"));
@@ -183,7 +197,7 @@ static void test_a_read_only_database_says_so(void **state) {
     struct store *store = *state;
     struct error err = {0};
     struct tenant_record record = example();
-    assert_int_equal(sqlite3_exec(store->database, "PRAGMA query_only = 1", NULL, NULL, NULL), SQLITE_OK);
+    run_sql(store, "PRAGMA query_only = 1");
     assert_false(store_save_tenant(store, &record, &err));
     assert_int_equal(err.code, ERROR_INTERNAL);
     assert_non_null(strstr(err.message, "cannot be written"));
@@ -209,9 +223,7 @@ static void test_a_file_that_is_no_database_is_refused_and_left_alone(void **sta
 static void test_a_newer_database_is_refused(void **state) {
     struct store *store = *state;
     struct error err = {0};
-    assert_int_equal(
-        sqlite3_exec(store->database, "INSERT INTO schema_migrations VALUES (999, 'future')", NULL, NULL, NULL),
-        SQLITE_OK);
+    run_sql(store, "INSERT INTO schema_migrations VALUES (999, 'future')");
     assert_null(store_open(url, &err));
     assert_int_equal(err.code, ERROR_CONFLICT);
     assert_non_null(strstr(err.message, "version 999"));
@@ -220,21 +232,21 @@ static void test_a_newer_database_is_refused(void **state) {
 static void test_a_migration_that_fails_leaves_the_former_version(void **state) {
     struct store *store = *state;
     struct error err = {0};
-    const struct embedded_sql migrations[] = {
-        embedded_sql_sqlite[0],
+    const struct migration migrations[] = {
         {900, "900_half", "CREATE TABLE half (x INTEGER); INSERT INTO nowhere VALUES (1);"},
     };
-    assert_false(migrations_run(store->database, migrations, 2, &err));
+    assert_false(migrations_run(store->database, (struct migration_list){migrations, 1}, &err));
     assert_non_null(strstr(err.message, "nowhere"));
-    assert_int_not_equal(sqlite3_exec(store->database, "SELECT * FROM half", NULL, NULL, NULL), SQLITE_OK);
-    assert_true(migrations_run(store->database, embedded_sql_sqlite, embedded_sql_sqlite_count, &err));
+    assert_false(database_execute(store->database, "SELECT * FROM half", NULL));
+    assert_true(migrations_run(store->database, migrations_known(store->database), &err));
 }
 
 static void test_migrations_are_numbered_in_order(void **state) {
-    (void)state;
-    assert_true(embedded_sql_sqlite_count >= 1);
-    for (size_t i = 0; i < embedded_sql_sqlite_count; i++) {
-        assert_true(embedded_sql_sqlite[i].version > (i == 0 ? 0 : embedded_sql_sqlite[i - 1].version));
+    struct store *store = *state;
+    struct migration_list known = migrations_known(store->database);
+    assert_true(known.count >= 1);
+    for (size_t i = 0; i < known.count; i++) {
+        assert_true(known.items[i].version > (i == 0 ? 0 : known.items[i - 1].version));
     }
 }
 
@@ -324,19 +336,19 @@ static void test_each_way_to_ask_the_audit_log_has_its_index(void **state) {
     struct store *store = *state;
     for (int i = STATEMENT_COUNT_AUDIT; i <= STATEMENT_DELETE_AUDIT; i++) {
         char text[1024];
-        sqlite3_stmt *plan = NULL;
         if (i == STATEMENT_LAST_AUDIT) {
             continue; /* a look into sqlite_sequence, which has one row a table */
         }
-        snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", sqlite3_sql(store->statements[i]));
-        assert_int_equal(sqlite3_prepare_v2(store->database, text, -1, &plan, NULL), SQLITE_OK);
-        while (sqlite3_step(plan) == SQLITE_ROW) {
-            const char *step = (const char *)sqlite3_column_text(plan, 3);
+        snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", store_statement_text(DATABASE_SQLITE, i));
+        struct database_statement *plan = database_prepare(store->database, text, NULL);
+        assert_non_null(plan);
+        while (database_step(plan, NULL) == 1) {
+            const char *step = database_text(plan, 3);
             if (strstr(step, "SCAN audit_logs") != NULL || strstr(step, "TEMP B-TREE") != NULL) {
                 fail_msg("%s: %s", text, step);
             }
         }
-        sqlite3_finalize(plan);
+        database_statement_free(plan);
     }
 }
 
@@ -386,19 +398,18 @@ static void test_audit_rows_are_numbered_without_gaps_and_for_ever(void **state)
 static void test_rows_of_an_older_version_keep_their_order(void **state) {
     (void)state;
     struct error err;
-    sqlite3 *database = NULL;
     int64_t total = 0, last = 0;
     char older[128], older_url[160];
     snprintf(older, sizeof older, "%s/older.db", folder);
     snprintf(older_url, sizeof older_url, "sqlite:///%s", older);
-    assert_int_equal(sqlite3_open(older, &database), SQLITE_OK);
-    assert_true(migrations_run(database, embedded_sql_sqlite, 1, &err));
-    assert_int_equal(sqlite3_exec(database,
-                                  "INSERT INTO audit_logs (id, action, severity, created_at) VALUES "
-                                  "('y', 'auth_failed', 'info', 2000), ('x', 'auth_failed', 'info', 1000)",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    sqlite3_close(database);
+    struct database *database = database_open(older_url, &err);
+    assert_non_null(database);
+    assert_true(migrations_run(database, (struct migration_list){migrations_sqlite.items, 1}, &err));
+    assert_true(database_execute(database,
+                                 "INSERT INTO audit_logs (id, action, severity, created_at) VALUES "
+                                 "('y', 'auth_failed', 'info', 2000), ('x', 'auth_failed', 'info', 1000)",
+                                 &err));
+    database_close(database);
     struct store *store = store_open(older_url, &err);
     assert_non_null(store);
     const struct audit_filter filter = {.limit = 10};
@@ -424,10 +435,7 @@ static void test_expired_identities_do_not_come_back(void **state) {
     int count = 0;
     const char *digest = "AA";
     assert_true(store_replace_api_keys(store, &digest, 1, &err));
-    assert_int_equal(sqlite3_exec(store->database,
-                                  "INSERT INTO identities VALUES ('BB', 'ann', 500), ('CC', 'bob', 1500)", NULL, NULL,
-                                  NULL),
-                     SQLITE_OK);
+    run_sql(store, "INSERT INTO identities VALUES ('BB', 'ann', 500), ('CC', 'bob', 1500)");
     assert_true(store_each_identity(store, 1000, count_identity, &count, &err));
     assert_int_equal(count, 2);
     /* Replacing the API keys leaves users' tokens alone. */

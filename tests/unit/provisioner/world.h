@@ -18,6 +18,7 @@
 #include "provisioner/provisioner.h"
 #include "provisioner/starts.h"
 #include "provisioner/stops.h"
+#include "provisioner/store_internal.h"
 #include "provisioner/tenants.h"
 #include "tests/unit/provisioner/temporary_folder.h"
 
@@ -362,6 +363,16 @@ static inline void world_restart(struct world *world) {
     world_close_provisioner(world);
     world_open_provisioner(world);
     event_base_loop(world->base, EVLOOP_NONBLOCK);
+}
+
+/* A database that cannot be written from one moment to the next, and can again later. */
+static inline void world_set_database_full(struct world *world, bool is_full) {
+    char pragma[64];
+    struct error err = {0};
+    snprintf(pragma, sizeof pragma, "PRAGMA query_only = %d", is_full);
+    if (!database_execute(world->provisioner.store->database, pragma, &err)) {
+        fail_msg("%s", err.message);
+    }
 }
 
 /* What a waiter was told. */
