@@ -1,9 +1,12 @@
 #include "provisioner/database.h"
 
+#include <string.h>
+
 #include "provisioner/database_internal.h"
 
-struct database *database_open(const char *url, struct error *err) {
-    return database_sqlite_open(url, err);
+struct database *database_open(const char *url, const char *password, struct error *err) {
+    return strncmp(url, "postgres", strlen("postgres")) == 0 ? database_postgres_open(url, password, err)
+                                                             : database_sqlite_open(url, err);
 }
 
 void database_close(struct database *database) {
@@ -81,7 +84,7 @@ int database_step(struct database_statement *statement, struct error *err) {
 }
 
 bool database_run(struct database_statement *statement, struct error *err) {
-    return database_step(statement, err) == 0;
+    return statement->database->operations->run(statement, err);
 }
 
 int64_t database_changes(const struct database_statement *statement) {

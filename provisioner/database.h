@@ -5,7 +5,8 @@
  * database_postgres.c), so that SQL is written once, in what both take: `ON CONFLICT … DO UPDATE`, `RETURNING`, `$1`,
  * `$2`, … numbered in the order in which they first appear, texts in UTF-8, whole numbers of 64 bits, and bytes (BLOB,
  * BYTEA). Errors: ERROR_CAPACITY for what passes (disk full, locked, away), ERROR_INTERNAL for what does not
- * (read-only, damaged, a bug). Messages name the database, never a password. One thread only. */
+ * (read-only, damaged, a bug). Messages name the database, never a
+ * password; `err` is never NULL. One thread only. */
 #ifndef TERMINALS_PROVISIONER_DATABASE_H
 #define TERMINALS_PROVISIONER_DATABASE_H
 
@@ -20,8 +21,8 @@ struct database_statement;
 
 enum database_kind { DATABASE_SQLITE, DATABASE_POSTGRES };
 
-/* Opens what TERMINALS_DATABASE_URL names. NULL with *err. */
-struct database *database_open(const char *url, struct error *err);
+/* Opens what TERMINALS_DATABASE_URL names. `password` (may be NULL) counts where the URL has none. NULL with *err. */
+struct database *database_open(const char *url, const char *password, struct error *err);
 void database_close(struct database *database); /* NULL is fine; its statements are freed before */
 
 enum database_kind database_kind(const struct database *database);
@@ -62,10 +63,11 @@ bool database_bind_blob(struct database_statement *statement, int index, const v
 /* The next row: 1, or 0 at the end and -1 with *err, after which the run has ended. */
 int database_step(struct database_statement *statement, struct error *err);
 
-/* Runs a statement that gives no rows. */
+/* Runs a statement that gives no rows. In a transaction this may be told to have worked when it has not: then whatever
+ * comes next fails, the commit at the latest. */
 bool database_run(struct database_statement *statement, struct error *err);
 
-/* How many rows the last run changed. */
+/* How many rows the last run changed, outside of a transaction. */
 int64_t database_changes(const struct database_statement *statement);
 
 /* A column of the row, counted from 0. Texts (NULL for SQL NULL) and bytes are borrowed until the next step; a number

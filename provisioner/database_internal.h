@@ -23,6 +23,7 @@ struct database_operations {
     bool (*bind_blob)(struct database_statement *statement, int index, const void *data, size_t length,
                       struct error *err);
     int (*step)(struct database_statement *statement, struct error *err);
+    bool (*run)(struct database_statement *statement, struct error *err);
     int64_t (*changes)(const struct database_statement *statement);
     const char *(*text)(const struct database_statement *statement, int column);
     int64_t (*integer)(const struct database_statement *statement, int column);
@@ -39,5 +40,6 @@ struct database_statement {
 
 /* NULL with *err. */
 struct database *database_sqlite_open(const char *url, struct error *err);
+struct database *database_postgres_open(const char *url, const char *password, struct error *err);
 
 #endif

@@ -142,6 +142,12 @@ static int step(struct database_statement *statement, struct error *err) {
     return result == SQLITE_DONE ? 0 : -1;
 }
 
+static bool run(struct database_statement *statement, struct error *err) {
+    int stepped = step(statement, err);
+    reset(statement);
+    return stepped == 0;
+}
+
 static int64_t changes(const struct database_statement *statement) {
     return sqlite3_changes64(of(statement->database)->connection);
 }
@@ -283,6 +289,7 @@ static const struct database_operations operations = {
     .bind_int = bind_int,
     .bind_blob = bind_blob,
     .step = step,
+    .run = run,
     .changes = changes,
     .text = text,
     .integer = integer,

@@ -48,7 +48,7 @@ static bool run_path(const struct provisioner *provisioner, const char *name, st
 static bool open_state(struct provisioner *provisioner, struct error *err) {
     const struct settings *settings = provisioner->settings;
     cleanup_buffer struct buffer key_file = {0};
-    provisioner->store = store_open(settings->database_url, err);
+    provisioner->store = store_open(settings->database_url, settings->database_password, err);
     if (provisioner->store == NULL) {
         return false;
     }

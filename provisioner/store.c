@@ -16,13 +16,13 @@ static bool prepare(struct store *store, struct error *err) {
     return true;
 }
 
-struct store *store_open(const char *url, struct error *err) {
+struct store *store_open(const char *url, const char *password, struct error *err) {
     struct store *store = calloc(1, sizeof *store);
     if (store == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    store->database = database_open(url, err);
+    store->database = database_open(url, password, err);
     if (store->database == NULL || !migrations_run(store->database, migrations_known(store->database), err) ||
         !prepare(store, err)) {
         store_close(store);

@@ -64,7 +64,17 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
                                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 };
 
+/* Where PostgreSQL has other means. */
+static const char *const statement_texts_of_postgres[STATEMENT_COUNT] = {
+    /* The row of audit_sequence is locked until the commit, so that numbers are in the order of the commits. */
+    [STATEMENT_APPEND_AUDIT] = "WITH next AS (UPDATE audit_sequence SET last = last + 1 "
+                               "WHERE NOT EXISTS (SELECT 1 FROM audit_logs WHERE id = $1) RETURNING last) "
+                               "INSERT INTO audit_logs (" AUDIT_COLUMNS ", sequence) "
+                               "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, last FROM next",
+    [STATEMENT_LAST_AUDIT] = "SELECT last FROM audit_sequence",
+};
+
 const char *store_statement_text(enum database_kind kind, enum statement which) {
-    (void)kind;
-    return statement_texts[which];
+    const char *text = kind == DATABASE_POSTGRES ? statement_texts_of_postgres[which] : NULL;
+    return text != NULL ? text : statement_texts[which];
 }

@@ -19,6 +19,8 @@ import textwrap
 import time
 import xml.etree.ElementTree
 
+import postgres_server
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CI = os.environ.get("CI") == "true"
 JOBS = str(os.cpu_count() or 2)
@@ -93,12 +95,28 @@ def stage_lint(tally, _):
     tally.check("clang-tidy", tidy.returncode == 0)
 
 
+def unit_tests(build):
+    """(program, URL of a PostgreSQL or None): those that need a database run on each of both."""
+    programs = [program for program in sources(f"{build}/tests/unit/*/test_*") if os.access(os.path.join(ROOT, program), os.X_OK)]
+    for program in programs:
+        yield program, None
+    server = postgres_server.PostgresServer()
+    try:
+        for program in programs:
+            with open(os.path.join(ROOT, os.path.relpath(program, build) + ".c")) as source:
+                if re.search(r'"tests/unit/provisioner/(world|test_database)\.h"', source.read()):
+                    yield program, server.url()
+    finally:
+        server.close()
+
+
 def cmocka(tally, build):
-    for program in sources(f"{build}/tests/unit/*/test_*"):
-        if not os.access(os.path.join(ROOT, program), os.X_OK):
-            continue
+    for program, postgres in unit_tests(build):
+        environment = {name: value for name, value in os.environ.items() if name != "TERMINALS_TEST_POSTGRES"}
+        if postgres:
+            environment["TERMINALS_TEST_POSTGRES"] = postgres
         try:
-            done = run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            done = run([program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                        timeout=300)
             output, status = done.stdout, done.returncode
         except subprocess.TimeoutExpired as late:
@@ -106,6 +124,7 @@ def cmocka(tally, build):
         passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
         failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", output))
         skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", output))
+        program += " on PostgreSQL" if postgres else ""
         if status != 0:
             print(output)
             failed = max(failed, 1)

@@ -11,18 +11,19 @@
 #include "provisioner/migrations.h"
 #include "provisioner/store_internal.h"
 #include "tests/unit/provisioner/temporary_folder.h"
+#include "tests/unit/provisioner/test_database.h"
 
 static char folder[64];
-static char url[160];
+static char url[TEST_DATABASE_URL_SIZE];
 static char path[128];
 
 static int make(void **state) {
     struct error err = {0};
     log_configure("test", LOG_ERROR + 1, LOG_TEXT);
     temporary_folder_make(folder);
-    snprintf(path, sizeof path, "%s/sub/terminals.db", folder);
-    snprintf(url, sizeof url, "sqlite:///%s", path);
-    struct store *store = store_open(url, &err);
+    snprintf(path, sizeof path, "%s/db/terminals.db", folder);
+    test_database_make(folder, url);
+    struct store *store = store_open(url, NULL, &err);
     if (store == NULL) {
         fail_msg("%s", err.message);
     }
@@ -32,6 +33,7 @@ static int make(void **state) {
 
 static int remove_it(void **state) {
     store_close(*state);
+    test_database_remove(url);
     temporary_folder_remove(folder);
     return 0;
 }
@@ -140,7 +142,7 @@ static void test_what_was_saved_survives_a_kill(void **state) {
     struct tenant_record record = example();
     assert_true(store_save_tenant(store, &record, &err));
     /* Not closed: the WAL is all there is. */
-    struct store *second = store_open(url, &err);
+    struct store *second = store_open(url, NULL, &err);
     assert_non_null(second);
     assert_int_equal(look(second).rows, 1);
     store_close(second);
@@ -197,7 +199,7 @@ static void test_a_read_only_database_says_so(void **state) {
     struct store *store = *state;
     struct error err = {0};
     struct tenant_record record = example();
-    run_sql(store, "PRAGMA query_only = 1");
+    test_database_set_full(store->database, true);
     assert_false(store_save_tenant(store, &record, &err));
     assert_int_equal(err.code, ERROR_INTERNAL);
     assert_non_null(strstr(err.message, "cannot be written"));
@@ -212,7 +214,7 @@ static void test_a_file_that_is_no_database_is_refused_and_left_alone(void **sta
     FILE *file = fopen(other, "w");
     fputs("Dear Ann, this is a letter and no database.\n", file);
     fclose(file);
-    assert_null(store_open(other_url, &err));
+    assert_null(store_open(other_url, NULL, &err));
     assert_non_null(strstr(err.message, "not an SQLite database"));
     file = fopen(other, "r");
     assert_non_null(fgets(content, sizeof content, file));
@@ -224,7 +226,7 @@ static void test_a_newer_database_is_refused(void **state) {
     struct store *store = *state;
     struct error err = {0};
     run_sql(store, "INSERT INTO schema_migrations VALUES (999, 'future')");
-    assert_null(store_open(url, &err));
+    assert_null(store_open(url, NULL, &err));
     assert_int_equal(err.code, ERROR_CONFLICT);
     assert_non_null(strstr(err.message, "version 999"));
 }
@@ -237,7 +239,8 @@ static void test_a_migration_that_fails_leaves_the_former_version(void **state) 
     };
     assert_false(migrations_run(store->database, (struct migration_list){migrations, 1}, &err));
     assert_non_null(strstr(err.message, "nowhere"));
-    assert_false(database_execute(store->database, "SELECT * FROM half", NULL));
+    assert_non_null(strstr(err.message, "900_half"));
+    assert_false(database_execute(store->database, "SELECT * FROM half", &err));
     assert_true(migrations_run(store->database, migrations_known(store->database), &err));
 }
 
@@ -263,24 +266,31 @@ static void test_urls_are_read_as_sqlalchemy_does(void **state) {
         "sqlite:///:memory:",
         "sqlite:////tmp/",
         "sqlite:///x?mode=ro",
-        "postgresql://localhost/x",
+        "postgres",
+        "postgresql:",
+        "postgresql:/x",
+        "postgresqlx://localhost/x",
+        "mysql+postgresql://localhost/x",
+        "postgresql://ann:a%zz@localhost/x",
+        "postgresql://ann:secret@localhost:x/y?nonsense=secret",
         "sqlitex:///x",
         "mysql+sqlite:///x",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         err.code = ERROR_NONE;
-        if (store_open(bad[i], &err) != NULL || err.code != ERROR_INVALID) {
+        if (store_open(bad[i], NULL, &err) != NULL || err.code != ERROR_INVALID) {
             fail_msg("`%s` was not refused", bad[i]);
         }
+        assert_null(strstr(err.message, "secret"));
     }
     char *here = getcwd(NULL, 0);
     assert_int_equal(chdir(folder), 0);
-    struct store *store = store_open("sqlite+aiosqlite:///./data/x.db", &err);
+    struct store *store = store_open("sqlite+aiosqlite:///./data/x.db", NULL, &err);
     assert_non_null(store);
     assert_string_equal(store_folder(store), "./data");
     assert_int_equal(access("data/x.db", F_OK), 0);
     store_close(store);
-    store = store_open("sqlite:///y.db", &err);
+    store = store_open("sqlite:///y.db", NULL, &err);
     assert_non_null(store);
     assert_string_equal(store_folder(store), ".");
     store_close(store);
@@ -333,6 +343,7 @@ static void test_the_audit_log_is_filtered_and_paged(void **state) {
 
 /* With as many rows as a busy year has, no way to ask may read or sort them all. */
 static void test_each_way_to_ask_the_audit_log_has_its_index(void **state) {
+    struct error err;
     struct store *store = *state;
     for (int i = STATEMENT_COUNT_AUDIT; i <= STATEMENT_DELETE_AUDIT; i++) {
         char text[1024];
@@ -340,9 +351,9 @@ static void test_each_way_to_ask_the_audit_log_has_its_index(void **state) {
             continue; /* a look into sqlite_sequence, which has one row a table */
         }
         snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", store_statement_text(DATABASE_SQLITE, i));
-        struct database_statement *plan = database_prepare(store->database, text, NULL);
+        struct database_statement *plan = database_prepare(store->database, text, &err);
         assert_non_null(plan);
-        while (database_step(plan, NULL) == 1) {
+        while (database_step(plan, &err) == 1) {
             const char *step = database_text(plan, 3);
             if (strstr(step, "SCAN audit_logs") != NULL || strstr(step, "TEMP B-TREE") != NULL) {
                 fail_msg("%s: %s", text, step);
@@ -402,7 +413,7 @@ static void test_rows_of_an_older_version_keep_their_order(void **state) {
     char older[128], older_url[160];
     snprintf(older, sizeof older, "%s/older.db", folder);
     snprintf(older_url, sizeof older_url, "sqlite:///%s", older);
-    struct database *database = database_open(older_url, &err);
+    struct database *database = database_open(older_url, NULL, &err);
     assert_non_null(database);
     assert_true(migrations_run(database, (struct migration_list){migrations_sqlite.items, 1}, &err));
     assert_true(database_execute(database,
@@ -410,7 +421,7 @@ static void test_rows_of_an_older_version_keep_their_order(void **state) {
                                  "('y', 'auth_failed', 'info', 2000), ('x', 'auth_failed', 'info', 1000)",
                                  &err));
     database_close(database);
-    struct store *store = store_open(older_url, &err);
+    struct store *store = store_open(older_url, NULL, &err);
     assert_non_null(store);
     const struct audit_filter filter = {.limit = 10};
     assert_true(store_list_audit(store, &filter, count_audit, &last, &total, &err));
@@ -470,7 +481,7 @@ static void test_policies_are_kept(void **state) {
     record.data = "{}";
     assert_true(store_save_policy(*state, &record, &err));
     store_close(*state);
-    *state = store_open(url, &err);
+    *state = store_open(url, NULL, &err);
     assert_non_null(*state);
     expect_policies(*state, "default={};gpu={};");
     assert_true(store_delete_policy(*state, "gpu", &err));
@@ -483,20 +494,23 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_tenant_is_saved_changed_and_deleted, make, remove_it),
         cmocka_unit_test_setup_teardown(test_what_was_saved_survives_a_kill, make, remove_it),
         cmocka_unit_test_setup_teardown(test_one_user_cannot_have_two_rows, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_a_full_disk_is_capacity_and_writes_nothing_by_halves, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_a_locked_database_is_capacity, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_read_only_database_says_so, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_a_file_that_is_no_database_is_refused_and_left_alone, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_newer_database_is_refused, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_migration_that_fails_leaves_the_former_version, make, remove_it),
         cmocka_unit_test_setup_teardown(test_migrations_are_numbered_in_order, make, remove_it),
         cmocka_unit_test_setup_teardown(test_policies_are_kept, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_urls_are_read_as_sqlalchemy_does, make, remove_it),
         cmocka_unit_test_setup_teardown(test_the_audit_log_is_filtered_and_paged, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_each_way_to_ask_the_audit_log_has_its_index, make, remove_it),
         cmocka_unit_test_setup_teardown(test_audit_rows_are_numbered_without_gaps_and_for_ever, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_rows_of_an_older_version_keep_their_order, make, remove_it),
         cmocka_unit_test_setup_teardown(test_expired_identities_do_not_come_back, make, remove_it),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest tests_of_files[] = {
+        cmocka_unit_test_setup_teardown(test_a_full_disk_is_capacity_and_writes_nothing_by_halves, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_a_locked_database_is_capacity, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_a_file_that_is_no_database_is_refused_and_left_alone, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_urls_are_read_as_sqlalchemy_does, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_each_way_to_ask_the_audit_log_has_its_index, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_rows_of_an_older_version_keep_their_order, make, remove_it),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return test_database_is_postgres() ? failed : failed + cmocka_run_group_tests(tests_of_files, NULL, NULL);
 }
