@@ -51,10 +51,11 @@ static bool refuse_newer(int version, int newest, struct error *err) {
                      version, newest);
 }
 
-/* In a transaction: somebody else may have done it since we looked. */
+/* In a transaction: somebody else may have done it since we looked. The table comes first, as PostgreSQL remembers that
+ * there was none until a statement that needs it makes it look again. */
 static bool run_missing(struct database *database, struct migration_list migrations, struct error *err) {
-    int version = migrations_current(database, err);
-    if (version < 0 || !database_execute(database, CREATE_TABLE, err)) {
+    int version = database_execute(database, CREATE_TABLE, err) ? migrations_current(database, err) : -1;
+    if (version < 0) {
         return false;
     }
     for (size_t i = 0; i < migrations.count; i++) {
@@ -67,8 +68,56 @@ static bool run_missing(struct database *database, struct migration_list migrati
     return true;
 }
 
+static bool forget_newer(struct database *database, int version, struct error *err) {
+    struct database_statement *statement =
+        database_prepare(database, "DELETE FROM schema_migrations WHERE version > $1", err);
+    bool ok = statement != NULL && database_bind_int(statement, 1, version, err) && database_run(statement, err);
+    database_statement_free(statement);
+    return ok;
+}
+
+static bool stamp(struct database *database, struct migration_list migrations, int version, struct error *err) {
+    if (!database_execute(database, CREATE_TABLE, err)) {
+        return false;
+    }
+    int current = migrations_current(database, err);
+    if (current < 0 || !forget_newer(database, version, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < migrations.count; i++) {
+        const struct migration *migration = &migrations.items[i];
+        if (migration->version > current && migration->version <= version &&
+            !record_version(database, migration, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool migrations_stamp(struct database *database, struct migration_list migrations, int version, struct error *err) {
+    bool is_known = version == 0;
+    for (size_t i = 0; i < migrations.count; i++) {
+        is_known = is_known || migrations.items[i].version == version;
+    }
+    if (!is_known) {
+        return error_set(err, ERROR_INVALID, "there is no version %d", version);
+    }
+    if (!database_begin(database, TRANSACTION_ALONE, err)) {
+        return false;
+    }
+    if (!stamp(database, migrations, version, err)) {
+        database_rollback(database);
+        return false;
+    }
+    return database_commit(database, err);
+}
+
+int migrations_newest(struct migration_list migrations) {
+    return migrations.count == 0 ? 0 : migrations.items[migrations.count - 1].version;
+}
+
 bool migrations_run(struct database *database, struct migration_list migrations, struct error *err) {
-    int newest = migrations.count == 0 ? 0 : migrations.items[migrations.count - 1].version;
+    int newest = migrations_newest(migrations);
     int version = migrations_current(database, err);
     if (version < 0) {
         return false;

@@ -32,6 +32,13 @@ struct migration_list migrations_known(const struct database *database);
 /* The highest version that the database has seen; 0 for a new one, -1 with *err. */
 int migrations_current(struct database *database, struct error *err);
 
+/* The version that this program brings a database to. */
+int migrations_newest(struct migration_list migrations);
+
+/* Says that the database is at `version`, which must be known or 0, and runs nothing: for a schema that came there in
+ * another way, such as from a backup. */
+bool migrations_stamp(struct database *database, struct migration_list migrations, int version, struct error *err);
+
 /* Runs what is missing, all in one transaction, so that the database is in the old state or in the new one; of several
  * programs that start at once one does it and the others wait. A database that has seen more than `migrations` holds
  * was written by a newer program and is refused, untouched. */

@@ -156,9 +156,12 @@ def stage_fuzz(tally, _):
             tally.check(f"{fuzzer} finds nothing in {seconds} s", done.returncode == 0)
 
 
-def pytest(tally, build, name, arguments, slow=False):
+def pytest(tally, build, name, arguments, slow=False, postgres=None):
     report = os.path.join(ROOT, "build", f"report-{name}.xml")
     environment = dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, build, "bin"))
+    environment.pop("TERMINALS_TEST_POSTGRES", None)
+    if postgres:
+        environment["TERMINALS_TEST_POSTGRES"] = postgres
     if slow:
         environment["TERMINALS_TEST_SLOW"] = "1"
     status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider", "-n", JOBS, "--dist", "loadgroup",
@@ -177,10 +180,25 @@ def pytest(tally, build, name, arguments, slow=False):
         tally.check(f"pytest {name}", False)
 
 
+# What runs once more with PostgreSQL: what is about state, or says that the main job is done. The engine's tests are not.
+ON_POSTGRES = ["tests/e2e/test_tenants.py", "tests/e2e/test_keys_at_rest.py", "tests/e2e/test_recovery.py",
+               "tests/e2e/test_main_job.py", "tests/e2e/test_audit.py", "tests/e2e/test_policies.py", "-k",
+               "not docker and not compose and not static and not bwrap and not receiver and not body and not mistake"]
+
+
+def e2e_on_postgres(tally):
+    server = postgres_server.PostgresServer()
+    try:
+        pytest(tally, "build/release", "e2e-postgres", ON_POSTGRES, postgres=server.url())
+    finally:
+        server.close()
+
+
 def stage_e2e(tally, sanitize):
     if not sanitize:
         if make("build/release", "all"):
             pytest(tally, "build/release", "e2e", ["tests/e2e"])
+            e2e_on_postgres(tally)
         else:
             tally.check("the release build", False)
     if make("build/sanitize", "all", sanitize=True):

@@ -47,10 +47,11 @@ _databases = itertools.count(1)
 
 def psql(url, text):
     """The rows that a statement gives, as tuples of texts; None is SQL NULL."""
-    done = subprocess.run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-F", "\x1f", "-P", "null=\x1e", "-d", url, "-c", text],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 0, f"{text}: {done.stderr}"
-    return [tuple(None if value == "\x1e" else value for value in line.split("\x1f")) for line in done.stdout.splitlines()]
+    done = subprocess.run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-F", "\x1f", "-P", "null=\x1e", "-d", url, "-f", "-"],
+                          input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, f"{text[:1000]}: {done.stderr}"
+    lines = done.stdout.split("\n")[:-1]  # and not splitlines(), to which the other separators are ends of lines too
+    return [tuple(None if value == "\x1e" else value for value in line.split("\x1f")) for line in lines]
 
 
 def eventually(check, timeout=5, what="it", interval=0.02):
