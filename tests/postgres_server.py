@@ -117,18 +117,21 @@ class PostgresServer:
             raise RuntimeError(f"{text}: {done.stderr}")
         return done.stdout.strip()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def main():
-    server = PostgresServer()
-    try:
+    with PostgresServer() as server:
         return subprocess.run(sys.argv[1:], env=dict(os.environ, TERMINALS_TEST_POSTGRES=server.url()),
                               check=False).returncode
-    finally:
-        server.close()
 
 
 if __name__ == "__main__":

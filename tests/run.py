@@ -9,6 +9,7 @@ Each stage says how many of its tests passed and failed; a stage that dies count
 once more before that line. In CI (CI=true) a skipped test is a failure too.
 """
 import argparse
+import concurrent.futures
 import glob
 import os
 import re
@@ -95,36 +96,45 @@ def stage_lint(tally, _):
     tally.check("clang-tidy", tidy.returncode == 0)
 
 
-def unit_tests(build):
-    """(program, URL of a PostgreSQL or None): those that need a database run on each of both."""
-    programs = [program for program in sources(f"{build}/tests/unit/*/test_*") if os.access(os.path.join(ROOT, program), os.X_OK)]
-    for program in programs:
-        yield program, None
-    server = postgres_server.PostgresServer()
+def runnable(pattern):
+    return [path for path in sources(pattern) if os.path.isfile(path) and os.access(path, os.X_OK)]
+
+
+def side_by_side(function, items):
+    """Yields (item, function(item)) in order, one for each processor at a time."""
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        yield from zip(items, pool.map(function, items))
+
+
+def output_of(command, seconds, **more_environment):
+    """(what it wrote, its exit status, or -1 if it had to be killed after so many seconds)"""
     try:
-        for program in programs:
-            with open(os.path.join(ROOT, os.path.relpath(program, build) + ".c")) as source:
-                if re.search(r'"tests/unit/provisioner/(world|test_database)\.h"', source.read()):
-                    yield program, server.url()
-    finally:
-        server.close()
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              timeout=seconds, check=False, env=dict(os.environ, **more_environment))
+        return done.stdout, done.returncode
+    except subprocess.TimeoutExpired as late:
+        return (late.stdout or b"").decode(errors="replace"), -1
 
 
-def cmocka(tally, build):
-    for program, postgres in unit_tests(build):
-        environment = {name: value for name, value in os.environ.items() if name != "TERMINALS_TEST_POSTGRES"}
-        if postgres:
-            environment["TERMINALS_TEST_POSTGRES"] = postgres
-        try:
-            done = run([program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                       timeout=300)
-            output, status = done.stdout, done.returncode
-        except subprocess.TimeoutExpired as late:
-            output, status = (late.stdout or b"").decode(errors="replace"), -1
+def needs_database(program, build):
+    with open(os.path.join(ROOT, os.path.relpath(program, build) + ".c")) as source:
+        return re.search(r'"tests/unit/provisioner/(world|test_database)\.h"', source.read()) is not None
+
+
+def unit_tests(build, server):
+    """Yields (program, (output, status)); what needs a database runs once more, on PostgreSQL."""
+    programs = runnable(f"{build}/tests/unit/*/test_*")
+    yield from side_by_side(lambda program: output_of([program], 300), programs)
+    on_postgres = [program for program in programs if needs_database(program, build)]
+    for program, done in side_by_side(lambda program: output_of([program], 300, TERMINALS_TEST_POSTGRES=server.url()), on_postgres):
+        yield f"{program} on PostgreSQL", done
+
+
+def cmocka(tally, build, server):
+    for program, (output, status) in unit_tests(build, server):
         passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
         failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", output))
         skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", output))
-        program += " on PostgreSQL" if postgres else ""
         if status != 0:
             print(output)
             failed = max(failed, 1)
@@ -134,12 +144,13 @@ def cmocka(tally, build):
 
 
 def stage_unit(tally, sanitize):
-    for build, is_sanitized in [("build/release", False), ("build/sanitize", True)]:
-        if is_sanitized or not sanitize:
-            if make(build, "unit-tests", sanitize=is_sanitized):
-                cmocka(tally, build)
-            else:
-                tally.check(f"unit tests build in {build}", False)
+    with postgres_server.PostgresServer() as server:
+        for build, is_sanitized in [("build/release", False), ("build/sanitize", True)]:
+            if is_sanitized or not sanitize:
+                if make(build, "unit-tests", sanitize=is_sanitized):
+                    cmocka(tally, build, server)
+                else:
+                    tally.check(f"unit tests build in {build}", False)
 
 
 def stage_fuzz(tally, _):
@@ -147,13 +158,17 @@ def stage_fuzz(tally, _):
     if not make("build/release", "fuzzers"):
         tally.check("fuzzers build", False)
         return
-    for fuzzer in sources("build/fuzz/fuzz_*"):
-        if os.access(os.path.join(ROOT, fuzzer), os.X_OK) and not os.path.isdir(os.path.join(ROOT, fuzzer)):
-            corpus = tempfile.mkdtemp(prefix="corpus-")
+
+    def fuzz(fuzzer):
+        with tempfile.TemporaryDirectory(prefix="corpus-") as corpus:
             seeds = os.path.join(ROOT, "tests/fuzz/seeds", os.path.basename(fuzzer))
-            done = run([fuzzer, f"-max_total_time={seconds}", "-verbosity=0", "-print_final_stats=0",
-                        f"-artifact_prefix={corpus}/", corpus] + ([seeds] if os.path.isdir(seeds) else []))
-            tally.check(f"{fuzzer} finds nothing in {seconds} s", done.returncode == 0)
+            return output_of([fuzzer, f"-max_total_time={seconds}", "-verbosity=0", "-print_final_stats=0",
+                              "-artifact_prefix=build/fuzz/", corpus] + ([seeds] if os.path.isdir(seeds) else []), None)
+
+    for fuzzer, (output, status) in side_by_side(fuzz, runnable("build/fuzz/fuzz_*")):
+        if status != 0:
+            print(output)
+        tally.check(f"{fuzzer} finds nothing in {seconds} s", status == 0)
 
 
 def pytest(tally, build, name, arguments, slow=False, postgres=None):
@@ -187,11 +202,8 @@ ON_POSTGRES = ["tests/e2e/test_tenants.py", "tests/e2e/test_keys_at_rest.py", "t
 
 
 def e2e_on_postgres(tally):
-    server = postgres_server.PostgresServer()
-    try:
+    with postgres_server.PostgresServer() as server:
         pytest(tally, "build/release", "e2e-postgres", ON_POSTGRES, postgres=server.url())
-    finally:
-        server.close()
 
 
 def stage_e2e(tally, sanitize):

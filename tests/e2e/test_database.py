@@ -19,9 +19,8 @@ from postgres_server import PostgresServer  # noqa: E402
 @pytest.fixture(scope="module")
 def server():
     """A PostgreSQL that a test may stop, restart and freeze."""
-    running = PostgresServer()
-    yield running
-    running.close()
+    with PostgresServer() as running:
+        yield running
 
 
 _names = iter(range(1, 1 << 30))

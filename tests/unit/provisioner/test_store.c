@@ -248,6 +248,7 @@ static void test_migrations_are_numbered_in_order(void **state) {
     struct store *store = *state;
     struct migration_list known = migrations_known(store->database);
     assert_true(known.count >= 1);
+    assert_int_equal(migrations_newest(migrations_sqlite), migrations_newest(migrations_postgres));
     for (size_t i = 0; i < known.count; i++) {
         assert_true(known.items[i].version > (i == 0 ? 0 : known.items[i - 1].version));
     }
