@@ -52,6 +52,6 @@ int make_key(int argc, char **argv) {
         fprintf(stderr, "terminals make-key: %s\n", err.message);
         return EXIT_FAILURE;
     }
-    printf("The API key is in %s\n", path);
+    printf("The key is in %s\n", path);
     return EXIT_SUCCESS;
 }

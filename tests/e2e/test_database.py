@@ -2,18 +2,15 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from postgres_server import PostgresServer
 from stack import SLOW, Stack, eventually, psql
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from postgres_server import PostgresServer  # noqa: E402
 
 
 @pytest.fixture(scope="module")
