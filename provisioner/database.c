@@ -4,8 +4,8 @@
 
 #include "provisioner/database_internal.h"
 
-struct database *database_open(const char *url, const char *password, struct error *err) {
-    return strncmp(url, "postgres", strlen("postgres")) == 0 ? database_postgres_open(url, password, err)
+struct database *database_open(const char *url, const char *password, enum database_use use, struct error *err) {
+    return strncmp(url, "postgres", strlen("postgres")) == 0 ? database_postgres_open(url, password, use, err)
                                                              : database_sqlite_open(url, err);
 }
 

@@ -21,8 +21,11 @@ struct database_statement;
 
 enum database_kind { DATABASE_SQLITE, DATABASE_POSTGRES };
 
-/* Opens what TERMINALS_DATABASE_URL names. `password` (may be NULL) counts where the URL has none. NULL with *err. */
-struct database *database_open(const char *url, const char *password, struct error *err);
+/* Opens what TERMINALS_DATABASE_URL names. `password` (may be NULL) counts where the URL has none. An owner is the only
+ * one of this schema on PostgreSQL, as long as it has a connection: what a provisioner keeps in memory, no other may
+ * change behind its back. (On SQLite this is for the run folder's lock to see to.) NULL with *err. */
+enum database_use { DATABASE_SHARED, DATABASE_OWNED };
+struct database *database_open(const char *url, const char *password, enum database_use use, struct error *err);
 void database_close(struct database *database); /* NULL is fine; its statements are freed before */
 
 enum database_kind database_kind(const struct database *database);

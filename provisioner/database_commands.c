@@ -64,7 +64,8 @@ bool database_command_run(const struct settings *settings, const char *command, 
     };
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(commands[i].name, command) == 0 && commands[i].takes_version == (version != NULL)) {
-            struct database *database = database_open(settings->database_url, settings->database_password, err);
+            struct database *database =
+                database_open(settings->database_url, settings->database_password, DATABASE_SHARED, err);
             bool ok = database != NULL && commands[i].run(database, version, err);
             database_close(database);
             return ok;

@@ -40,6 +40,7 @@ struct database_statement {
 
 /* NULL with *err. */
 struct database *database_sqlite_open(const char *url, struct error *err);
-struct database *database_postgres_open(const char *url, const char *password, struct error *err);
+struct database *database_postgres_open(const char *url, const char *password, enum database_use use,
+                                        struct error *err);
 
 #endif

@@ -390,7 +390,8 @@ static const struct database_operations operations = {
     .blob = blob,
 };
 
-struct database *database_postgres_open(const char *url, const char *password, struct error *err) {
+struct database *database_postgres_open(const char *url, const char *password, enum database_use use,
+                                        struct error *err) {
     struct postgres_database *database = calloc(1, sizeof *database);
     if (database == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
@@ -398,8 +399,9 @@ struct database *database_postgres_open(const char *url, const char *password, s
     }
     database->base.operations = &operations;
     database->silence_ms = POSTGRES_SILENCE_MS;
-    if (!postgres_link_init(&database->link, url, password, err) ||
-        !postgres_link_connect_patiently(&database->link, PATIENCE_MS, err)) {
+    bool ok = postgres_link_init(&database->link, url, password, err);
+    database->link.wants_lock = use == DATABASE_OWNED;
+    if (!ok || !postgres_link_connect_patiently(&database->link, PATIENCE_MS, err)) {
         close_postgres(&database->base);
         return NULL;
     }

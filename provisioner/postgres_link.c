@@ -17,7 +17,10 @@
 
 /* The server, too, ends what we have given up: a statement, a wait for a lock, a transaction of a node that is gone. */
 #define SESSION                                                                                                        \
-    "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'"
+    "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'; "        \
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+/* Held by the session. The first number is any that nobody else uses in this database. */
+#define LOCK "SELECT pg_try_advisory_lock(1416065357, hashtext(coalesce(current_schema(), '')))"
 
 /* --- what the URL says ----------------------------------------------------------------------------------------------
  */
@@ -44,14 +47,16 @@ static const char *option(const PQconninfoOption *options, const char *keyword) 
     return NULL;
 }
 
-/* What people recognise it by: `postgresql://host:port/database`. */
+/* What people recognise it by: `postgresql://host:port/database`, `postgresql:///database?host=/socket's/folder`. */
 static char *name_of(const PQconninfoOption *options) {
     struct buffer name = {0};
     const char *host = option(options, "host") != NULL ? option(options, "host") : option(options, "hostaddr");
     const char *port = option(options, "port");
     const char *database = option(options, "dbname");
-    buffer_append_format(&name, "postgresql://%s%s%s/%s", host == NULL ? "" : host, port == NULL ? "" : ":",
-                         port == NULL ? "" : port, database == NULL ? "" : database);
+    bool is_socket = host != NULL && host[0] == '/';
+    buffer_append_format(&name, "postgresql://%s%s%s/%s%s%s", host == NULL || is_socket ? "" : host,
+                         port == NULL ? "" : ":", port == NULL ? "" : port, database == NULL ? "" : database,
+                         is_socket ? "?host=" : "", is_socket ? host : "");
     return buffer_take(&name);
 }
 
@@ -298,17 +303,29 @@ static void ignore_notice(void *argument, const PGresult *notice) {
     (void)notice;
 }
 
-static bool set_up(struct postgres_link *link, struct error *err) {
-    PQsetNoticeReceiver(link->connection, ignore_notice, NULL);
-    if (PQsetnonblocking(link->connection, 1) != 0 || !PQsendQuery(link->connection, SESSION)) {
+static bool take_lock(struct postgres_link *link, struct error *err) {
+    if (!PQsendQuery(link->connection, LOCK)) {
         return postgres_link_fail(link, NULL, err);
     }
     PGresult *result = postgres_link_finish(link, POSTGRES_SILENCE_MS, err);
     if (result == NULL) {
         return false;
     }
+    link->is_locked_out = PQntuples(result) != 1 || strcmp(PQgetvalue(result, 0, 0), "t") != 0;
     PQclear(result);
-    return true;
+    return !link->is_locked_out ||
+           error_set(err, ERROR_CAPACITY, "database `%s`: another provisioner uses it, and only one can at a time",
+                     link->name);
+}
+
+static bool set_up(struct postgres_link *link, struct error *err) {
+    PQsetNoticeReceiver(link->connection, ignore_notice, NULL);
+    if (PQsetnonblocking(link->connection, 1) != 0 || !PQsendQuery(link->connection, SESSION)) {
+        return postgres_link_fail(link, NULL, err);
+    }
+    PGresult *result = postgres_link_finish(link, POSTGRES_SILENCE_MS, err);
+    PQclear(result);
+    return result != NULL && (!link->wants_lock || take_lock(link, err));
 }
 
 static bool complete(struct postgres_link *link, struct error *err) {
@@ -363,8 +380,8 @@ bool postgres_link_connect(struct postgres_link *link, int64_t wait_ms, struct e
     return connect_failed(link, err);
 }
 
-/* The server is there, and does not want us: waiting does not help. */
-static bool is_refused(const struct postgres_link *link) {
+/* A server takes connections, whether it wants ours or not. */
+static bool is_there(const struct postgres_link *link) {
     return PQpingParams((const char *const *)link->keywords, (const char *const *)link->values, 0) == PQPING_OK;
 }
 
@@ -372,13 +389,19 @@ bool postgres_link_connect_patiently(struct postgres_link *link, int64_t patienc
     const struct timespec step = {.tv_nsec = PATIENCE_STEP_MS * 1000000L};
     int64_t until_ms = clock_monotonic_ms() + patience_ms;
     bool is_told = false;
+    bool was_there = false;
     while (!postgres_link_connect(link, PATIENCE_STEP_MS, err)) {
         bool is_over = clock_monotonic_ms() >= until_ms;
-        if (link->connection == NULL && (is_over || is_refused(link))) {
-            return false;
+        if (link->connection == NULL && (is_over || (was_there && !link->is_locked_out))) {
+            return false; /* it was there before we tried: waiting does not help */
         }
         if (is_over) {
             return lose(link, "it does not answer", err);
+        }
+        was_there = link->connection == NULL && is_there(link);
+        link->retry_ms = 0; /* the pause here is another */
+        if (was_there && !link->is_locked_out) {
+            continue;
         }
         if (!is_told && link->connection == NULL) {
             log_warning(NULL, "%s; waiting for it", err->message);

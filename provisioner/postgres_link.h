@@ -25,6 +25,8 @@ struct postgres_link {
     char *name;           /* of the database, for messages */
     PGconn *connection;   /* NULL: none */
     bool is_connected;    /* else it is being connected */
+    bool wants_lock;      /* whoever connects is to be the only one of this schema who does with this set */
+    bool is_locked_out;   /* somebody else is */
     short events;         /* what the connecting waits for next, as poll(2) has it */
     int64_t began_ms;     /* when connecting began */
     int64_t retry_ms;     /* not before then */

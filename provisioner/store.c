@@ -22,7 +22,7 @@ struct store *store_open(const char *url, const char *password, struct error *er
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    store->database = database_open(url, password, err);
+    store->database = database_open(url, password, DATABASE_OWNED, err);
     if (store->database == NULL || !migrations_run(store->database, migrations_known(store->database), err) ||
         !prepare(store, err)) {
         store_close(store);

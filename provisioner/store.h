@@ -28,7 +28,8 @@ bool store_end(struct store *store, bool ok, struct error *err);
 /* Opens (a file is created if there is none, mode 0600, folder included) what TERMINALS_DATABASE_URL names and brings
  * its schema up to date. `sqlite:///relative`, `sqlite:////absolute`, or what libpq takes, `postgresql://…`; a
  * `+driver` suffix of the scheme is ignored, as SQLAlchemy writes it. `password` (may be NULL) counts where the URL has
- * none. Waits for a PostgreSQL that is not there yet, half a minute at most. NULL with *err. */
+ * none. Waits for a PostgreSQL that is not there yet, or that another provisioner uses, half a minute at most. NULL
+ * with *err. */
 struct store *store_open(const char *url, const char *password, struct error *err);
 void store_close(struct store *store);
 

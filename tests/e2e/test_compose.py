@@ -289,7 +289,8 @@ def test_the_profile_postgres_keeps_the_state_in_postgresql(images, user):
     image = postgres_image.make("terminals-compose-test-postgres:latest", engine_environment())
     with_postgres = ComposeStack(
         images, image=images.environment["INSTANCE_IMAGE"],
-        database_url="postgresql://terminals@/terminals?host=/run/postgresql", database_password_file="/postgres-secret/password")
+        database_url="postgresql://terminals@/terminals?host=/run/postgresql", database_password_file="/postgres-secret/password",
+        encryption_key_file="/postgres-secret/encryption.key")
     with_postgres.extra_environment = {"POSTGRES_IMAGE": image, "COMPOSE_PROFILES": "postgres"}
     with with_postgres as stack:
         assert stack.run(user, "echo kept > file; echo hello") == "hello\n"

@@ -26,7 +26,7 @@ static inline bool test_database_is_postgres(void) {
 
 static inline void test_database_sql(const char *url, const char *sql) {
     struct error err = {0};
-    struct database *database = database_open(url, NULL, &err);
+    struct database *database = database_open(url, NULL, DATABASE_SHARED, &err);
     if (database == NULL || !database_execute(database, sql, &err)) {
         fail_msg("%s: %s", sql, err.message);
     }

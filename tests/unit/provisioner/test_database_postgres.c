@@ -28,7 +28,7 @@ static int make(void **state) {
     log_configure("test", LOG_ERROR + 1, LOG_TEXT);
     temporary_folder_make(folder);
     test_database_make(folder, url);
-    struct database *database = database_open(url, NULL, &err);
+    struct database *database = database_open(url, NULL, DATABASE_SHARED, &err);
     must(database != NULL, &err);
     must(database_execute(database, "CREATE TABLE things (id BIGINT PRIMARY KEY, text TEXT, bytes BYTEA)", &err), &err);
     *state = database;
@@ -161,7 +161,7 @@ static void test_what_somebody_else_keeps_locked_is_capacity(void **state) {
     struct error err = {0};
     must(insert(*state, 1, &err), &err);
     must(database_execute(*state, "SET lock_timeout = '20ms'", &err), &err);
-    struct database *other = database_open(url, NULL, &err);
+    struct database *other = database_open(url, NULL, DATABASE_SHARED, &err);
     must(database_begin(other, TRANSACTION_ORDINARY, &err) &&
              database_execute(other, "LOCK TABLE things IN EXCLUSIVE MODE", &err),
          &err);
@@ -228,10 +228,30 @@ static void test_a_server_that_refuses_us_is_not_waited_for_at_the_start(void **
     struct error err = {0};
     char unknown[TEST_DATABASE_URL_SIZE + 32];
     snprintf(unknown, sizeof unknown, "%s&dbname=no_such_database", test_database_server());
-    assert_null(database_open(unknown, "secret", &err));
+    assert_null(database_open(unknown, "secret", DATABASE_SHARED, &err));
     assert_int_equal(err.code, ERROR_CAPACITY);
     assert_non_null(strstr(err.message, "no_such_database"));
     assert_null(strstr(err.message, "secret"));
+}
+
+static void test_a_database_has_one_owner_at_a_time(void **state) {
+    struct error err = {0};
+    struct postgres_link late;
+    struct database *owner = database_open(url, NULL, DATABASE_OWNED, &err);
+    must(owner != NULL, &err);
+    must(postgres_link_init(&late, url, NULL, &err), &err);
+    late.wants_lock = true;
+    assert_false(postgres_link_connect(&late, 10000, &err));
+    assert_int_equal(err.code, ERROR_CAPACITY);
+    assert_non_null(strstr(err.message, "another provisioner uses it"));
+    /* An owner whose connection broke, and who finds somebody else in its place, changes nothing any more. */
+    cut_off(owner);
+    must(postgres_link_connect_patiently(&late, 10000, &err), &err);
+    assert_false(insert(owner, 1, &err));
+    assert_non_null(strstr(err.message, "another provisioner uses it"));
+    postgres_link_free(&late);
+    database_close(owner);
+    assert_int_equal(ask(*state, "SELECT count(*) FROM things"), 0);
 }
 
 int main(void) {
@@ -243,6 +263,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_transaction_reads_what_it_wrote, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_transaction_may_be_long, make, remove_it),
         cmocka_unit_test_setup_teardown(test_what_somebody_else_keeps_locked_is_capacity, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_a_database_has_one_owner_at_a_time, make, remove_it),
         cmocka_unit_test(test_a_server_that_says_nothing_is_not_waited_for),
         cmocka_unit_test(test_a_server_that_is_away_is_asked_now_and_then),
         cmocka_unit_test(test_a_server_that_refuses_us_is_not_waited_for_at_the_start),
