@@ -367,7 +367,8 @@ bool postgres_link_connect(struct postgres_link *link, int64_t wait_ms, struct e
             return connect_failed(link, err);
         }
     }
-    int progress = go_on(link, now_ms + wait_ms, err);
+    /* Who calls while it takes longer does not wait at all. */
+    int progress = go_on(link, link->began_ms + wait_ms, err);
     if (progress > 0 && complete(link, err)) {
         return true;
     }

@@ -13,6 +13,7 @@
 #include "provisioner/audit.h"
 #include "provisioner/audit_retention.h"
 #include "provisioner/backend_events.h"
+#include "provisioner/backlog.h"
 #include "provisioner/identities.h"
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
@@ -102,6 +103,13 @@ static bool open_haproxy(struct provisioner *provisioner, struct error *err) {
     return provisioner->routes != NULL && identities_load(provisioner, err);
 }
 
+/* What the database did not take from a predecessor. */
+static bool open_backlog(struct provisioner *provisioner, struct error *err) {
+    provisioner->backlog = backlog_open(provisioner->run_dir, err);
+    return provisioner->backlog != NULL && audit_load_backlog(provisioner, err) &&
+           activity_load_backlog(provisioner, err);
+}
+
 static bool open_audit(struct provisioner *provisioner, struct error *err) {
     if (provisioner->settings->audit_retention_days > 0) {
         provisioner->retention = audit_retention_open(provisioner, err);
@@ -183,9 +191,9 @@ bool provisioner_open(struct provisioner *provisioner, const struct settings *se
                       const struct backend_operations *operations, struct event_base *base, struct error *err) {
     bool has_state = provisioner_open_state(provisioner, settings, operations, err);
     provisioner->base = base;
-    return has_state && open_homes(provisioner, err) && open_audit(provisioner, err) &&
-           open_haproxy(provisioner, err) && open_backend(provisioner, err) && adoption_begin(provisioner, err) &&
-           open_server(provisioner, err) && start_timers(provisioner, err);
+    return has_state && open_backlog(provisioner, err) && open_homes(provisioner, err) &&
+           open_audit(provisioner, err) && open_haproxy(provisioner, err) && open_backend(provisioner, err) &&
+           adoption_begin(provisioner, err) && open_server(provisioner, err) && start_timers(provisioner, err);
 }
 
 static void free_event(struct event **event) {
@@ -197,7 +205,7 @@ static void free_event(struct event **event) {
 
 void provisioner_close(struct provisioner *provisioner) {
     provisioner->is_closing = true;
-    if (provisioner->store != NULL) {
+    if (provisioner->store != NULL && provisioner->backlog != NULL) {
         activity_flush(provisioner);
     }
     free_event(&provisioner->flush_timer);
@@ -229,6 +237,7 @@ void provisioner_close(struct provisioner *provisioner) {
     audit_retention_close(provisioner->retention);
     siem_queue_close(provisioner->siem);
     audit_free_staged(provisioner);
+    backlog_close(provisioner->backlog);
     store_close(provisioner->store);
     free(provisioner->run_dir);
 }

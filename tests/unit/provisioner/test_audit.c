@@ -60,6 +60,50 @@ static void test_what_happened_while_the_disk_was_full_is_written_later(void **s
     assert_int_equal(world->provisioner.staged_audit_count, 0);
 }
 
+static void expect_file(struct world *world, const char *name, bool is_there) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", world->run_dir, name);
+    assert_int_equal(access(path, F_OK) == 0, is_there);
+}
+
+static void test_what_happened_while_the_disk_was_full_outlives_us(void **state) {
+    struct world *world = *state;
+    struct told told = {0};
+    world_start(world, "ann", &told);
+    world_set_database_full(world, true);
+    const struct audit_event event = {
+        .action = "auth_failed", .detail = "caf\xc3\xa9 \"x\"\n", .user_id = "bob", .status_code = 401};
+    audit_append(&world->provisioner, &event);
+    audit_append(&world->provisioner, &event);
+    expect_file(world, "audit.backlog", true);
+    told.tenant->last_active_ms = clock_monotonic_ms() - 60000;
+    activity_touch(told.tenant, clock_monotonic_ms());
+    int64_t accessed_ms = told.tenant->record.last_accessed_at_ms;
+    world_restart(world);
+    expect_file(world, "audit.backlog", false);
+    expect_file(world, "accesses.backlog", true);
+    assert_string_equal(log_text(world),
+                        "tenant_created ann\ntenant_started ann\nauth_failed bob: caf\xc3\xa9 \"x\"\n\n"
+                        "auth_failed bob: caf\xc3\xa9 \"x\"\n\n");
+    assert_true(world_find(world, "ann")->record.last_accessed_at_ms >= accessed_ms);
+    activity_flush(&world->provisioner);
+    expect_file(world, "accesses.backlog", false);
+}
+
+static void test_half_a_line_of_a_backlog_is_left_out(void **state) {
+    struct world *world = *state;
+    char path[256];
+    world_set_database_full(world, true);
+    audit_append(&world->provisioner, &(struct audit_event){.action = "auth_failed", .user_id = "bob"});
+    snprintf(path, sizeof path, "%s/audit.backlog", world->run_dir);
+    FILE *file = fopen(path, "a");
+    fputs("no JSON\n{\"id\": \"1\"}\n{\"id\": \"cut", file);
+    fclose(file);
+    world_restart(world);
+    assert_string_equal(log_text(world), "auth_failed bob\n");
+    expect_file(world, "audit.backlog", false);
+}
+
 static void test_a_deletion_that_could_not_be_written_is_not_in_it(void **state) {
     struct world *world = *state;
     struct told told = {0};
@@ -166,6 +210,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_start_that_could_not_be_written_is_not_in_it, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_what_happened_while_the_disk_was_full_is_written_later, world_make,
                                         world_remove),
+        cmocka_unit_test_setup_teardown(test_what_happened_while_the_disk_was_full_outlives_us, world_make,
+                                        world_remove),
+        cmocka_unit_test_setup_teardown(test_half_a_line_of_a_backlog_is_left_out, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_deletion_that_could_not_be_written_is_not_in_it, world_make,
                                         world_remove),
         cmocka_unit_test_setup_teardown(test_a_stop_and_the_deletion_that_overtakes_it_are_two, world_make,

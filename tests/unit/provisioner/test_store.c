@@ -208,6 +208,31 @@ static void test_a_read_only_database_says_so(void **state) {
     assert_non_null(strstr(err.message, "cannot be written"));
 }
 
+static void test_a_damaged_database_says_so_and_writes_nothing_by_halves(void **state) {
+    struct store *store = *state;
+    struct error err = {0};
+    struct tenant_record record = example();
+    char noise[4096];
+    memset(noise, 0xa5, sizeof noise);
+    run_sql(store, "PRAGMA wal_checkpoint(TRUNCATE)");
+    store_close(store);
+    *state = NULL;
+    FILE *file = fopen(path, "r+");
+    for (long page = 1; page < 60; page++) { /* all but the first page, which says what it is */
+        fseek(file, page * (long)sizeof noise, SEEK_SET);
+        fwrite(noise, 1, sizeof noise, file);
+    }
+    fclose(file);
+    store = store_open(url, NULL, &err); /* may see it now, or later */
+    if (store != NULL) {
+        assert_false(store_save_tenant(store, &record, &err));
+        store_close(store);
+    }
+    assert_int_equal(err.code, ERROR_INTERNAL);
+    assert_non_null(strstr(err.message, "damaged"));
+    assert_non_null(strstr(err.message, path));
+}
+
 static void test_a_file_that_is_no_database_is_refused_and_left_alone(void **state) {
     (void)state;
     struct error err = {0};
@@ -512,6 +537,7 @@ int main(void) {
     const struct CMUnitTest tests_of_files[] = {
         cmocka_unit_test_setup_teardown(test_a_full_disk_is_capacity_and_writes_nothing_by_halves, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_locked_database_is_capacity, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_a_damaged_database_says_so_and_writes_nothing_by_halves, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_file_that_is_no_database_is_refused_and_left_alone, make, remove_it),
         cmocka_unit_test_setup_teardown(test_urls_are_read_as_sqlalchemy_does, make, remove_it),
         cmocka_unit_test_setup_teardown(test_each_way_to_ask_the_audit_log_has_its_index, make, remove_it),
