@@ -3,13 +3,12 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from postgres_server import PostgresServer
-from stack import SLOW, Stack, eventually, psql
+from stack import eventually, psql
 
 
 
@@ -147,3 +146,91 @@ def test_the_password_of_the_database_is_seen_nowhere(way, server, database, fre
         done = stack.terminals("db", "current")
         assert done.returncode != 0 and "database" in done.stderr.lower(), done
         assert secret not in done.stdout + done.stderr, done
+
+
+# --- away ------------------------------------------------------------------------------------------------------------
+
+
+def audit_of(stack, action):
+    return [row["user_id"] or row["ip_address"] for row in stack.admin("GET", f"/audit-logs?action={action}&limit=1000").expect(200).json()]
+
+
+def expect_later(stack, user):
+    answer = stack.request(user, "POST", "/terminals/execute?wait=5", {"command": "true"}).expect_error(503)
+    assert int(answer.header("retry-after")) > 0, answer.headers
+
+
+def test_while_postgresql_is_away_hot_requests_go_on_and_nothing_is_lost(server, database, fresh):
+    stack = fresh(database_url=database, local_sandbox="none", idle_timeout_seconds=0)
+    stack.run("alice", "echo mine > ~/file")
+    stack.wait_hot("alice")
+    server.stop()
+    try:
+        for _ in range(20):
+            assert stack.run("alice", "cat ~/file") == "mine\n"
+        for user in ("bob", "carol"):
+            expect_later(stack, user)
+        stack.request("mallory", "GET", "/files/list", key="wrong-key").expect_error(401)
+        backlog = stack.folder / "run/audit.backlog"
+        eventually(lambda: backlog.exists() and "auth_failed" in backlog.read_text(), 15, what="the row on disk")
+        # Killed meanwhile, the provisioner is started again and waits for the database, too.
+        os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)
+        assert stack.run("alice", "cat ~/file") == "mine\n"
+    finally:
+        server.start()
+    eventually(lambda: stack.run("bob", "echo served") == "served\n", 20, what="a cold start again")
+    assert stack.run("alice", "cat ~/file") == "mine\n"
+    eventually(lambda: audit_of(stack, "auth_failed"), 10, what="the row in the database")
+    assert not backlog.exists()
+    assert sorted(audit_of(stack, "tenant_created")) == ["alice", "bob"]
+    assert len(stack.instances()) == 2
+
+
+def test_a_postgresql_that_is_restarted_is_found_again_by_whoever_asks(server, database, fresh):
+    stack = fresh(database_url=database, local_sandbox="none")
+    stack.run("alice", "true")
+    for how in (signal.SIGINT, signal.SIGQUIT):
+        server.stop(how)
+        server.start()
+        stack.admin("POST", "/tenants/alice/stop").expect(200)
+        assert stack.run("alice", "echo there") == "there\n"
+
+
+def test_a_postgresql_that_says_nothing_keeps_nobody_hot_waiting(server, database, fresh):
+    stack = fresh(database_url=database, local_sandbox="none")
+    stack.run("alice", "true")
+    stack.wait_hot("alice")
+    server.pause()
+    try:
+        expect_later(stack, "bob")  # the one that finds out
+        expect_later(stack, "carol")
+        assert stack.run("alice", "echo hot") == "hot\n"
+    finally:
+        server.resume()
+    eventually(lambda: stack.run("bob", "echo served") == "served\n", 20, what="a cold start again")
+
+
+def test_a_second_provisioner_is_kept_out_of_the_database(database, fresh):
+    first = fresh(database_url=database, encryption_key="of-both", local_sandbox="none")
+    first.run("alice", "true")
+    second = fresh(start=False, database_url=database, encryption_key="of-both", local_sandbox="none")
+    second.launch()
+    eventually(lambda: "another provisioner uses it, and only one can at a time" in second.err(), 10, what="the refusal")
+    # It is there to take over, as soon as the first one is gone.
+    first.stop()
+    eventually(lambda: second.request(None, "GET", "/health", key=None).expect(200), 20, what="the second one's turn")
+    assert second.run("bob", "echo served") == "served\n"
+
+
+def test_a_locked_sqlite_is_503_and_heals(fresh):
+    stack = fresh(local_sandbox="none")
+    stack.run("alice", "true")
+    stack.wait_hot("alice")
+    with subprocess.Popen(["sqlite3", stack.folder / "terminals.db"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as other:
+        other.stdin.write("BEGIN EXCLUSIVE; SELECT 'locked';\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == "locked\n"
+        expect_later(stack, "bob")
+        assert stack.run("alice", "echo hot") == "hot\n"
+    assert stack.run("bob", "echo served") == "served\n"
