@@ -111,7 +111,6 @@ def test_whoever_filled_the_disk_can_still_look_and_tidy_up():
 
 
 def test_many_shells_print_as_fast_as_they_can_and_no_byte_is_lost(instance):
-    """(A minute of it, by hand: docs/instance.md says what came of that.)"""
     ids = [open_shell(instance)["id"] for _ in range(SHELLS)]
     peaks = []
 
