@@ -223,7 +223,7 @@ def test_no_path_reaches_an_instance_as_another_or_the_admin_api_in_disguise(gua
     that a lenient reader could take for the admin API gets to an instance."""
     key, user = f"Authorization: Bearer {guarded.key}", "X-User-Id: u"
     dice = random.Random(4)
-    targets = {"/" + "".join(dice.choices(PIECES, k=dice.randint(1, 6))) for _ in range(1500)}
+    targets = {"/" + "".join(dice.choices(PIECES, k=dice.randint(1, 6))) for _ in range(600)}
     targets |= {prefix + disguise for prefix in ("", "/terminals", "/p/default", "/terminals/p/default")
                 for disguise in ("/api/v1", "/api/v1/tenants/", "/%61pi/v1/x", "/x/..;/api/v1", "/api//v1", "/api\\v1", "/x%2f..%2fapi/v1", "/.%2e/api/v1", "//api/v1")}
     targets = sorted(targets)
@@ -247,7 +247,7 @@ def test_no_path_reaches_an_instance_as_another_or_the_admin_api_in_disguise(gua
                 assert 400 <= got.status < 500, (name, target, got.status, got.text)
     differing = [target for target in targets if reached["hot", target] != reached["cold", target]]
     assert not differing, differing[:20]
-    assert sum(bool(seen) for seen in reached.values()) > 200, "too few got through to mean anything"
+    assert sum(bool(seen) for seen in reached.values()) > 100, "too few got through to mean anything"
 
 
 # ---- The first message of a shell, through everything

@@ -295,12 +295,14 @@ def test_a_cookie_as_long_as_a_head_may_be_is_confined_or_fails(way):
 
 
 def test_the_answer_to_a_websocket_sets_no_other_cookie_either(way):
-    switching = SWITCHING[:-2] + b"Set-Cookie: a=b; Path=/; Domain=example\r\nStrict-Transport-Security: max-age=1\r\n\r\n"
+    switching = SWITCHING[:-2] + (b"Set-Cookie: a=b; Path=/; Domain=example\r\nStrict-Transport-Security: max-age=1\r\n"
+                                  b"Sec-WebSocket-Protocol: chat\r\n\r\n")
     speak(way, switching)
     got = way.ask("/proxy/8080/ws", UPGRADE)
     assert got.status == 101, got
     expect_confined(got, "/proxy", ["a"])
     assert got.get("Strict-Transport-Security") is None
+    assert (got.get("Sec-WebSocket-Accept"), got.get("Sec-WebSocket-Protocol")) == ("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "chat")
 
 
 # ---- What we say ourselves
