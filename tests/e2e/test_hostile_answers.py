@@ -71,7 +71,9 @@ def say(way, *headers, status=200, body=b"<script>alert(1)</script>"):
 
 
 def speak(way, reply):
-    way.instance.script = lambda request: answer() if request.target == "/health" else reply
+    # What the provisioner asks it: is it there (yes), and what does it describe itself as (it hangs up, and is taken for the usual).
+    ours = {"/health": answer(), "/openapi.json": None}
+    way.instance.script = lambda request: ours.get(request.target, reply)
 
 
 def differences(cases, check):
