@@ -78,8 +78,9 @@ def test_neither_api_nor_gate_talks_to_anybody_but_their_peers(busy):
     assert not files(busy.one("terminals-api")) & tcp
     assert not files(busy.one("terminals-provisioner")) & listening()
     port = busy.tenant("alice")["port"]
-    peers = {int(fields[2].split(":")[1], 16) for fields in (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-             if f"socket:[{fields[9]}]" in files(busy.one("terminals-gate"))}
+    held = files(busy.one("terminals-gate"))
+    connections = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    peers = {int(fields[2].split(":")[1], 16) for fields in connections if f"socket:[{fields[9]}]" in held}
     assert peers <= {port}, peers
 
 
