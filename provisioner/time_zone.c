@@ -92,7 +92,7 @@ static size_t rest_bytes(const struct counts *counts, size_t time_bytes) {
 
 /* The block of version 1, whose times end in 2038. */
 static bool skip_first_block(struct bytes *reader, struct error *err) {
-    struct counts counts;
+    struct counts counts = {0};
     return read_header(reader, &counts, err) &&
            (take_bytes(reader, counts.times * (TIME_BYTES_V1 + 1U) + counts.types * TYPE_BYTES +
                                    rest_bytes(&counts, TIME_BYTES_V1)) != NULL ||
@@ -138,7 +138,7 @@ static bool read_rule(struct time_zone *zone, struct bytes *reader) {
 
 struct time_zone *time_zone_parse(const void *data, size_t length, struct error *err) {
     struct bytes reader = {data, length};
-    struct counts counts;
+    struct counts counts = {0};
     if (!skip_first_block(&reader, err) || !read_header(&reader, &counts, err)) {
         return NULL;
     }
