@@ -196,7 +196,7 @@ static void succeed(struct world *world, int call) {
     struct resets_result result;
     bool works_again[USER_COUNT] = {false};
     world_open_provisioner(world);
-    WORLD_UNTIL(world, world->provisioner.routes_are_built);
+    WORLD_UNTIL(world, world->provisioner.routes_are_built && trash_is_empty(world));
     for (int user = 0; user < EMPTY; user++) {
         if (!has(world, user, "old")) {
             put(world, user, "new");
