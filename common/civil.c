@@ -2,8 +2,9 @@
 
 #include <stdbool.h>
 
-#define DAYS_IN_ERA  146097 /* 400 years */
-#define DAYS_TO_1970 719468 /* from 0000-03-01, where an era begins: leap days come last in years that begin in March  \
+#define DAYS_IN_ERA 146097 /* 400 years */
+#define DAYS_TO_1970                                                                                                   \
+    719468                  /* from 0000-03-01, where an era begins: leap days come last in years that begin in March  \
                              */
 #define THURSDAY          4 /* 1970-01-01 */
 #define YEARS_IN_ERA      400
