@@ -4,16 +4,9 @@
 #include "provisioner/audit.h"
 #include "provisioner/lifecycles.h"
 #include "provisioner/resets.h"
-#include "provisioner/store_internal.h"
 #include "tests/unit/provisioner/world.h"
 
 #define DAY_MS 86400000LL
-
-static void set_disk(struct world *world, bool is_full) {
-    char pragma[64];
-    snprintf(pragma, sizeof pragma, "PRAGMA query_only = %d", is_full);
-    assert_int_equal(sqlite3_exec(world->provisioner.store->database, pragma, NULL, NULL, NULL), SQLITE_OK);
-}
 
 static bool set_lifecycle(struct world *world, const char *text, int64_t now_ms) {
     struct error err;
@@ -95,12 +88,12 @@ static void test_what_cannot_be_recorded_is_not_done_twice(void **state) {
     resets_run(&world->provisioner, on_reset, &reported);
     assert_state(alice, INSTANCE_STOPPING);
     assert_null(world_route(world, "alice"));
-    set_disk(world, true);
+    world_set_database_full(world, true);
     stopped(alice);
     assert_int_equal(reported.result.failed, 1);
     assert_false(has(world, "alice", "old"));
     run(world, 0, 1);
-    set_disk(world, false);
+    world_set_database_full(world, false);
     world_start(world, "alice", &told);
     put(world, "alice", "new");
     run(world, 1, 0);
