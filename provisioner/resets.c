@@ -48,15 +48,39 @@ static void write_mark(const struct tenant *tenant, int64_t due, char mark[HOME_
 
 /* --- recording ---------------------------------------------------------------------------------------------------- */
 
+/* The id of the audit row follows from the mark (a UUID of version 8, RFC 9562 §5.8): said again, after a commit of
+ * which nobody knows what became, it is the same row. */
+static bool id_of_row(const struct tenant *tenant, int64_t due, char id[UUID_LENGTH + 1]) {
+    char mark[HOME_FOLDER_MARK_MAX_BYTES + 1];
+    char hex[DIGEST_HEX_SIZE];
+    write_mark(tenant, due, mark);
+    if (!digest_sha256_hex_lower(mark, strlen(mark), hex)) {
+        return false;
+    }
+    snprintf(id, UUID_LENGTH + 1, "%.8s-%.4s-8%.3s-8%.3s-%.12s", hex, hex + 8, hex + 12, hex + 15, hex + 18);
+    return true;
+}
+
 static bool record(struct provisioner *provisioner, struct tenant *tenant, int64_t due, const char *remark,
                    struct error *err) {
+    char id[UUID_LENGTH + 1];
     char detail[96];
     char time[CLOCK_RFC3339_SIZE];
     const struct reset_record row = {.tenant_id = tenant->record.id, .due_at_ms = due};
     clock_format_rfc3339(due, time);
     snprintf(detail, sizeof detail, "due at %s%s", time, remark);
-    struct audit_row *audit =
-        audit_stage(provisioner, audit_row_of_tenant(tenant, "scheduled_reset", NULL, detail, NULL));
+    const struct audit_event event = {
+        .id = id,
+        .action = "scheduled_reset",
+        .user_id = tenant->record.user_id,
+        .resource_type = "tenant",
+        .resource_id = tenant->record.id,
+        .detail = detail,
+    };
+    if (!id_of_row(tenant, due, id)) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    struct audit_row *audit = audit_stage(provisioner, audit_row_new(&event));
     if (!store_begin(provisioner->store, err) ||
         !store_end(provisioner->store,
                    store_save_reset(provisioner->store, &row, err) && audit_write_staged(provisioner, err), err)) {
