@@ -94,7 +94,7 @@ static enum file_walk_step visit(void *state, const struct file_walk_entry *entr
     if (atomic_load(&grep->work.is_abandoned)) {
         return FILE_WALK_STOP;
     }
-    if (!S_ISREG(entry->status->st_mode) ||
+    if (entry->type != FILE_WALK_FILE ||
         (grep->include.count > 0 && !patterns_match(&grep->include, entry->name, entry->relative))) {
         return FILE_WALK_ON;
     }

@@ -33,8 +33,9 @@ bool folder_names_read(int fd, struct folder_names *names) {
         if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'))) {
             continue;
         }
-        size_t offset = names->text.length;
+        size_t offset = names->text.length + 1;
         buffer_append(&names->offsets, &offset, sizeof(offset));
+        buffer_append(&names->text, &entry->d_type, 1);
         buffer_append(&names->text, name, strlen(name) + 1);
     }
     int problem = errno;
@@ -52,6 +53,10 @@ bool folder_names_read(int fd, struct folder_names *names) {
 
 const char *folder_names_at(const struct folder_names *names, size_t index) {
     return names->text.data + offset_at(names->offsets.data + index * sizeof(size_t));
+}
+
+unsigned char folder_names_type_at(const struct folder_names *names, size_t index) {
+    return (unsigned char)folder_names_at(names, index)[-1];
 }
 
 void folder_names_free(struct folder_names *names) {
