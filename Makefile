@@ -29,7 +29,7 @@ SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c)
 LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -ljson-c -lcrypto
 SRC_open-terminal         = $(wildcard instance/*.c)
 # Static, so that no GnuTLS comes along: instance/no_tls.c stands in for it (-u: also where it lies in an archive).
-LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lz -Wl,-Bdynamic -lwslay -ljson-c -lpthread
+LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lminizip -lz -lexpat -Wl,-Bdynamic -lwslay -ljson-c -lm -lpthread
 SRC_terminals             = $(wildcard cli/*.c)
 LIB_terminals             = -levent_core -ljson-c -lcrypto
 
@@ -147,7 +147,7 @@ build/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch] fcgi-api/*.[ch] gate/*.[ch
 	@mkdir -p $(@D)
 	@folder=$$(sed -n '1s|^// LINK: *||p' $<); \
 	sources=$$(ls common/*.c; [ -z "$$folder" ] || ls $$folder/*.c | grep -v /main.c); \
-	clang $(FUZZ_FLAGS) -o $@ $< $$sources -levent_core -lmicrohttpd -lwslay -lz -lcurl -ljwt -ljson-c -lcrypto -lfcgi -lpthread
+	clang $(FUZZ_FLAGS) -o $@ $< $$sources -levent_core -lmicrohttpd -lwslay -lminizip -lz -lexpat -lcurl -ljwt -ljson-c -lcrypto -lfcgi -lpthread
 
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

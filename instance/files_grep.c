@@ -1,4 +1,5 @@
 /* files_grep.c - GET /files/grep: lines that match, in one file or in all text files below a folder. */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,6 +38,7 @@ static void grep_release(struct work *work) {
     patterns_free(&grep->include);
     buffer_free(&grep->search.matches);
     free(grep);
+    malloc_trim(0); /* what the threads had, which glibc would keep for others */
 }
 
 /* Answers itself when the expression is not one. */

@@ -16,6 +16,7 @@
 #include "instance/process_table.h"
 #include "instance/session_folders.h"
 #include "instance/terminal_table.h"
+#include "instance/text_reader.h"
 
 struct program {
     struct instance instance;
@@ -115,6 +116,9 @@ static void stop(struct program *program) {
 int main(int argc, char **argv) {
     struct options options;
     struct error err = {0};
+    if (argc > 1 && strcmp(argv[1], "text") == 0) {
+        return text_main(argc, argv); /* called by ourselves (text_child.c) */
+    }
     log_configure("instance", LOG_WARNING, LOG_TEXT);
     if (!options_parse(argc, argv, &options, &err)) {
         fprintf(stderr, "open-terminal: %s\n%s", err.message, options_usage);

@@ -10,6 +10,7 @@ import time
 import zipfile
 from urllib.parse import quote, urlencode
 
+import documents
 import pytest
 from instance_process import InstanceProcess
 from replay import Replay
@@ -55,6 +56,14 @@ def write_in_session(replay):
     assert answer.status == 200, answer
 
 
+def make_document(name, content):
+    """What the fixtures make with libraries that need not be installed."""
+    def before(replay):
+        if not (replay.instance.home / name).exists():
+            (replay.instance.home / name).write_bytes(content)
+    return before
+
+
 def remove_made_folder(replay):
     write_in_session(replay)
     assert replay.instance.call("DELETE", "/files/delete?path=m").status == 200
@@ -63,15 +72,18 @@ def remove_made_folder(replay):
 REPLAY = FilesReplay(
     ["/files/cwd", "/files/list", "/files/read", "/files/display", "/files/view", "/files/serve", "/files/write", "/files/upload",
      "/files/replace", "/files/mkdir", "/files/delete", "/files/move", "/files/grep", "/files/glob", "/files/archive"],
-    before={"glob": remove_made_folder},
+    before={
+        "glob": remove_made_folder,
+        "read docx": make_document("a.docx", documents.docx(documents.paragraph("hello docx"))),
+        "read pdf": make_document("a.pdf", documents.pdf("")),
+    },
     deviations={
         "auth non-ascii": "500 of the original; 401 here",
         "read bad pdf": "500 of the original; 415 here",
+        "read latin1": "the original reads UTF-8 only",
         "write NUL path": "500 of the original; 400 here",
         "replace binary": "500 of the original; 400 here",
         "view range hdr ignored": "the original ignores Range; 206 here",
-        "read docx": "text of documents comes with issue 5",
-        "read pdf": "the same",
     })
 
 
