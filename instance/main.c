@@ -58,6 +58,7 @@ static bool watch_signals(struct program *program, struct error *err) {
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGXFSZ); /* a file too large for a limit (ulimit -f) is an error of write(2), not our death */
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
         return error_set_errno(err, ERROR_INTERNAL, "block signals");
     }

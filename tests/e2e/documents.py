@@ -88,7 +88,7 @@ def pdf(text):
     objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
                b"<</Length %d>>stream\n%s\nendstream" % (len(content), content), b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
-    out = b"%PDF-1.4\n"
+    out = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"
     places = []
     for number, body in enumerate(objects, 1):
         places.append(len(out))

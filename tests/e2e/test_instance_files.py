@@ -5,12 +5,14 @@ import json
 import os
 import re
 import socket
+import subprocess
 import threading
 import time
 import zipfile
 from urllib.parse import quote, urlencode
 
 import documents
+import instance_process
 import pytest
 from instance_process import InstanceProcess
 from replay import Replay
@@ -493,3 +495,57 @@ def test_a_client_that_leaves_an_archive_leaves_no_thread(instance):
     while len(os.listdir(f"/proc/{pid}/task")) > 1 or len(os.listdir(f"/proc/{pid}/fd")) > before:
         assert time.monotonic() < deadline, "the thread or its pipe is still there"
         time.sleep(0.01)
+
+
+# ---- no room ----
+
+
+@pytest.fixture(name="small_disk")
+def small_disk_fixture(instance):
+    """A folder of the session that is a disk of 1 MiB."""
+    assert instance.call("POST", "/files/mkdir", {"path": "disk"}).status == 200
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "disk", instance.folder / "disk"], check=False,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a file system is not allowed here")
+    yield instance.folder / "disk"
+    subprocess.run(["umount", instance.folder / "disk"], check=True)
+
+
+def test_a_full_disk_is_a_clear_answer_and_loses_nothing(instance, small_disk):
+    too_much = "x" * (2 << 20)
+    instance.write("disk/kept", "old")
+    instance.write("disk/linked", "old")
+    os.link(small_disk / "linked", small_disk / "other-name")
+    before = instance.names("disk")
+    for name in ("kept", "linked", "new"):
+        answer = instance.call("POST", "/files/write", {"path": f"disk/{name}", "content": too_much})
+        assert answer.status == 400 and "No space left on device" in answer.json()["detail"], answer
+        answer = instance.upload(name.encode(), too_much.encode(), "disk")
+        assert answer.status == 400 and "No space left on device" in answer.json()["detail"], answer
+    answer = instance.call("POST", "/files/replace", {"path": "disk/kept", "replacements": [{"target": "old", "replacement": too_much}]})
+    assert answer.status == 400 and "No space left on device" in answer.json()["detail"], answer
+    (instance.folder / "big").write_bytes(too_much.encode())
+    answer = instance.call("POST", "/files/move", {"source": "big", "destination": "disk/big"})
+    assert answer.status == 400 and (instance.folder / "big").stat().st_size == len(too_much), answer
+    assert instance.names("disk") == before and [p.read_text() for p in sorted(small_disk.iterdir())] == ["old"] * 3
+    assert os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize > 900 << 10, "what was written is still taken"
+    instance.write("disk/new", "there is room again")
+
+
+def test_a_file_above_the_limit_of_the_process_is_an_error_and_not_the_end():
+    with InstanceProcess() as instance:
+        identity = {"user": instance_process.ORDINARY_USER, "extra_groups": [], "group": instance_process.ORDINARY_USER} if instance.is_root else {}
+        subprocess.run(["prlimit", "--fsize=1000:1000", "--pid", str(instance.process.pid)], check=True, **identity)
+        answer = instance.call("POST", "/files/write", {"path": "f", "content": "x" * 5000})
+        assert answer.status == 400 and "File too large" in answer.json()["detail"], answer
+        assert instance.call("GET", "/files/list").json()["entries"] == []
+
+
+def test_a_file_with_two_names_keeps_them(instance):
+    instance.write("a", "old")
+    os.link(instance.folder / "a", instance.folder / "b")
+    instance.write("a", "much longer than before")
+    assert (instance.folder / "b").read_text() == "much longer than before"
+    instance.write("a", "short")
+    assert (instance.folder / "b").read_text() == "short" and instance.names() == ["a", "b"]
