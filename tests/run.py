@@ -9,6 +9,7 @@ Each stage says how many of its tests passed and failed; a stage that dies count
 once more before that line. In CI (CI=true) a skipped test is a failure too.
 """
 import argparse
+import concurrent.futures
 import glob
 import os
 import re
@@ -93,16 +94,28 @@ def stage_lint(tally, _):
     tally.check("clang-tidy", tidy.returncode == 0)
 
 
+def runnable(pattern):
+    return [path for path in sources(pattern) if os.path.isfile(path) and os.access(path, os.X_OK)]
+
+
+def side_by_side(function, items):
+    """Yields (item, function(item)) in order, one for each processor at a time."""
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        yield from zip(items, pool.map(function, items))
+
+
+def output_of(command, seconds):
+    """(what it wrote, its exit status, or -1 if it had to be killed after so many seconds)"""
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              timeout=seconds, check=False)
+        return done.stdout, done.returncode
+    except subprocess.TimeoutExpired as late:
+        return (late.stdout or b"").decode(errors="replace"), -1
+
+
 def cmocka(tally, build):
-    for program in sources(f"{build}/tests/unit/*/test_*"):
-        if not os.access(os.path.join(ROOT, program), os.X_OK):
-            continue
-        try:
-            done = run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                       timeout=300)
-            output, status = done.stdout, done.returncode
-        except subprocess.TimeoutExpired as late:
-            output, status = (late.stdout or b"").decode(errors="replace"), -1
+    for program, (output, status) in side_by_side(lambda program: output_of([program], 300), runnable(f"{build}/tests/unit/*/test_*")):
         passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
         failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", output))
         skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", output))
@@ -128,13 +141,17 @@ def stage_fuzz(tally, _):
     if not make("build/release", "fuzzers"):
         tally.check("fuzzers build", False)
         return
-    for fuzzer in sources("build/fuzz/fuzz_*"):
-        if os.access(os.path.join(ROOT, fuzzer), os.X_OK) and not os.path.isdir(os.path.join(ROOT, fuzzer)):
-            corpus = tempfile.mkdtemp(prefix="corpus-")
+
+    def fuzz(fuzzer):
+        with tempfile.TemporaryDirectory(prefix="corpus-") as corpus:
             seeds = os.path.join(ROOT, "tests/fuzz/seeds", os.path.basename(fuzzer))
-            done = run([fuzzer, f"-max_total_time={seconds}", "-verbosity=0", "-print_final_stats=0",
-                        f"-artifact_prefix={corpus}/", corpus] + ([seeds] if os.path.isdir(seeds) else []))
-            tally.check(f"{fuzzer} finds nothing in {seconds} s", done.returncode == 0)
+            return output_of([fuzzer, f"-max_total_time={seconds}", "-verbosity=0", "-print_final_stats=0",
+                              "-artifact_prefix=build/fuzz/", corpus] + ([seeds] if os.path.isdir(seeds) else []), None)
+
+    for fuzzer, (output, status) in side_by_side(fuzz, runnable("build/fuzz/fuzz_*")):
+        if status != 0:
+            print(output)
+        tally.check(f"{fuzzer} finds nothing in {seconds} s", status == 0)
 
 
 def pytest(tally, build, name, arguments, slow=False):
