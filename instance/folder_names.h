@@ -13,7 +13,8 @@ struct folder_names {
     size_t count;
 };
 
-/* Reads the folder behind `fd`, which stays open, without `.` and `..`. `names` starts as {0}. False: errno says. */
+/* Reads the folder behind `fd`, from where that is to the end, without `.` and `..`. `names` starts as {0}. False:
+ * errno says. */
 bool folder_names_read(int fd, struct folder_names *names);
 
 const char *folder_names_at(const struct folder_names *names, size_t index);
