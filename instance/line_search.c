@@ -142,13 +142,14 @@ static size_t whole_lines(const struct passage *passage) {
 }
 
 static bool grow(struct line_search *search) {
-    char *larger = realloc(search->buffer, search->capacity * 2);
+    size_t capacity = search->capacity > 0 ? search->capacity * 2 : BUFFER_BYTES;
+    char *larger = realloc(search->buffer, capacity);
     if (larger == NULL) {
         search->failed = true;
         return false;
     }
     search->buffer = larger;
-    search->capacity *= 2;
+    search->capacity = capacity;
     return true;
 }
 
