@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import documents
 import pytest
-from instance_process import InstanceProcess
+from instance_process import InstanceProcess, is_sanitized
 
 
 @pytest.fixture(scope="module", name="instance")
@@ -152,6 +152,8 @@ def test_a_damaged_or_hostile_document_is_a_clear_answer(instance, name, content
 def test_a_document_that_unpacks_to_gigabytes_takes_no_memory(instance):
     answer = read(instance, "bomb.docx", bomb("word/document.xml", 200 << 20))
     assert answer.status in (413, 415), answer
+    if is_sanitized():
+        return
     status = open(f"/proc/{instance.process.pid}/status", encoding="ascii").read()
     assert int(status.split("VmHWM:")[1].split()[0]) < 160 * 1024, status
 
