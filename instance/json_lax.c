@@ -1,8 +1,6 @@
 #include "instance/json_lax.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -79,7 +77,7 @@ bool json_lax_integer(struct json_object *value, int64_t *result, struct json_pr
         return true;
     case json_type_double:
         number = json_object_get_double(value);
-        if (number != floor(number) || fabs(number) > INTEGER_MAX) {
+        if (!(number > -INTEGER_MAX && number < INTEGER_MAX) || number != (double)(int64_t)number) {
             return fail(problem, "int_from_float",
                         "Input should be a valid integer, got a number with a fractional part");
         }

@@ -11,6 +11,7 @@
 #include <uchardet/uchardet.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "instance/text_reader.h"
 
 #define LIBRARY        "libuchardet.so.0"
@@ -59,13 +60,18 @@ static void guess(const char *sample, size_t length, char name[NAME_SIZE]) {
         (__typeof__(uchardet_handle_data) *)dlsym(library, "uchardet_handle_data");
     __typeof__(uchardet_data_end) *end = (__typeof__(uchardet_data_end) *)dlsym(library, "uchardet_data_end");
     __typeof__(uchardet_get_charset) *get = (__typeof__(uchardet_get_charset) *)dlsym(library, "uchardet_get_charset");
-    uchardet_t detector = make != NULL && handle != NULL && end != NULL && get != NULL ? make() : NULL;
-    if (detector != NULL && handle(detector, sample, length) == 0) {
-        end(detector);
-        strncpy(name, get(detector), NAME_SIZE - 1);
-        name[NAME_SIZE - 1] = '\0';
+    __typeof__(uchardet_delete) *destroy = (__typeof__(uchardet_delete) *)dlsym(library, "uchardet_delete");
+    uchardet_t detector =
+        make != NULL && handle != NULL && end != NULL && get != NULL && destroy != NULL ? make() : NULL;
+    if (detector != NULL) {
+        if (handle(detector, sample, length) == 0) {
+            end(detector);
+            strncpy(name, get(detector), NAME_SIZE - 1);
+            name[NAME_SIZE - 1] = '\0';
+        }
+        destroy(detector);
     }
-    /* The process is short-lived: neither the detector nor the library is given back. */
+    dlclose(library);
 }
 
 /* ISO 8859-1 is what Windows-1252 is called by mistake (WHATWG Encoding, §4.2), and so it is with their like. */
@@ -144,7 +150,7 @@ static bool read_as(const char *encoding, off_t offset, struct text_sink *sink) 
 }
 
 enum text_result text_read_encoded(struct text_sink *sink) {
-    char *sample = malloc(SAMPLE_BYTES);
+    cleanup_free char *sample = malloc(SAMPLE_BYTES);
     ssize_t got = sample == NULL ? -1 : pread(STDIN_FILENO, sample, SAMPLE_BYTES, 0);
     if (got <= 0) {
         return TEXT_DAMAGED;

@@ -1,5 +1,4 @@
 /* text_xlsx.c - Excel's .xlsx: rows as lines, cells with tabs between them. Dates are shown as dates. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -183,7 +182,7 @@ static void on_sheet_text(void *state, const char *text, size_t length) {
 static void add_date(struct text_sink *sink, double days) {
     char text[64];
     struct tm tm;
-    time_t seconds = (time_t)llround((days - EPOCH_DAYS) * SECONDS_A_DAY);
+    time_t seconds = (time_t)(days * SECONDS_A_DAY + 0.5) - EPOCH_DAYS * (time_t)SECONDS_A_DAY;
     bool is_time_only = days < 1;
     bool has_time = seconds % (time_t)SECONDS_A_DAY != 0;
     gmtime_r(&seconds, &tm);
