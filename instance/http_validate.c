@@ -109,10 +109,8 @@ bool http_query_integer(struct http_request *request, const char *name, int64_t 
     if (text == NULL) {
         return true;
     }
-    char *end = NULL;
-    errno = 0;
-    long long number = strtoll(text, &end, 10);
-    if (end == text || *end != '\0') {
+    int64_t number;
+    if (!json_lax_number(text, &number)) {
         http_invalid(request, "int_parsing", "query", name,
                      "Input should be a valid integer, unable to parse string as an integer", echo(text), NULL);
         return false;

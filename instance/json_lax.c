@@ -1,6 +1,5 @@
 #include "instance/json_lax.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -51,19 +50,16 @@ bool json_lax_boolean(struct json_object *value, bool *result, struct json_probl
     return is_known || fail(problem, "bool_parsing", "Input should be a valid boolean, unable to interpret input");
 }
 
-static bool integer_of_text(const char *text, int64_t *result) {
+bool json_lax_number(const char *text, int64_t *result) {
     char *end;
-    while (isspace((unsigned char)*text)) {
-        text++;
-    }
-    long long number = strtoll(text, &end, 10);
+    text += strspn(text, " \t\r\n");
+    *result = strtoll(text, &end, 10);
     if (end == text) {
         return false;
     }
-    while (isspace((unsigned char)*end)) {
-        end++;
-    }
-    *result = number;
+    size_t zeros = *end == '.' ? strspn(end + 1, "0") : 0;
+    end += zeros > 0 ? zeros + 1 : 0;
+    end += strspn(end, " \t\r\n");
     return *end == '\0';
 }
 
@@ -84,7 +80,7 @@ bool json_lax_integer(struct json_object *value, int64_t *result, struct json_pr
         *result = (int64_t)number;
         return true;
     case json_type_string:
-        if (!integer_of_text(json_object_get_string(value), &whole)) {
+        if (!json_lax_number(json_object_get_string(value), &whole)) {
             return fail(problem, "int_parsing",
                         "Input should be a valid integer, unable to parse string as an integer");
         }

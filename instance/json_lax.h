@@ -22,4 +22,7 @@ bool json_lax_integer(struct json_object *value, int64_t *result, struct json_pr
 /* The words for true and false, in any case: "true", "1", "on", "t", "yes", "y" and their opposites. */
 bool json_lax_word(const char *text, bool *result);
 
+/* A whole number in a text: with blanks around it, a sign, and a fraction of zeros if it has one. */
+bool json_lax_number(const char *text, int64_t *result);
+
 #endif

@@ -26,7 +26,7 @@ struct regex_literals {
 
 struct regex_program;
 
-/* Fills program->literals from the tree. */
+/* Fills program->literals from the tree (regex_knowledge.c). */
 void regex_literals_find(const struct buffer *nodes, unsigned root, struct regex_program *program);
 
 /* Where in the text the first of them is, NULL if none is anywhere. */
