@@ -6,7 +6,8 @@
     tests/run.py --sanitize ...  unit and e2e on the ASan + UBSan build only
 
 Each stage says how many of its tests passed and failed; a stage that dies counts as one failure. What failed is listed
-once more before that line. In CI (CI=true) a skipped test is a failure too.
+once more before that line. In CI (CI=true) a skipped test is a failure too. Of several stages, lint runs beside the others
+at the lowest priority: the end-to-end tests wait as much as they compute.
 """
 import argparse
 import concurrent.futures
@@ -197,6 +198,30 @@ STAGES = {"build": stage_build, "lint": stage_lint, "unit": stage_unit, "fuzz": 
           "bench": stage_bench}
 
 
+class Aside:
+    """A stage in a process of its own, at the lowest priority."""
+
+    def __init__(self, name):
+        self.name = name
+        self.output = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(["nice", "-n", "19", sys.executable, os.path.abspath(__file__), name], cwd=ROOT,
+                                        stdout=self.output, stderr=subprocess.STDOUT)
+
+    def join(self, tally):
+        status = self.process.wait()
+        self.output.seek(0)
+        lines = self.output.read().splitlines()
+        print("\n".join(lines[:-1]), flush=True)
+        counts = re.fullmatch(r"(\d+) passed, (\d+) failed", lines[-1] if lines else "")
+        if counts is None or (status != 0) != (counts[2] != "0"):
+            tally.check(f"{self.name} came to its end", False)
+            return
+        tally.add(int(counts[1]), int(counts[2]))
+        for line in lines:
+            if line.startswith("FAILED ") and (line[7:], "") not in tally.failures:
+                tally.blame(line[7:])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("stages", nargs="*", help="of: " + ", ".join(STAGES))
@@ -204,11 +229,17 @@ def main():
     arguments = parser.parse_args()
     wanted = arguments.stages or (["unit", "e2e"] if arguments.sanitize else list(STAGES))
     tally = Tally()
+    aside = None
     for name in wanted:
+        if name == "lint" and len(wanted) > 1:
+            aside = Aside("lint")
+            continue
         started = time.monotonic()
         print(f"\n=== {name}", flush=True)
         STAGES[name](tally, arguments.sanitize)
         print(f"=== {name}: {time.monotonic() - started:.0f} s", flush=True)
+    if aside:
+        aside.join(tally)
     for name, evidence in tally.failures:
         print(f"\nFAILED {name}\n{textwrap.indent(evidence[:EVIDENCE_MAX_CHARACTERS], '    ')}".rstrip())
     if tally.skipped:
