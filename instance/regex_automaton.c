@@ -14,7 +14,8 @@
 
 /* A state is the index of its row in the table, times the row's length. Two are none: */
 enum { STATE_UNKNOWN = 0, STATE_MATCH = 1 }; /* in rows that are never entered */
-#define FIRST_ROW 1
+#define FIRST_ROW     1
+#define ROWS_AT_FIRST 32 /* a power of two */
 
 /* A class is a kind of character that no set of the program, and no word's edge, tells apart. Two are none: */
 enum { CLASS_LOOK = 0, CLASS_END = 1, CLASS_FIRST = 2 }; /* CLASS_LOOK: the byte alone does not say */
@@ -148,12 +149,48 @@ static bool make_start(struct regex_automaton *automaton) {
     return automaton->start != 0;
 }
 
+static void note_by_hash(struct regex_automaton *automaton, uint32_t row) {
+    const struct state *state = &automaton->states[row];
+    const uint32_t *places = state->place_count > 0 ? places_of(automaton, state) : NULL;
+    size_t slot = hash_of(places, state->place_count, state->is_start, state->was_word) & (automaton->hash_size - 1);
+    while (automaton->by_hash[slot] != 0) {
+        slot = (slot + 1) & (automaton->hash_size - 1);
+    }
+    automaton->by_hash[slot] = row;
+}
+
+/* Most patterns need a few dozen states: there is room for so many at first, and twice as many each time. False: no
+ * memory. */
+static bool grow(struct regex_automaton *automaton) {
+    size_t row_max = automaton->row_max * 2;
+    size_t cells = automaton->width * automaton->row_max;
+    uint32_t *table = realloc(automaton->table, 2 * cells * sizeof(uint32_t));
+    automaton->table = table != NULL ? table : automaton->table;
+    struct state *states = realloc(automaton->states, row_max * sizeof(struct state));
+    automaton->states = states != NULL ? states : automaton->states;
+    uint32_t *by_hash = calloc(2 * row_max, sizeof(uint32_t));
+    if (table == NULL || states == NULL || by_hash == NULL) {
+        free(by_hash);
+        return false;
+    }
+    memset(table + cells, 0, cells * sizeof(uint32_t));
+    free(automaton->by_hash);
+    automaton->by_hash = by_hash;
+    automaton->hash_size = 2 * row_max;
+    automaton->row_max = row_max;
+    for (uint32_t row = FIRST_ROW; row < automaton->row_count; row++) {
+        note_by_hash(automaton, row);
+    }
+    return true;
+}
+
 /* Makes room when it is full. Leaves run->waiting as it is. False: no memory. */
 static bool make_room(struct regex_automaton *automaton, bool *is_forgotten) {
-    *is_forgotten =
-        automaton->row_count == automaton->row_max || automaton->places.length > PLACES_MAX * sizeof(uint32_t);
+    bool is_full = automaton->row_count == automaton->row_max;
+    *is_forgotten = automaton->places.length > PLACES_MAX * sizeof(uint32_t) ||
+                    (is_full && automaton->width * automaton->row_max * 2 > CELLS_MAX);
     if (!*is_forgotten) {
-        return true;
+        return !is_full || grow(automaton);
     }
     memset(automaton->table, 0, automaton->width * automaton->row_max * sizeof(uint32_t));
     memset(automaton->by_hash, 0, automaton->hash_size * sizeof(uint32_t));
@@ -271,11 +308,8 @@ struct regex_automaton *regex_automaton_new(const struct regex_program *program,
     automaton->program = program;
     automaton->kind = kind;
     classify_bytes(automaton);
-    automaton->row_max = CELLS_MAX / automaton->width;
-    automaton->hash_size = 1;
-    while (automaton->hash_size < 2 * automaton->row_max) {
-        automaton->hash_size *= 2;
-    }
+    automaton->row_max = ROWS_AT_FIRST;
+    automaton->hash_size = 2 * ROWS_AT_FIRST;
     automaton->table = calloc(automaton->width * automaton->row_max, sizeof(uint32_t));
     automaton->states = calloc(automaton->row_max, sizeof(struct state));
     automaton->by_hash = calloc(automaton->hash_size, sizeof(uint32_t));
