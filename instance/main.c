@@ -22,8 +22,8 @@
 #include "instance/proxy.h"
 #include "instance/session_folders.h"
 #include "instance/terminal_table.h"
-#include "instance/work.h"
 #include "instance/text_reader.h"
+#include "instance/work.h"
 
 struct program {
     struct instance instance;
