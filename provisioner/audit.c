@@ -13,6 +13,7 @@
 
 #define AUDIT_TEXT_MAX_BYTES 1024
 #define TEXT_COUNT           10
+#define AUDIT_RETRY_MS       1000
 
 struct audit_row {
     struct audit_record record;
@@ -126,11 +127,15 @@ struct audit_row *audit_stage(struct provisioner *provisioner, struct audit_row 
     return row;
 }
 
-/* On disk, those that are not there yet. */
+/* On disk, those that are not there yet: the last ones. */
 static bool keep_staged(struct provisioner *provisioner, struct error *err) {
-    struct audit_row *row;
-    DL_FOREACH(provisioner->staged_audit, row) {
-        if (!row->is_kept && !backlog_keep_audit(provisioner->backlog, &row->record, err)) {
+    struct audit_row *head = provisioner->staged_audit;
+    struct audit_row *row = head == NULL || head->prev->is_kept ? NULL : head->prev;
+    while (row != NULL && row != head && !row->prev->is_kept) {
+        row = row->prev;
+    }
+    for (; row != NULL; row = row->next) {
+        if (!backlog_keep_audit(provisioner->backlog, &row->record, err)) {
             return false;
         }
         row->is_kept = true;
@@ -188,6 +193,7 @@ void audit_free_staged(struct provisioner *provisioner) {
 
 void audit_staged_written(struct provisioner *provisioner) {
     if (provisioner->staged_audit != NULL) {
+        provisioner->audit_retry_ms = 0;
         audit_free_staged(provisioner);
         backlog_forget_audit(provisioner->backlog);
         siem_queue_wake(provisioner->siem);
@@ -203,6 +209,7 @@ bool audit_flush(struct provisioner *provisioner, struct error *err) {
         audit_staged_written(provisioner);
         return true;
     }
+    provisioner->audit_retry_ms = clock_monotonic_ms() + AUDIT_RETRY_MS;
     struct error on_disk;
     if (!keep_staged(provisioner, &on_disk)) {
         log_error(NULL, "keep rows of the audit log on disk: %s", on_disk.message);
@@ -211,6 +218,11 @@ bool audit_flush(struct provisioner *provisioner, struct error *err) {
     log_warning(NULL, "%s (%zu rows of the audit log are kept on disk, and tried again)", err->message,
                 provisioner->staged_audit_count);
     return true;
+}
+
+bool audit_flush_or_keep(struct provisioner *provisioner, struct error *err) {
+    bool is_hopeless = clock_monotonic_ms() < provisioner->audit_retry_ms;
+    return (is_hopeless && keep_staged(provisioner, err)) || audit_flush(provisioner, err);
 }
 
 static bool take_kept(void *argument, const struct audit_record *record) {
@@ -244,7 +256,7 @@ bool audit_load_backlog(struct provisioner *provisioner, struct error *err) {
 static void append(struct provisioner *provisioner, struct audit_row *row) {
     struct error err;
     audit_stage(provisioner, row);
-    if (!audit_flush(provisioner, &err)) {
+    if (!audit_flush_or_keep(provisioner, &err)) {
         log_error(NULL, "%s (tried again)", err.message);
     }
 }

@@ -45,6 +45,10 @@ bool audit_load_backlog(struct provisioner *provisioner, struct error *err);
 /* Writes what is staged, in a transaction of its own, or else keeps it on disk. False if neither works. */
 bool audit_flush(struct provisioner *provisioner, struct error *err);
 
+/* The same for each single event: the database is not asked again and again, with more and more rows, where it has just
+ * refused. */
+bool audit_flush_or_keep(struct provisioner *provisioner, struct error *err);
+
 /* For somebody who has a transaction open: writes what is staged into it, and, once that is committed, forgets it. */
 bool audit_write_staged(struct provisioner *provisioner, struct error *err);
 void audit_staged_written(struct provisioner *provisioner);

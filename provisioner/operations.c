@@ -87,7 +87,7 @@ static void operation_audit(struct provisioner *provisioner, struct ipc_call *ca
         ipc_call_fail(call, &err);
         return;
     }
-    if (!audit_flush(provisioner, &err)) {
+    if (!audit_flush_or_keep(provisioner, &err)) {
         log_error(json_get_string(event.actor, "request_id"), "%s (tried again)", err.message);
         ipc_call_fail(call, &err);
         return;

@@ -76,6 +76,7 @@ struct provisioner {
 
     struct audit_row *staged_audit; /* audit.h */
     size_t staged_audit_count;
+    int64_t audit_retry_ms;            /* monotonic; until then the database is not asked for each event */
     struct backlog *backlog;           /* of what the database does not take */
     struct audit_retention *retention; /* NULL: rows are kept for ever */
     struct siem_queue *siem;           /* NULL: no webhook */
