@@ -57,6 +57,7 @@ static void adopted(struct provisioner *provisioner, struct tenant *tenant, bool
     }
     log_info(NULL, "instance %s adopted at %s port %u", tenant->record.instance_name, tenant->record.host,
              tenant->record.port);
+    tenant->shell_active_ms = tenant->last_active_ms; /* perhaps it was a shell: nobody knows any more */
     route_publish(provisioner, tenant);
     waiters_tell(&tenant->start_waiters, tenant, NULL);
 }

@@ -19,6 +19,7 @@ struct refresh {
     struct provisioner *provisioner;
     bool only_idle;
     bool reset;
+    const char *action; /* what the audit log calls a stop */
     struct json_object *actor;
     struct refresh_result result;
     char (*chosen)[DIGEST_HEX_SIZE]; /* by route key: a tenant may vanish meanwhile */
@@ -100,7 +101,7 @@ static void on_stopped(void *argument, struct tenant *tenant, const struct error
 /* Whether somebody has used it since its route was taken away, or is at it now. */
 static bool is_active(const struct refresh *refresh, const struct tenant *tenant) {
     return tenant->record.status != INSTANCE_RUNNING || !tenant->is_draining || tenant->has_requests ||
-           tenant->gate_active_ms >= refresh->began_ms;
+           tenant_gate_active_ms(tenant) >= refresh->began_ms;
 }
 
 static void put_back(struct refresh *refresh, struct tenant *tenant) {
@@ -123,7 +124,7 @@ static void do_one(struct refresh *refresh, const char *route_key) {
         refresh->result.skipped_active++;
         one_done(refresh);
     } else {
-        stops_want(refresh->provisioner, tenant, "tenant_stopped", refresh->actor, on_stopped, refresh);
+        stops_want(refresh->provisioner, tenant, refresh->action, refresh->actor, on_stopped, refresh);
         /* Still draining: its stop could not be written down. */
         tenant = tenants_find(refresh->provisioner, route_key);
         if (tenant != NULL) {
@@ -286,6 +287,7 @@ void refresh_begin(struct provisioner *provisioner, const struct refresh_filter 
     *refresh = (struct refresh){.provisioner = provisioner,
                                 .only_idle = filter->only_idle,
                                 .reset = filter->reset,
+                                .action = filter->action == NULL ? "tenant_stopped" : filter->action,
                                 .actor = json_object_get(actor),
                                 .done = done,
                                 .argument = argument};

@@ -11,6 +11,7 @@
 #include "provisioner/adoption.h"
 #include "provisioner/audit.h"
 #include "provisioner/policies.h"
+#include "provisioner/quota.h"
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
 
@@ -136,17 +137,22 @@ static bool prepare(struct provisioner *provisioner, struct tenant *tenant, stru
     return true;
 }
 
-void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
-    struct error err;
+/* Nothing was begun. The tenant is gone afterwards if it never existed in the database. */
+static void refuse(struct provisioner *provisioner, struct tenant *tenant, const char *request_id,
+                   const struct error *err) {
     bool is_new = !tenant->has_row;
+    log_error(request_id, "start instance %s: %s", tenant->record.instance_name, err->message);
+    waiters_tell(&tenant->start_waiters, NULL, err);
+    if (is_new) {
+        tenants_remove(provisioner, tenant);
+    }
+}
+
+static void begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
+    struct error err;
     if (!prepare(provisioner, tenant, actor, &err)) {
-        log_error(json_get_string(actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
-                  err.message);
         stats_start_failed(&provisioner->stats);
-        waiters_tell(&tenant->start_waiters, NULL, &err);
-        if (is_new) {
-            tenants_remove(provisioner, tenant);
-        }
+        refuse(provisioner, tenant, json_get_string(actor, "request_id"), &err);
         return;
     }
     tenant_set_live(provisioner, tenant, true);
@@ -156,6 +162,60 @@ void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct
     DL_APPEND(provisioner->start_queue, tenant);
     provisioner->queued_starts++;
     run_queue(provisioner);
+}
+
+/* A start beyond a limit. */
+struct start_without_room {
+    struct provisioner *provisioner;
+    char route_key[DIGEST_HEX_SIZE]; /* the tenant may vanish meanwhile */
+    struct json_object *actor;
+};
+
+static void on_room_made(void *argument, const struct error *err) {
+    struct start_without_room *start = argument;
+    struct provisioner *provisioner = start->provisioner;
+    struct tenant *tenant = provisioner->is_closing ? NULL : tenants_find(provisioner, start->route_key);
+    if (tenant != NULL && tenant->awaits_room) {
+        tenant->awaits_room = false;
+        if (tenant->is_being_deleted) {
+            /* The deletion ends with it, and starts it anew for who came since. */
+        } else if (tenant->start_waiters == NULL) {
+            if (!tenant->has_row) {
+                tenants_remove(provisioner, tenant);
+            }
+        } else if (err != NULL) {
+            refuse(provisioner, tenant, json_get_string(start->actor, "request_id"), err);
+        } else {
+            starts_begin(provisioner, tenant, start->actor);
+        }
+    }
+    json_object_put(start->actor);
+    free(start);
+}
+
+static void make_room(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
+    struct start_without_room *start = calloc(1, sizeof *start);
+    if (start == NULL) {
+        struct error err;
+        error_set(&err, ERROR_INTERNAL, "out of memory");
+        refuse(provisioner, tenant, json_get_string(actor, "request_id"), &err);
+        return;
+    }
+    *start = (struct start_without_room){.provisioner = provisioner, .actor = json_object_get(actor)};
+    memcpy(start->route_key, tenant->record.route_key, sizeof start->route_key);
+    tenant->awaits_room = true;
+    quota_make_room(provisioner, tenant, actor, on_room_made, start);
+}
+
+void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
+    if (tenant->awaits_room) {
+        return; /* it begins as soon as there is room */
+    }
+    if (quota_has_room(provisioner, tenant)) {
+        begin(provisioner, tenant, actor);
+    } else {
+        make_room(provisioner, tenant, actor);
+    }
 }
 
 void starts_want(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor,

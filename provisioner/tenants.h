@@ -46,6 +46,8 @@ struct tenant {
     bool awaits_adoption;  /* and the backend has not even been asked */
     bool is_queued;        /* waits for its turn to start */
     bool is_starting;      /* counts against START_CONCURRENCY */
+    bool awaits_room;      /* a start is wanted, and waits for a place (quota.h) */
+    bool makes_room;       /* it is being stopped, if it can be, for somebody who waits for its place */
     bool is_draining;      /* idle: its route is gone, and it is stopped unless somebody comes */
     bool is_being_deleted;
     bool is_abandoned; /* its start took too long and is being undone: it ends in `error` */
@@ -54,8 +56,10 @@ struct tenant {
     bool access_is_unsaved;
 
     int64_t last_active_ms; /* monotonic */
-    int64_t gate_active_ms; /* when the gate last reported traffic; 0: never */
-    bool has_requests;      /* HAProxy was pushing requests of it when it was last asked */
+    /* When the gate last reported an exchange that it relays, and bytes of a shell; 0: never. Monotonic. */
+    int64_t exchange_active_ms;
+    int64_t shell_active_ms;
+    bool has_requests; /* HAProxy was pushing requests of it when it was last asked */
     int64_t drain_began_ms;
     int64_t start_requested_ms;
     struct event *start_timer;
@@ -79,6 +83,11 @@ struct tenant {
     for (struct tenant *tenant_ = (provisioner_)->tenants_by_instance, *tenant_##_next = tenant_after_live(tenant_);   \
          tenant_ != NULL; tenant_ = tenant_##_next, tenant_##_next = tenant_after_live(tenant_))
 /* NOLINTEND(bugprone-macro-parentheses) */
+
+/* When the gate last reported anything of it. */
+static inline int64_t tenant_gate_active_ms(const struct tenant *tenant) {
+    return tenant->exchange_active_ms > tenant->shell_active_ms ? tenant->exchange_active_ms : tenant->shell_active_ms;
+}
 
 static inline struct tenant *tenant_after(const struct tenant *tenant) {
     return tenant == NULL ? NULL : tenant->by_route.next;
