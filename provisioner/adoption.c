@@ -11,6 +11,7 @@
 #include "common/secret.h"
 #include "provisioner/activity.h"
 #include "provisioner/audit.h"
+#include "provisioner/lifetime.h"
 #include "provisioner/policies.h"
 #include "provisioner/routes.h"
 
@@ -173,6 +174,7 @@ static bool move_in(struct provisioner *provisioner, struct tenant *tenant, cons
     record->backend_reference = steal_pointer(&copy);
     tenant_set_error(tenant, NULL);
     tenant_set_live(provisioner, tenant, true);
+    lifetime_begin(tenant);
     const char *action = tenant->has_row ? "tenant_started" : "tenant_created";
     struct audit_row *row =
         audit_stage(provisioner, audit_row_of_tenant(tenant, action, NULL, "its instance was found running", NULL));

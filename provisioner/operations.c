@@ -39,6 +39,34 @@ void operation_answer_list(struct ipc_call *call, const char *name, struct json_
     ipc_call_answer(call, answer);
 }
 
+struct look {
+    struct provisioner *provisioner;
+    struct ipc_call *call;
+    struct json_object *request;
+    operation_function *go_on;
+};
+
+static void on_activity(void *argument, bool ok, const struct route_activity *routes, size_t count) {
+    struct look *look = argument;
+    if (ok && !look->provisioner->is_closing) {
+        activity_merge(look->provisioner, routes, count);
+    }
+    look->go_on(look->provisioner, look->call, look->request);
+    json_object_put(look->request);
+    free(look);
+}
+
+void operation_after_look(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request,
+                          operation_function *go_on) {
+    struct look *look = malloc(sizeof *look);
+    if (look == NULL) {
+        operation_answer(call, "memory", NULL);
+        return;
+    }
+    *look = (struct look){provisioner, call, json_object_get(request), go_on};
+    haproxy_runtime_activity(provisioner->haproxy, on_activity, look);
+}
+
 static void operation_ping(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)provisioner;
     (void)request;

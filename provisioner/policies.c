@@ -60,6 +60,14 @@ int64_t policies_idle_timeout_ms(const struct provisioner *provisioner, const ch
                : stored->policy.idle_timeout_minutes * MILLISECONDS_IN_MINUTE;
 }
 
+int64_t policies_lifetime_ms(const struct provisioner *provisioner, const char *policy_id) {
+    const struct stored_policy *stored = find(provisioner, policy_id);
+    return stored == NULL || stored->policy.max_lifetime_minutes == POLICY_UNSET ||
+                   provisioner->operations->shares_one_instance
+               ? 0
+               : stored->policy.max_lifetime_minutes * MILLISECONDS_IN_MINUTE;
+}
+
 bool policies_is_outdated(const struct provisioner *provisioner, const char *policy_id, const char *hash) {
     const struct stored_policy *stored = find(provisioner, policy_id);
     return stored == NULL || strcmp(stored->policy.hash, hash) != 0;
@@ -76,6 +84,7 @@ static bool keep_unusable(struct stored_policy *stored, const char *id, struct j
         .memory_bytes = POLICY_UNSET,
         .storage_bytes = POLICY_UNSET,
         .idle_timeout_minutes = POLICY_UNSET,
+        .max_lifetime_minutes = POLICY_UNSET,
     };
     snprintf(stored->policy.id, sizeof stored->policy.id, "%s", id);
     stored->policy.data = json_object_get(data);

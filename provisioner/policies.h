@@ -50,6 +50,9 @@ struct json_object *policy_to_json(const struct stored_policy *stored);
 /* How long an instance of this policy may be idle, in milliseconds; 0: for ever. */
 int64_t policies_idle_timeout_ms(const struct provisioner *provisioner, const char *policy_id);
 
+/* How long an instance of this policy may run at all, in milliseconds; 0: for ever. */
+int64_t policies_lifetime_ms(const struct provisioner *provisioner, const char *policy_id);
+
 /* Whether an instance that was started with data of this hash would be another one today. */
 bool policies_is_outdated(const struct provisioner *provisioner, const char *policy_id, const char *hash);
 

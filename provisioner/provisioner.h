@@ -26,6 +26,8 @@ struct audit_retention;
 struct siem_queue;
 struct stored_policy;
 struct refresh;
+struct pre_stop;
+struct instance_command;
 
 struct provisioner {
     const struct settings *settings;
@@ -66,6 +68,7 @@ struct provisioner {
 
     struct event *flush_timer;
     struct event *sweep_timer;
+    struct event *lifetime_timer;
     struct sweep *sweep; /* the one under way, or NULL */
     struct refresh *refreshes;
 

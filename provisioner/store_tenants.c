@@ -27,7 +27,8 @@ bool store_save_tenant(struct store *store, const struct tenant_record *record, 
            store_bind_int(store, statement, 15, record->created_at_ms, err) &&
            store_bind_int(store, statement, 16, record->updated_at_ms, err) &&
            store_bind_int(store, statement, 17, record->last_accessed_at_ms, err) &&
-           store_bind_text(store, statement, 18, or_null(record->policy_hash), err) && store_run(store, statement, err);
+           store_bind_text(store, statement, 18, or_null(record->policy_hash), err) &&
+           store_bind_int_or_null(store, statement, 19, record->started_at_ms, err) && store_run(store, statement, err);
 }
 
 bool store_delete_tenant(struct store *store, const char *id, struct error *err) {
@@ -61,6 +62,7 @@ static bool read_tenant(sqlite3_stmt *statement, struct tenant_record *record, s
         .created_at_ms = sqlite3_column_int64(statement, 14),
         .updated_at_ms = sqlite3_column_int64(statement, 15),
         .last_accessed_at_ms = sqlite3_column_int64(statement, 16),
+        .started_at_ms = sqlite3_column_int64(statement, 18),
     };
     bool ok = column_into(statement, 0, record->id, sizeof record->id) &&
               column_into(statement, 4, record->route_key, sizeof record->route_key) &&

@@ -9,7 +9,10 @@
 #include "common/names.h"
 #include "common/secret.h"
 #include "provisioner/audit.h"
+#include "provisioner/life.h"
+#include "provisioner/lifetime.h"
 #include "provisioner/policies.h"
+#include "provisioner/pre_stop.h"
 
 #define KEY_RANDOM_BYTES         32
 #define INSTANCE_ID_RANDOM_BYTES 16
@@ -30,6 +33,8 @@ static void tenant_free(struct tenant *tenant) {
     if (tenant->start_timer != NULL) {
         event_free(tenant->start_timer);
     }
+    pre_stop_cancel(tenant);
+    lifetime_forget(tenant);
     json_object_put(tenant->actor);
     audit_row_free(tenant->stop_row);
     secret_free(tenant->key);
@@ -262,6 +267,7 @@ void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, boo
         return;
     }
     HASH_DELETE(by_instance, provisioner->tenants_by_instance, tenant);
+    lifetime_forget(tenant);
     secret_free(tenant->key);
     tenant->key = NULL;
     free(tenant->record.key_encrypted);
@@ -343,7 +349,7 @@ struct json_object *tenant_to_json(const struct tenant *tenant) {
           json_add_string(object, "progress", record->status == INSTANCE_PROVISIONING ? tenant->progress : NULL) &&
           add_time(object, "created_at", record->created_at_ms) &&
           add_time(object, "updated_at", record->updated_at_ms) &&
-          add_time(object, "last_accessed_at", record->last_accessed_at_ms))) {
+          add_time(object, "last_accessed_at", record->last_accessed_at_ms) && life_add(object, tenant))) {
         json_object_put(object);
         return NULL;
     }

@@ -49,6 +49,8 @@ struct tenant {
     bool awaits_room;      /* a start is wanted, and waits for a place (quota.h) */
     bool makes_room;       /* it is being stopped, if it can be, for somebody who waits for its place */
     bool is_draining;      /* idle: its route is gone, and it is stopped unless somebody comes */
+    bool pre_stop_is_due;  /* it was running when its stop was begun (pre_stop.h) */
+    bool is_warned;        /* its shells know that its lifetime ends (lifetime.h) */
     bool is_being_deleted;
     bool is_abandoned; /* its start took too long and is being undone: it ends in `error` */
     bool purge;        /* with the deletion */
@@ -63,6 +65,8 @@ struct tenant {
     int64_t drain_began_ms;
     int64_t start_requested_ms;
     struct event *start_timer;
+    struct pre_stop *pre_stop; /* under way, or NULL */
+    struct instance_command *warning;
 
     struct json_object *actor;  /* who caused the start, stop or deletion under way, for the audit log */
     struct audit_row *stop_row; /* what the audit log is to say once the stop under way is done; NULL: nothing */
@@ -138,7 +142,7 @@ bool waiter_add(struct waiter **list, waiter_function *done, void *argument);
 /* Takes the list and tells everyone on it. */
 void waiters_tell(struct waiter **list, struct tenant *tenant, const struct error *err);
 
-/* The tenant as the API shows it. NULL: no memory. */
+/* The tenant as the API shows it, with what life.h says of it. NULL: no memory. */
 struct json_object *tenant_to_json(const struct tenant *tenant);
 
 #endif
