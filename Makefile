@@ -31,7 +31,7 @@ SRC_open-terminal         = $(wildcard instance/*.c)
 # Static, so that no GnuTLS comes along: instance/no_tls.c stands in for it (-u: also where it lies in an archive).
 LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -Wl,-Bdynamic -lwslay -ljson-c -lpthread
 SRC_terminals             = $(wildcard cli/*.c)
-LIB_terminals             = -levent_core -ljson-c -lcrypto
+LIB_terminals             = -levent_core -lcurl -lyaml -ljson-c -lcrypto -lm
 
 COMMON_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard common/*.c))
 COMMON_LIBRARY = $(BUILD)/libcommon.a
@@ -147,7 +147,7 @@ build/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch] fcgi-api/*.[ch] gate/*.[ch
 	@mkdir -p $(@D)
 	@folder=$$(sed -n '1s|^// LINK: *||p' $<); \
 	sources=$$(ls common/*.c; [ -z "$$folder" ] || ls $$folder/*.c | grep -v /main.c); \
-	clang $(FUZZ_FLAGS) -o $@ $< $$sources -levent_core -lmicrohttpd -lwslay -lcurl -ljwt -ljson-c -lcrypto -lfcgi -lpthread
+	clang $(FUZZ_FLAGS) -o $@ $< $$sources -levent_core -lmicrohttpd -lwslay -lcurl -ljwt -lyaml -ljson-c -lcrypto -lfcgi -lpthread -lm
 
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -143,6 +143,14 @@ static bool check_room(const struct provisioner *provisioner, size_t before, siz
                      POLICIES_DATA_MAX_BYTES);
 }
 
+static bool check_new(const struct provisioner *provisioner, const char *policy_id, struct error *err) {
+    if (find(provisioner, policy_id) != NULL) {
+        return error_set(err, ERROR_CONFLICT, "Policy `%s` exists already", policy_id);
+    }
+    return policies_count(provisioner) < POLICIES_MAX ||
+           error_set(err, ERROR_CONFLICT, "there are %d policies already, and more there cannot be", POLICIES_MAX);
+}
+
 static bool save(struct provisioner *provisioner, const struct policy *policy, int64_t created_at_ms,
                  int64_t updated_at_ms, struct error *err) {
     const struct policy_record record = {policy->id, json_text(policy->data, &(size_t){0}), created_at_ms,
@@ -153,12 +161,7 @@ static bool save(struct provisioner *provisioner, const struct policy *policy, i
 
 struct stored_policy *policies_create(struct provisioner *provisioner, const char *policy_id, struct json_object *data,
                                       struct error *err) {
-    if (find(provisioner, policy_id) != NULL) {
-        error_set(err, ERROR_CONFLICT, "Policy `%s` exists already", policy_id);
-        return NULL;
-    }
-    if (policies_count(provisioner) >= POLICIES_MAX) {
-        error_set(err, ERROR_CONFLICT, "there are %d policies already, and more there cannot be", POLICIES_MAX);
+    if (!check_new(provisioner, policy_id, err)) {
         return NULL;
     }
     struct stored_policy *stored = calloc(1, sizeof *stored);
@@ -249,5 +252,28 @@ struct json_object *policy_to_json(const struct stored_policy *stored) {
         json_object_put(object);
         return NULL;
     }
+    return object;
+}
+
+struct json_object *policies_try(struct provisioner *provisioner, const char *policy_id, struct json_object *data,
+                                 bool is_new, struct error *err) {
+    struct stored_policy tried = {0};
+    const struct stored_policy *stored = is_new ? NULL : policies_find(provisioner, policy_id, err);
+    if (is_new ? !check_new(provisioner, policy_id, err) : stored == NULL) {
+        return NULL;
+    }
+    if (!policy_parse(&tried.policy, policy_id, data, provisioner->settings, err)) {
+        return NULL;
+    }
+    struct json_object *object = NULL;
+    tried.updated_at_ms = clock_unix_ms();
+    tried.created_at_ms = stored == NULL ? tried.updated_at_ms : stored->created_at_ms;
+    if (check_room(provisioner, stored == NULL ? 0 : stored->data_bytes, data_bytes(&tried.policy), err)) {
+        object = policy_to_json(&tried);
+        if (object == NULL) {
+            error_set(err, ERROR_INTERNAL, "out of memory");
+        }
+    }
+    policy_free(&tried.policy);
     return object;
 }

@@ -44,6 +44,11 @@ struct stored_policy *policies_update(struct provisioner *provisioner, const cha
                                       struct error *err);
 bool policies_delete(struct provisioner *provisioner, const char *policy_id, struct error *err);
 
+/* The policy as policies_create() or policies_update() would make it, as the API shows it; nothing is changed. NULL
+ * with *err, as of those two. */
+struct json_object *policies_try(struct provisioner *provisioner, const char *policy_id, struct json_object *data,
+                                 bool is_new, struct error *err);
+
 /* A policy as the API shows it, {"id", "data", "error", "created_at", "updated_at"}. NULL: no memory. */
 struct json_object *policy_to_json(const struct stored_policy *stored);
 
