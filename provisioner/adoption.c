@@ -51,7 +51,7 @@ static void prepare(struct provisioner *provisioner, struct tenant *tenant) {
 static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
     const struct tenant_record *record = &tenant->record;
     cleanup_free char *home = NULL;
-    if (provisioner->homes != NULL) {
+    if (provisioner->homes != NULL && !tenant->is_warm) {
         struct error err;
         home = home_folder_create(provisioner->homes, record->user_id, record->policy_id, record->context_id, &err);
         if (home == NULL) {
@@ -65,7 +65,7 @@ static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
         .policy_id = record->policy_id,
         .context_id = record->context_id,
         .key = tenant->key,
-        .home = home != NULL ? home : "/nonexistent",
+        .home = home != NULL || tenant->is_warm ? home : "/nonexistent",
         .policy = policies_usable(provisioner, record->policy_id, NULL),
         .host = record->port == 0 ? NULL : record->host,
         .port = record->port,

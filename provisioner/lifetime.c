@@ -99,7 +99,8 @@ void lifetime_look(struct provisioner *provisioner) {
         return;
     }
     TENANTS_EACH_LIVE(provisioner, tenant) {
-        if (tenant->record.status == INSTANCE_RUNNING && !tenant->is_being_adopted && lifetime_end_ms(tenant) != 0) {
+        if (tenant->record.status == INSTANCE_RUNNING && !tenant->is_being_adopted && !tenant->is_warm &&
+            lifetime_end_ms(tenant) != 0) {
             look_at(provisioner, tenant, now_ms);
         }
     }

@@ -221,7 +221,7 @@ bool policies_delete(struct provisioner *provisioner, const char *policy_id, str
                          "the policy `" NAME_DEFAULT "` always exists: give it empty data instead");
     }
     TENANTS_EACH_LIVE(provisioner, tenant) {
-        running += strcmp(tenant->record.policy_id, policy_id) == 0;
+        running += !tenant->is_warm && strcmp(tenant->record.policy_id, policy_id) == 0;
     }
     if (running > 0) {
         return error_set(err, ERROR_CONFLICT, "%zu instance%s of the policy `%s` run%s: refresh it first", running,

@@ -20,6 +20,8 @@ struct stored_policy {
     char *problem; /* why nothing may be started with it; else NULL */
     int64_t created_at_ms;
     int64_t updated_at_ms;
+    size_t warm_present;   /* warm.c: those that are ready or start */
+    int64_t warm_retry_ms; /* monotonic: no more are started before, since one has failed */
     UT_hash_handle hh;
 };
 

@@ -179,6 +179,17 @@ static bool check_lifetime(struct policy *policy, const char *name, struct json_
     return true;
 }
 
+static bool check_warm(struct policy *policy, const char *name, struct json_object *value,
+                       const struct settings *settings, struct error *err) {
+    (void)settings;
+    int64_t count = json_object_is_type(value, json_type_int) ? json_object_get_int64(value) : -1;
+    if (count < 0 || count > POLICY_WARM_MAX) {
+        return error_set(err, ERROR_INVALID, "`%s` must be a whole number from 0 to %d", name, POLICY_WARM_MAX);
+    }
+    policy->warm = count;
+    return true;
+}
+
 /* {"command": text, "timeout_seconds": number} */
 static bool check_pre_stop(struct policy *policy, const char *name, struct json_object *value,
                            const struct settings *settings, struct error *err) {
@@ -268,6 +279,7 @@ static const struct member {
     {"idle_timeout_minutes", check_idle_timeout, false},
     {"max_lifetime_minutes", check_lifetime, false},
     {"pre_stop", check_pre_stop, false},
+    {"warm", check_warm, false},
     {"restricted", check_switch, false},
     {"pod_security_context", check_pod_context, false},
     {"container_security_context", check_container_context, false},

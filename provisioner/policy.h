@@ -24,6 +24,7 @@
 #define POLICY_COMMAND_MAX_BYTES    8192
 #define POLICY_PRE_STOP_SECONDS     10 /* unless it says otherwise */
 #define POLICY_PRE_STOP_SECONDS_MAX 60
+#define POLICY_WARM_MAX             100
 #define POLICY_HASH_SIZE            17
 
 struct policy {
@@ -39,6 +40,7 @@ struct policy {
     int64_t storage_bytes;
     int64_t idle_timeout_minutes; /* 0: never */
     int64_t max_lifetime_minutes; /* POLICY_UNSET: no limit */
+    int64_t warm;                 /* instances to keep ready */
     const char *pre_stop_command;
     int64_t pre_stop_timeout_seconds;
     struct json_object *container_security_context; /* a Kubernetes SecurityContext */

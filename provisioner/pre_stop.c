@@ -81,8 +81,8 @@ static bool set_timer(struct pre_stop *pre_stop, int64_t after_ms) {
 bool pre_stop_begin(struct tenant *tenant, void (*done)(struct tenant *tenant)) {
     struct provisioner *provisioner = tenant->provisioner;
     const struct stored_policy *stored = policies_find(provisioner, tenant->record.policy_id, NULL);
-    if (stored == NULL || stored->policy.pre_stop_command == NULL || provisioner->operations->shares_one_instance ||
-        tenant->key == NULL || tenant->record.host[0] == '\0') {
+    if (stored == NULL || tenant->is_warm || stored->policy.pre_stop_command == NULL ||
+        provisioner->operations->shares_one_instance || tenant->key == NULL || tenant->record.host[0] == '\0') {
         return false;
     }
     int64_t limit_ms = stored->policy.pre_stop_timeout_seconds * 1000;

@@ -24,6 +24,7 @@
 #include "provisioner/siem_queue.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
+#include "provisioner/warm.h"
 
 /* An absolute path stays as it is, links and all: HAProxy calls its maps by the very same text. */
 static bool set_run_dir(struct provisioner *provisioner, struct error *err) {
@@ -159,6 +160,7 @@ static void on_lifetime_timer(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     lifetime_look(argument);
+    warm_tend(argument);
 }
 
 static struct event *start_timer(struct provisioner *provisioner, int64_t seconds, event_callback_fn callback) {

@@ -52,6 +52,9 @@ struct provisioner {
     struct stored_policy *policies; /* policies.c */
     size_t policies_bytes;
 
+    bool warm_is_impossible; /* warm.c: it has been tried */
+    int warm_failures;       /* handovers in a row that failed */
+
     struct tenant *start_queue; /* first come, first served */
     size_t queued_starts;
     size_t running_starts;

@@ -19,13 +19,21 @@ struct counts {
 static struct counts count(const struct provisioner *provisioner, const char *user_id) {
     struct counts counts = {.all = (int64_t)HASH_CNT(by_instance, provisioner->tenants_by_instance)};
     TENANTS_EACH_LIVE(provisioner, tenant) {
-        counts.of_user += strcmp(tenant->record.user_id, user_id) == 0;
+        /* A warm one that is on its way to the user is his already. */
+        const char *owner = tenant->taken_by != NULL ? tenant->taken_by : tenant->record.user_id;
+        counts.of_user += strcmp(owner, user_id) == 0;
     }
     return counts;
 }
 
 static bool is_reached(int64_t limit, int64_t present) {
     return limit > 0 && present >= limit;
+}
+
+bool quota_has_room_for_user(const struct provisioner *provisioner, const struct tenant *tenant) {
+    int64_t limit = provisioner->settings->max_instances_per_user;
+    return limit == 0 || provisioner->operations->shares_one_instance ||
+           !is_reached(limit, count(provisioner, tenant->record.user_id).of_user);
 }
 
 bool quota_has_room(const struct provisioner *provisioner, const struct tenant *tenant) {
@@ -65,10 +73,26 @@ static bool has_candidate(const struct provisioner *provisioner, const char *use
     return false;
 }
 
+/* A warm one that may go, where it is the limit of all that is reached. */
+static struct tenant *find_warm(struct provisioner *provisioner, const char *user_id) {
+    if (is_reached(provisioner->settings->max_instances_per_user, count(provisioner, user_id).of_user)) {
+        return NULL;
+    }
+    TENANTS_EACH_LIVE(provisioner, tenant) {
+        if (tenant->is_warm && tenant->taken_by == NULL && !tenant->makes_room && !tenant->is_being_adopted) {
+            return tenant;
+        }
+    }
+    return NULL;
+}
+
 /* The one that has been idle longest, or better, one that is stopping already. NULL: all are in use, start, or go for
  * somebody else. */
 static struct tenant *choose(struct provisioner *provisioner, const char *user_id) {
-    struct tenant *chosen = NULL;
+    struct tenant *chosen = find_warm(provisioner, user_id);
+    if (chosen != NULL) {
+        return chosen;
+    }
     TENANTS_EACH_LIVE(provisioner, tenant) {
         if (!is_candidate(tenant, user_id)) {
             continue;
@@ -172,7 +196,7 @@ static void try_one(struct room *room) {
     room->tries++;
     tenant->makes_room = true;
     memcpy(room->leaving, tenant->record.route_key, sizeof room->leaving);
-    if (tenant->record.status == INSTANCE_STOPPING) {
+    if (tenant->record.status == INSTANCE_STOPPING || tenant->is_warm) {
         stops_want(provisioner, tenant, NULL, NULL, on_stopped, room);
         return;
     }
@@ -216,7 +240,7 @@ void quota_make_room(struct provisioner *provisioner, const struct tenant *tenan
                      quota_done *done, void *argument) {
     struct error err;
     /* Asking HAProxy about everybody is not for nothing. */
-    if (!has_candidate(provisioner, tenant->record.user_id)) {
+    if (!has_candidate(provisioner, tenant->record.user_id) && find_warm(provisioner, tenant->record.user_id) == NULL) {
         say_full(provisioner, tenant->record.user_id, &err);
         done(argument, &err);
         return;

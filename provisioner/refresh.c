@@ -258,7 +258,7 @@ static bool choose(struct refresh *refresh, const struct refresh_filter *filter)
     }
     TENANTS_EACH(provisioner, tenant) {
         const struct tenant_record *record = &tenant->record;
-        if ((tenant->is_live || filter->reset) && !tenant->is_being_deleted &&
+        if ((tenant->is_live || filter->reset) && !tenant->is_being_deleted && !tenant->is_warm &&
             is_wanted(filter->user_id, record->user_id) && is_wanted(filter->policy_id, record->policy_id) &&
             is_wanted(filter->context_id, record->context_id)) {
             memcpy(refresh->chosen[refresh->chosen_count++], record->route_key, DIGEST_HEX_SIZE);

@@ -254,7 +254,7 @@ void operation_tenant_delete(struct provisioner *provisioner, struct ipc_call *c
 }
 
 static bool matches(const struct tenant *tenant, const struct tenant_filter *filter) {
-    return (filter->any_status || tenant->record.status == filter->status) &&
+    return !tenant->is_warm && (filter->any_status || tenant->record.status == filter->status) &&
            (filter->policy_id == NULL || strcmp(tenant->record.policy_id, filter->policy_id) == 0) &&
            (filter->user_id == NULL || strcmp(tenant->record.user_id, filter->user_id) == 0);
 }

@@ -39,6 +39,7 @@ static void tenant_free(struct tenant *tenant) {
     audit_row_free(tenant->stop_row);
     secret_free(tenant->key);
     free(tenant->progress);
+    free(tenant->taken_by);
     free(tenant->record.user_id);
     free(tenant->record.policy_id);
     free(tenant->record.context_id);
@@ -59,6 +60,7 @@ static void tenant_cleanup_function(struct tenant **tenant) {
 
 static void insert(struct provisioner *provisioner, struct tenant *tenant) {
     tenant->provisioner = provisioner;
+    tenant->is_warm = strcmp(tenant->record.user_id, TENANT_WARM_USER) == 0;
     HASH_ADD(by_route, provisioner->tenants_by_route, record.route_key, DIGEST_HEX_LENGTH, tenant);
 }
 
@@ -124,7 +126,7 @@ static bool load_one(void *argument, const struct tenant_record *row, struct err
     tenant->has_row = true;
     int64_t since_ms = clock_unix_ms() - record->last_accessed_at_ms;
     tenant->last_active_ms = clock_monotonic_ms() - (since_ms > 0 ? since_ms : 0);
-    if (record->status == INSTANCE_STOPPING) {
+    if (record->status == INSTANCE_STOPPING && strcmp(record->user_id, TENANT_WARM_USER) != 0) {
         tenant->stop_row = audit_row_of_tenant(tenant, "tenant_stopped", NULL, "the stop outlived a provisioner", NULL);
     }
     insert(provisioner, steal_pointer(&tenant));
@@ -267,6 +269,10 @@ void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, boo
         return;
     }
     HASH_DELETE(by_instance, provisioner->tenants_by_instance, tenant);
+    tenant_forget_instance(tenant);
+}
+
+void tenant_forget_instance(struct tenant *tenant) {
     lifetime_forget(tenant);
     secret_free(tenant->key);
     tenant->key = NULL;

@@ -40,6 +40,8 @@ struct tenant {
     UT_hash_handle by_route;
     UT_hash_handle by_instance; /* hashed while is_live */
 
+    bool is_warm;          /* nobody's: kept ready for whoever comes (warm.h) */
+    char *taken_by;        /* a warm one that is being handed to this user */
     bool has_row;          /* the database knows it */
     bool is_live;          /* an instance exists or may exist: the backend knows record.instance_id */
     bool is_being_adopted; /* it is a predecessor's, and nobody knows yet whether it runs */
@@ -76,6 +78,9 @@ struct tenant {
     struct waiter *delete_waiters;
     struct tenant *prev, *next; /* in the queue of starts or of adoptions */
 };
+
+/* Whom warm instances belong to: no user, whose ids have no control characters. */
+#define TENANT_WARM_USER "\001warm"
 
 /* `for` over all tenants in order of creation, or over those with an instance. The tenant in hand may be removed in the
  * body; nobody else may. */
@@ -131,6 +136,8 @@ bool tenant_set_key(struct provisioner *provisioner, struct tenant *tenant, cons
 /* Names the backend of today as the one that has the instance. */
 bool tenant_set_backend(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
 void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, bool is_live);
+/* What becoming not live does besides: key, address, reference and times go. */
+void tenant_forget_instance(struct tenant *tenant);
 
 /* NULL text clears it; an error message that does not fit into memory is lost, no more. */
 void tenant_set_error(struct tenant *tenant, const char *text);

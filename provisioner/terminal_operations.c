@@ -40,6 +40,9 @@ static struct json_object *list_page(struct provisioner *provisioner, int64_t li
     struct json_object *list = json_object_new_array();
     *total = 0;
     TENANTS_EACH_LIVE(provisioner, tenant) {
+        if (tenant->is_warm) {
+            continue;
+        }
         int64_t position = (*total)++ - offset;
         if (list == NULL || position < 0 || position >= limit) {
             continue;
