@@ -1,9 +1,11 @@
 #include "provisioner/backends/docker_warm.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/docker_settings.h"
@@ -51,9 +53,9 @@ static bool read_owner(pid_t pid, uid_t *uid, gid_t *gid) {
     char path[64];
     char text[STATUS_MAX_SIZE];
     snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    cleanup_fclose FILE *file = fopen(path, "re");
-    size_t length = file == NULL ? 0 : fread(text, 1, sizeof text - 1, file);
-    text[length] = '\0';
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    text[length > 0 ? length : 0] = '\0';
     const char *uids = strstr(text, "\nUid:");
     const char *gids = strstr(text, "\nGid:");
     return uids != NULL && gids != NULL && sscanf(uids, "\nUid: %*u %u", uid) == 1 &&

@@ -122,7 +122,7 @@ def test_kill_9_at_any_moment_of_handing_over_shows_nobody_anothers_folder(sandb
     with Stack(local_sandbox=sandbox) as stack:
         keep_warm(stack, 2)
         users = 0
-        for delay in [moment / 1000 for moment in range(0, 16, 2)]:
+        for delay in [moment / 1000 for moment in range(0, 15, 3)]:
             wait_ready(stack, 2)
             provisioner = stack.one("terminals-provisioner")
             with concurrent.futures.ThreadPoolExecutor(2) as pool:
