@@ -138,16 +138,32 @@ $(foreach folder,common fcgi-api gate provisioner instance cli,$(eval $(call uni
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
 
-# Fuzzers: tests/fuzz/fuzz_<what>.c; a first line `// LINK: folder` names the folder it looks into. libFuzzer, so clang.
+# Fuzzers: tests/fuzz/fuzz_<what>.c, each linked with the folder that a first line `// LINK: folder` names, and common. libFuzzer,
+# so clang.
 FUZZERS = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_FLAGS = -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -I.
+FUZZ_FLAGS = -std=gnu17 -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -I. -MMD -MP
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
-build/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch] fcgi-api/*.[ch] gate/*.[ch] provisioner/*.[ch] provisioner/backends/*.[ch] instance/*.[ch])
+
+build/fuzz/objects/%.o: %.c
 	@mkdir -p $(@D)
-	@folder=$$(sed -n '1s|^// LINK: *||p' $<); \
-	sources=$$(ls common/*.c; [ -z "$$folder" ] || ls $$folder/*.c | grep -v /main.c); \
-	clang $(FUZZ_FLAGS) -o $@ $< $$sources -levent_core -lmicrohttpd -lwslay -lcurl -ljwt -lyaml -ljson-c -lcrypto -lfcgi -lpthread -lm
+	clang $(FUZZ_FLAGS) -c -o $@ $<
+build/fuzz/libcommon.a: $(patsubst %.c,build/fuzz/objects/%.o,$(wildcard common/*.c))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+define fuzz_folder_rule
+build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(filter-out %/main.c sql/%,$$(SRC_$$(UNIT_FOLDER_$(1)))))
+	@rm -f $$@
+	$$(AR) rcs $$@ $$^
+endef
+$(foreach folder,fcgi-api gate provisioner instance cli,$(eval $(call fuzz_folder_rule,$(folder))))
+
+define fuzz_rule
+$(1): build/fuzz/objects/tests/fuzz/$(notdir $(1)).o $(if $(2),build/fuzz/lib$(2).a) build/fuzz/libcommon.a
+	clang $$(FUZZ_FLAGS) -fsanitize=fuzzer -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(2))) -ljson-c -lcrypto
+endef
+$(foreach fuzzer,$(FUZZERS),$(eval $(call fuzz_rule,$(fuzzer),$(shell sed -n '1s|^// LINK: *||p' tests/fuzz/$(notdir $(fuzzer)).c))))
 
 .SECONDARY:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

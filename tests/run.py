@@ -6,9 +6,11 @@
     tests/run.py --sanitize ...  unit and e2e on the ASan + UBSan build only
 
 Each stage says how many of its tests passed and failed; a stage that dies counts as one failure. What failed is listed
-once more before that line. In CI (CI=true) a skipped test is a failure too.
+once more before that line. In CI (CI=true) a skipped test is a failure too. Of several stages, lint runs beside the others
+at the lowest priority: the end-to-end tests wait as much as they compute.
 """
 import argparse
+import concurrent.futures
 import glob
 import os
 import re
@@ -93,16 +95,28 @@ def stage_lint(tally, _):
     tally.check("clang-tidy", tidy.returncode == 0)
 
 
+def runnable(pattern):
+    return [path for path in sources(pattern) if os.path.isfile(path) and os.access(path, os.X_OK)]
+
+
+def side_by_side(function, items):
+    """Yields (item, function(item)) in order, one for each processor at a time."""
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        yield from zip(items, pool.map(function, items))
+
+
+def output_of(command, seconds):
+    """(what it wrote, its exit status, or -1 if it had to be killed after so many seconds)"""
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              timeout=seconds, check=False)
+        return done.stdout, done.returncode
+    except subprocess.TimeoutExpired as late:
+        return (late.stdout or b"").decode(errors="replace"), -1
+
+
 def cmocka(tally, build):
-    for program in sources(f"{build}/tests/unit/*/test_*"):
-        if not os.access(os.path.join(ROOT, program), os.X_OK):
-            continue
-        try:
-            done = run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                       timeout=300)
-            output, status = done.stdout, done.returncode
-        except subprocess.TimeoutExpired as late:
-            output, status = (late.stdout or b"").decode(errors="replace"), -1
+    for program, (output, status) in side_by_side(lambda program: output_of([program], 300), runnable(f"{build}/tests/unit/*/test_*")):
         passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
         failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", output))
         skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", output))
@@ -128,13 +142,17 @@ def stage_fuzz(tally, _):
     if not make("build/release", "fuzzers"):
         tally.check("fuzzers build", False)
         return
-    for fuzzer in sources("build/fuzz/fuzz_*"):
-        if os.access(os.path.join(ROOT, fuzzer), os.X_OK) and not os.path.isdir(os.path.join(ROOT, fuzzer)):
-            corpus = tempfile.mkdtemp(prefix="corpus-")
+
+    def fuzz(fuzzer):
+        with tempfile.TemporaryDirectory(prefix="corpus-") as corpus:
             seeds = os.path.join(ROOT, "tests/fuzz/seeds", os.path.basename(fuzzer))
-            done = run([fuzzer, f"-max_total_time={seconds}", "-verbosity=0", "-print_final_stats=0",
-                        f"-artifact_prefix={corpus}/", corpus] + ([seeds] if os.path.isdir(seeds) else []))
-            tally.check(f"{fuzzer} finds nothing in {seconds} s", done.returncode == 0)
+            return output_of([fuzzer, f"-max_total_time={seconds}", "-verbosity=0", "-print_final_stats=0",
+                              "-artifact_prefix=build/fuzz/", corpus] + ([seeds] if os.path.isdir(seeds) else []), None)
+
+    for fuzzer, (output, status) in side_by_side(fuzz, runnable("build/fuzz/fuzz_*")):
+        if status != 0:
+            print(output)
+        tally.check(f"{fuzzer} finds nothing in {seconds} s", status == 0)
 
 
 def pytest(tally, build, name, arguments, slow=False):
@@ -180,6 +198,30 @@ STAGES = {"build": stage_build, "lint": stage_lint, "unit": stage_unit, "fuzz": 
           "bench": stage_bench}
 
 
+class Aside:
+    """A stage in a process of its own, at the lowest priority."""
+
+    def __init__(self, name):
+        self.name = name
+        self.output = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(["nice", "-n", "19", sys.executable, os.path.abspath(__file__), name], cwd=ROOT,
+                                        stdout=self.output, stderr=subprocess.STDOUT)
+
+    def join(self, tally):
+        status = self.process.wait()
+        self.output.seek(0)
+        lines = self.output.read().splitlines()
+        print("\n".join(lines[:-1]), flush=True)
+        counts = re.fullmatch(r"(\d+) passed, (\d+) failed", lines[-1] if lines else "")
+        if counts is None or (status != 0) != (counts[2] != "0"):
+            tally.check(f"{self.name} came to its end", False)
+            return
+        tally.add(int(counts[1]), int(counts[2]))
+        for line in lines:
+            if line.startswith("FAILED ") and (line[7:], "") not in tally.failures:
+                tally.blame(line[7:])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("stages", nargs="*", help="of: " + ", ".join(STAGES))
@@ -187,11 +229,17 @@ def main():
     arguments = parser.parse_args()
     wanted = arguments.stages or (["unit", "e2e"] if arguments.sanitize else list(STAGES))
     tally = Tally()
+    aside = None
     for name in wanted:
+        if name == "lint" and len(wanted) > 1:
+            aside = Aside("lint")
+            continue
         started = time.monotonic()
         print(f"\n=== {name}", flush=True)
         STAGES[name](tally, arguments.sanitize)
         print(f"=== {name}: {time.monotonic() - started:.0f} s", flush=True)
+    if aside:
+        aside.join(tally)
     for name, evidence in tally.failures:
         print(f"\nFAILED {name}\n{textwrap.indent(evidence[:EVIDENCE_MAX_CHARACTERS], '    ')}".rstrip())
     if tally.skipped:
