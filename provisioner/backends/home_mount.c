@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -50,9 +51,12 @@ struct home_mount {
 static int clone_mount(const struct home_mount_request *request) {
     int tree = (int)syscall(SYS_open_tree, AT_FDCWD, request->source,
                             OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
-    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
-    if (tree >= 0 && request->is_restricted &&
-        syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
+    /* Private: what is mounted below it later, there or here, stays where it is. */
+    struct mount_attr attributes = {
+        .attr_set = request->is_restricted ? MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV : 0,
+        .propagation = MS_PRIVATE,
+    };
+    if (tree >= 0 && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
         int saved = errno;
         close(tree);
         errno = saved;
