@@ -21,7 +21,7 @@ static const struct subcommand {
     const char *help;
 } subcommands[] = {
     {"serve", serve, "start everything and keep it running until Ctrl-C"},
-    {"reap", reap, "stop the instances that nobody uses, now"},
+    {"reap", reap, "stop the instances that nobody uses and do the resets that are due, now"},
     {"apply", apply, "make the policies and lifecycles be what files say"},
     {"check", check, "ask one of the processes whether it is there"},
     {"make-key", make_key, "make an API key in a file, unless there is one"},

@@ -26,9 +26,12 @@ struct audit_retention;
 struct backlog;
 struct siem_queue;
 struct stored_policy;
+struct lifecycle;
 struct refresh;
 struct pre_stop;
+struct room;
 struct instance_command;
+struct reset_run;
 
 struct provisioner {
     const struct settings *settings;
@@ -52,6 +55,7 @@ struct provisioner {
     int64_t identities_swept_ms;
     struct stored_policy *policies; /* policies.c */
     size_t policies_bytes;
+    struct lifecycle *lifecycles; /* lifecycles.c */
 
     bool warm_is_impossible; /* warm.c: it has been tried */
     int warm_failures;       /* handovers in a row that failed */
@@ -75,6 +79,8 @@ struct provisioner {
     struct event *lifetime_timer;
     struct sweep *sweep; /* the one under way, or NULL */
     struct refresh *refreshes;
+    struct room *rooms; /* quota.c */
+    struct reset_run *reset_run; /* the one under way, or NULL */
 
     struct audit_row *staged_audit; /* audit.h */
     size_t staged_audit_count;

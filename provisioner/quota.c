@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -10,6 +11,11 @@
 #include "provisioner/stops.h"
 
 #define TRIES_MAX 3 /* instances that turn out to be in use once their route is taken away */
+/* Who has just been told where his instance is has not sent his request yet, and the gate tells of it a second later.
+ */
+#define RECENT_MS  1500
+#define PAUSE_MS   250
+#define PAUSES_MAX 12 /* for a user all of whose instances are so recent */
 
 struct counts {
     int64_t all;
@@ -64,6 +70,10 @@ static bool is_candidate(const struct tenant *tenant, const char *user_id) {
             (tenant->record.status == INSTANCE_RUNNING && !tenant->is_being_adopted));
 }
 
+static bool is_recent(const struct tenant *tenant) {
+    return clock_monotonic_ms() - tenant->last_active_ms < RECENT_MS;
+}
+
 static bool has_candidate(const struct provisioner *provisioner, const char *user_id) {
     TENANTS_EACH_LIVE(provisioner, tenant) {
         if (is_candidate(tenant, user_id)) {
@@ -100,7 +110,8 @@ static struct tenant *choose(struct provisioner *provisioner, const char *user_i
         if (tenant->record.status == INSTANCE_STOPPING) {
             return tenant;
         }
-        if (!is_in_use(tenant) && (chosen == NULL || tenant->last_active_ms < chosen->last_active_ms)) {
+        if (!is_in_use(tenant) && !is_recent(tenant) &&
+            (chosen == NULL || tenant->last_active_ms < chosen->last_active_ms)) {
             chosen = tenant;
         }
     }
@@ -116,11 +127,18 @@ struct room {
     struct json_object *actor;
     char leaving[DIGEST_HEX_SIZE]; /* whose place it is to be */
     int tries;
+    int pauses;
+    struct event *timer;
+    struct room *prev, *next;
     quota_done *done;
     void *argument;
 };
 
 static void room_free(struct room *room) {
+    DL_DELETE(room->provisioner->rooms, room);
+    if (room->timer != NULL) {
+        event_free(room->timer);
+    }
     json_object_put(room->actor);
     free(room->user_id);
     free(room);
@@ -147,6 +165,31 @@ static bool say_full(const struct provisioner *provisioner, const char *user_id,
 }
 
 static void try_one(struct room *room);
+static void look(struct room *room);
+
+static void on_pause_over(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    look(argument);
+}
+
+static bool pause_a_moment(struct room *room) {
+    const struct timeval pause = {.tv_usec = PAUSE_MS * 1000};
+    if (room->timer == NULL) {
+        room->timer = event_new(room->provisioner->base, -1, 0, on_pause_over, room);
+    }
+    return room->timer != NULL && event_add(room->timer, &pause) == 0;
+}
+
+/* An instance that could go in a moment. */
+static bool has_recent(const struct provisioner *provisioner, const char *user_id) {
+    TENANTS_EACH_LIVE(provisioner, tenant) {
+        if (is_candidate(tenant, user_id) && !is_in_use(tenant) && is_recent(tenant)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static void unmark(struct room *room) {
     struct tenant *tenant = tenants_find(room->provisioner, room->leaving);
@@ -188,6 +231,10 @@ static void try_one(struct room *room) {
     struct provisioner *provisioner = room->provisioner;
     struct tenant *tenant = choose(provisioner, room->user_id);
     struct error err;
+    if (tenant == NULL && has_recent(provisioner, room->user_id) && room->pauses++ < PAUSES_MAX &&
+        pause_a_moment(room)) {
+        return;
+    }
     if (tenant == NULL) {
         say_full(provisioner, room->user_id, &err);
         finish(room, &err);
@@ -224,10 +271,17 @@ static void on_look(void *argument, bool ok, const struct route_activity *routes
     try_one(room); /* without an answer of HAProxy the refresh stops nobody */
 }
 
+static void look(struct room *room) {
+    haproxy_runtime_activity(room->provisioner->haproxy, on_look, room);
+}
+
 static struct room *room_new(struct provisioner *provisioner, const char *user_id, struct json_object *actor) {
     struct room *room = calloc(1, sizeof *room);
     if (room != NULL) {
         *room = (struct room){.provisioner = provisioner, .user_id = strdup(user_id), .actor = json_object_get(actor)};
+    }
+    if (room != NULL) {
+        DL_APPEND(provisioner->rooms, room);
     }
     if (room != NULL && room->user_id == NULL) {
         room_free(room);
@@ -253,5 +307,13 @@ void quota_make_room(struct provisioner *provisioner, const struct tenant *tenan
     }
     room->done = done;
     room->argument = argument;
-    haproxy_runtime_activity(provisioner->haproxy, on_look, room);
+    look(room);
+}
+
+void quota_free_all(struct provisioner *provisioner) {
+    struct error err;
+    error_set(&err, ERROR_CAPACITY, "Terminals is shutting down");
+    while (provisioner->rooms != NULL) {
+        finish(provisioner->rooms, &err);
+    }
 }

@@ -26,4 +26,7 @@ typedef void quota_done(void *argument, const struct error *err);
 void quota_make_room(struct provisioner *provisioner, const struct tenant *tenant, struct json_object *actor,
                      quota_done *done, void *argument);
 
+/* At the end, after all that calls back: gives up who waits still. */
+void quota_free_all(struct provisioner *provisioner);
+
 #endif

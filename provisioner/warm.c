@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -144,6 +145,7 @@ struct handover {
     char instance_id[33];            /* of the warm one */
     char route_key[DIGEST_HEX_SIZE]; /* whose it is to be */
     char *home;
+    struct stat home_status; /* as it was given to the backend */
     struct json_object *actor;
     void (*done)(void *argument, bool is_running);
     void *argument;
@@ -242,6 +244,13 @@ static bool move(struct provisioner *provisioner, struct tenant *tenant, struct 
     return true;
 }
 
+/* A reset or a purge may have put the folder away meanwhile: what is in the instance then is not the home any more. */
+static bool home_is_the_same(const struct handover *handover) {
+    struct stat status;
+    return lstat(handover->home, &status) == 0 && status.st_ino == handover->home_status.st_ino &&
+           status.st_dev == handover->home_status.st_dev;
+}
+
 /* Whether the start is still wanted. */
 static struct tenant *find_taker(const struct handover *handover) {
     struct tenant *tenant = tenants_find(handover->provisioner, handover->route_key);
@@ -267,6 +276,8 @@ static void on_handed_over(void *argument, const struct error *err) {
     }
     if (err != NULL || warm == NULL || tenant == NULL) {
         give_up(handover, err == NULL ? NULL : err->message);
+    } else if (!home_is_the_same(handover)) {
+        give_up(handover, "its home was put away meanwhile");
     } else if (!move(provisioner, tenant, warm, handover->actor, &failure)) {
         give_up(handover, failure.message);
     } else {
@@ -294,7 +305,8 @@ static void on_checked(void *argument, bool alive) {
     handover->home = policy == NULL ? NULL
                                     : home_folder_create(provisioner->homes, record->user_id, record->policy_id,
                                                          record->context_id, &err);
-    if (!tenant_begin(provisioner, warm, INSTANCE_STOP, &err) || handover->home == NULL) {
+    bool has_home = handover->home != NULL && lstat(handover->home, &handover->home_status) == 0;
+    if (!tenant_begin(provisioner, warm, INSTANCE_STOP, &err) || !has_home) {
         give_up(handover, err.message);
         return;
     }

@@ -94,3 +94,21 @@ def test_it_can_talk_to_another_terminals(stack):
     stack.settings["run_dir"] = stack.folder / "elsewhere"
     assert apply(stack, status=1).stderr
     assert "create one" in apply(stack, "--url", f"http://127.0.0.1:{stack.port}/").stdout
+
+
+def test_scheduled_resets_come_and_go_with_the_files(stack):
+    def lifecycle():
+        return stack.admin("GET", "/policies/big/lifecycle").expect(200).json()["reset"]
+
+    write(stack, big_yaml='lifecycle: {reset: {schedule: "0 3 * * sun", timezone: Europe/Berlin}}\n')
+    assert '  + lifecycle.reset.schedule: "0 3 * * sun"' in apply(stack).stdout
+    assert lifecycle() == {"schedule": "0 3 * * sun", "timezone": "Europe/Berlin"}
+    assert "unchanged=1" in apply(stack).stdout
+    write(stack, big_yaml='lifecycle: {reset: {schedule: "@weekly"}}\n')
+    assert "update big" in apply(stack).stdout and "unchanged=1" in apply(stack).stdout
+    assert lifecycle() == {"schedule": "@weekly", "timezone": "UTC"}
+    write(stack, big_yaml="data: {}\n")
+    assert '  - lifecycle.reset.schedule: "@weekly"' in apply(stack).stdout and lifecycle() is None
+    write(stack, big_yaml='lifecycle: {reset: {schedule: "at noon"}}\n')
+    failed = apply(stack, status=1)
+    assert "update big: lifecycle: " in failed.stderr and "failed=1" in failed.stdout

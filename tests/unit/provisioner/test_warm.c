@@ -200,6 +200,22 @@ static void test_who_does_not_want_it_any_more_leaves_no_trace(void **state) {
     assert_int_equal(HASH_CNT(by_instance, world->provisioner.tenants_by_instance), 2);
 }
 
+static void test_a_home_that_is_put_away_meanwhile_is_in_no_instance(void **state) {
+    struct world *world = *state;
+    struct told told = {0};
+    char id[33];
+    char away[640];
+    keep_warm(world, 1);
+    strcpy(id, first_warm(world)->record.instance_id);
+    fake_handover.answer = FAKE_WAIT;
+    world_start(world, "ann", &told);
+    snprintf(away, sizeof away, "%s.away", fake_handover.home);
+    assert_int_equal(rename(fake_handover.home, away), 0);
+    fake_handed_over(true);
+    assert_int_equal(told.err.code, ERROR_NONE);
+    assert_string_not_equal(told.tenant->record.instance_id, id);
+}
+
 static void test_a_users_limit_holds_for_warm_ones_on_their_way(void **state) {
     struct world *world = *state;
     struct told first = {0}, second = {0};
@@ -250,6 +266,7 @@ int main(void) {
         TEST(test_a_handover_that_fails_ends_the_instance_and_the_user_has_another),
         TEST(test_one_that_is_dead_is_not_handed_out),
         TEST(test_who_does_not_want_it_any_more_leaves_no_trace),
+        TEST(test_a_home_that_is_put_away_meanwhile_is_in_no_instance),
         TEST(test_a_users_limit_holds_for_warm_ones_on_their_way),
         TEST(test_a_policy_that_fails_is_left_alone_for_a_while),
         TEST(test_a_pool_that_is_not_wanted_any_more_ends_and_so_does_one_of_another_day),
