@@ -79,7 +79,7 @@ struct provisioner {
     struct event *lifetime_timer;
     struct sweep *sweep; /* the one under way, or NULL */
     struct refresh *refreshes;
-    struct room *rooms; /* quota.c */
+    struct room *rooms;          /* quota.c */
     struct reset_run *reset_run; /* the one under way, or NULL */
 
     struct audit_row *staged_audit; /* audit.h */
