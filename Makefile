@@ -31,7 +31,7 @@ SRC_open-terminal         = $(wildcard instance/*.c)
 # Static, so that no GnuTLS comes along: instance/no_tls.c stands in for it (-u: also where it lies in an archive).
 LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lminizip -lz -lexpat -Wl,-Bdynamic -lwslay -ljson-c -lpthread
 SRC_terminals             = $(wildcard cli/*.c)
-LIB_terminals             = -levent_core -ljson-c -lcrypto
+LIB_terminals             = -levent_core -lcurl -lyaml -ljson-c -lcrypto -lm
 
 COMMON_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard common/*.c))
 COMMON_LIBRARY = $(BUILD)/libcommon.a

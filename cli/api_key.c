@@ -86,10 +86,14 @@ static bool keep(const char *path, const char *key, struct error *err) {
     return kept;
 }
 
+char *api_key_load(const char *path, struct error *err) {
+    *err = (struct error){0};
+    return read_key(path, err);
+}
+
 char *api_key_load_or_create(const char *path, struct error *err) {
     char made[KEY_HEX_LENGTH + 1];
-    *err = (struct error){0};
-    char *key = read_key(path, err);
+    char *key = api_key_load(path, err);
     if (key != NULL || err->code != ERROR_NONE) {
         return key;
     }

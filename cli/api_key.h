@@ -9,6 +9,9 @@
  */
 char *api_key_path(const struct settings *settings);
 
+/* Reads the key. NULL with *err, whose code is ERROR_NONE if there is no such file; secret_free() frees. */
+char *api_key_load(const char *path, struct error *err);
+
 /* Reads the key, or makes one of 256 random bits and keeps it (mode 0600), so that a restart has the same. The file is
  * there whole or not at all, whenever we are killed. The caller frees with secret_free(); NULL with *err. */
 char *api_key_load_or_create(const char *path, struct error *err);

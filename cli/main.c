@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/apply.h"
 #include "cli/check.h"
 #include "cli/db.h"
 #include "cli/make_key.h"
@@ -21,6 +22,7 @@ static const struct subcommand {
 } subcommands[] = {
     {"serve", serve, "start everything and keep it running until Ctrl-C"},
     {"reap", reap, "stop the instances that nobody uses and do the resets that are due, now"},
+    {"apply", apply, "make the policies and lifecycles be what files say"},
     {"check", check, "ask one of the processes whether it is there"},
     {"make-key", make_key, "make an API key in a file, unless there is one"},
     {"db", db, "the database: its version, and the key that the instances' keys are encrypted with"},

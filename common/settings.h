@@ -43,6 +43,8 @@ struct settings {
     int64_t idle_cleanup_timeout_seconds;
     int64_t start_concurrency;
     int64_t start_timeout_seconds;
+    int64_t max_instances; /* 0: no limit */
+    int64_t max_instances_per_user;
     int64_t max_body_bytes;
     int64_t user_rate_limit; /* requests a second; 0: no limit */
     int64_t user_websocket_limit;

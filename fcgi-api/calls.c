@@ -184,9 +184,10 @@ void call_create_policy(const struct exchange *exchange, struct answer *answer) 
         json_object_put(request);
         return;
     }
+    int status = json_get_bool(request, "dry_run", false) ? 200 : 201;
     cleanup_json struct json_object *reply = ask_with_data(exchange, request, body, answer);
     if (reply != NULL) {
-        answer_json(answer, 201, json_object_object_get(reply, exchange->route->result));
+        answer_json(answer, status, json_object_object_get(reply, exchange->route->result));
     }
 }
 

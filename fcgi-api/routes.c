@@ -32,6 +32,8 @@ static const struct query_field tenants_query[] = {{"status", QUERY_CHOICE, 0, 0
 static const struct query_field audit_query[] = {
     LIMIT("100"), OFFSET, NAMED("action", QUERY_TEXT), NAMED("user_id", QUERY_TEXT), NAMED("since", QUERY_TIME), END};
 
+static const struct query_field change_query[] = {NAMED("dry_run", QUERY_SWITCH), END};
+
 #define API "/api/v1"
 
 static const struct query_field page_query[] = {LIMIT("1000"), OFFSET, END};
@@ -54,9 +56,9 @@ static const struct route routes[] = {
     {"POST",   API "/tenants/{user_id}/stop",      call_member,        "tenant_stop",      which_query,   "user_id",   "tenant",      WAIT_INSTANCE, false, NULL},
     {"DELETE", API "/tenants/{user_id}",           call_delete,        "tenant_delete",    delete_query,  "user_id",   NULL,          WAIT_INSTANCE, false, NULL},
     {"GET",    API "/policies",                    call_list,          "policy_list",      page_query,    NULL,        "policies",    WAIT_NONE,     false, NULL},
-    {"POST",   API "/policies",                    call_create_policy, "policy_create",    NULL,          NULL,        "policy",      WAIT_NONE,     false, NULL},
+    {"POST",   API "/policies",                    call_create_policy, "policy_create",    change_query,  NULL,        "policy",      WAIT_NONE,     false, NULL},
     {"GET",    API "/policies/{policy_id}",        call_member,        "policy_get",       NULL,          "policy_id", "policy",      WAIT_NONE,     false, NULL},
-    {"PUT",    API "/policies/{policy_id}",        call_update_policy, "policy_update",    NULL,          "policy_id", "policy",      WAIT_NONE,     false, NULL},
+    {"PUT",    API "/policies/{policy_id}",        call_update_policy, "policy_update",    change_query,  "policy_id", "policy",      WAIT_NONE,     false, NULL},
     {"DELETE", API "/policies/{policy_id}",        call_delete,        "policy_delete",    NULL,          "policy_id", NULL,          WAIT_NONE,     false, NULL},
     {"GET",    API "/policies/{policy_id}/lifecycle", call_member,     "lifecycle_get",    NULL,          "policy_id", "lifecycle",   WAIT_NONE,     false, NULL},
     {"PUT",    API "/policies/{policy_id}/lifecycle", call_update_lifecycle, "lifecycle_update", NULL,    "policy_id", "lifecycle",   WAIT_NONE,     false, NULL},

@@ -10,11 +10,13 @@
 #include "common/digest.h"
 #include "common/ipc.h"
 
-#define ROUTES_A_MESSAGE 10000 /* 67 bytes each: below IPC_REQUEST_MAX_BYTES */
+#define KEYS_A_MESSAGE 10000 /* 67 bytes each: below IPC_REQUEST_MAX_BYTES */
 
 struct activity_route {
     char key[DIGEST_HEX_SIZE];
-    unsigned exchanges; /* under way; an entry without any is reported once more, then dropped */
+    unsigned exchanges; /* under way */
+    bool exchanged;     /* an exchange was under way since the last report */
+    bool stream_moved;  /* a WebSocket moved bytes since then */
     UT_hash_handle hh;
 };
 
@@ -26,42 +28,66 @@ struct activity {
     int64_t streams_reported;
 };
 
-/* The messages of a report: routes are added until one is full. */
-static void tell(struct activity *activity, struct json_object *keys) {
-    struct json_object *message = ipc_request("activity");
-    if (message == NULL) {
-        json_object_put(keys);
-        return;
-    }
-    if (!json_add(message, "routes", keys) || !json_add_int(message, "websockets", activity->streams)) {
-        json_object_put(message);
-        return;
-    }
-    provisioner_client_tell(activity->provisioner, message, false);
+/* One message of a report. */
+struct message {
+    struct json_object *routes; /* with an exchange */
+    struct json_object *shells; /* with a WebSocket that moved bytes; a route may be in both */
+    size_t keys;
+};
+
+static bool message_begin(struct message *message) {
+    *message = (struct message){json_object_new_array(), json_object_new_array(), 0};
+    return message->routes != NULL && message->shells != NULL;
 }
 
+/* Takes the lists over. */
+static void message_send(struct activity *activity, struct message *message) {
+    struct json_object *request = ipc_request("activity");
+    if (request != NULL && message->routes != NULL && message->shells != NULL &&
+        json_add(request, "routes", json_object_get(message->routes)) &&
+        json_add(request, "shells", json_object_get(message->shells)) &&
+        json_add_int(request, "websockets", activity->streams)) {
+        provisioner_client_tell(activity->provisioner, request, false);
+    } else {
+        json_object_put(request);
+    }
+    json_object_put(message->routes);
+    json_object_put(message->shells);
+}
+
+static bool add_key(struct message *message, struct json_object *list, const char *route_key) {
+    struct json_object *key = json_object_new_string(route_key);
+    if (key == NULL || json_object_array_add(list, key) != 0) {
+        json_object_put(key);
+        return false;
+    }
+    message->keys++;
+    return true;
+}
+
+/* Routes are added until a message is full. */
 static void report(struct activity *activity) {
-    struct json_object *keys = json_object_new_array();
+    struct message message;
+    bool ok = message_begin(&message);
     struct activity_route *route;
     struct activity_route *next;
     HASH_ITER(hh, activity->routes, route, next) {
-        struct json_object *key = json_object_new_string(route->key);
-        if (keys == NULL || key == NULL || json_object_array_add(keys, key) != 0) {
-            json_object_put(key);
+        ok = ok && (!(route->exchanged || route->exchanges > 0) || add_key(&message, message.routes, route->key)) &&
+             (!route->stream_moved || add_key(&message, message.shells, route->key));
+        if (!ok) {
             break; /* the rest stays for the next report */
         }
+        route->exchanged = route->stream_moved = false;
         if (route->exchanges == 0) {
             HASH_DEL(activity->routes, route);
             free(route);
         }
-        if (json_object_array_length(keys) == ROUTES_A_MESSAGE) {
-            tell(activity, keys);
-            keys = json_object_new_array();
+        if (message.keys >= KEYS_A_MESSAGE - 1) {
+            message_send(activity, &message);
+            ok = message_begin(&message);
         }
     }
-    if (keys != NULL) {
-        tell(activity, keys);
-    }
+    message_send(activity, &message);
     activity->streams_reported = activity->streams;
 }
 
@@ -130,6 +156,7 @@ struct activity_route *activity_exchange_begin(struct activity *activity, const 
     struct activity_route *route = find_or_add(activity, route_key);
     if (route != NULL) {
         route->exchanges++;
+        route->exchanged = true;
     }
     return route;
 }
@@ -149,5 +176,8 @@ void activity_stream_closed(struct activity *activity) {
 }
 
 void activity_stream_moved(struct activity *activity, const char *route_key) {
-    find_or_add(activity, route_key); /* being in the table is the mark */
+    struct activity_route *route = find_or_add(activity, route_key);
+    if (route != NULL) {
+        route->stream_moved = true;
+    }
 }

@@ -18,12 +18,17 @@ void activity_touch(struct tenant *tenant, int64_t monotonic_ms) {
     tenant->access_is_unsaved = true;
 }
 
+/* Of what the gate reports. */
+static bool is_recent(int64_t reported_ms) {
+    return reported_ms > 0 && clock_monotonic_ms() - reported_ms < ACTIVITY_RECENT_MS;
+}
+
 enum activity_reason activity_reason(const struct tenant *tenant) {
     const struct provisioner *provisioner = tenant->provisioner;
-    if (tenant->has_requests) {
+    if (tenant->has_requests || is_recent(tenant->exchange_active_ms)) {
         return ACTIVITY_REQUESTS;
     }
-    if (tenant->gate_active_ms > 0 && clock_monotonic_ms() - tenant->gate_active_ms < ACTIVITY_RECENT_MS) {
+    if (is_recent(tenant->shell_active_ms)) {
         return ACTIVITY_SHELL;
     }
     return provisioner->operations->shares_one_instance ||

@@ -15,8 +15,8 @@ void activity_touch(struct tenant *tenant, int64_t monotonic_ms);
 enum activity_reason {
     ACTIVITY_NONE,
     ACTIVITY_POLICY,   /* it is never stopped for being idle */
-    ACTIVITY_SHELL,    /* the gate moves bytes of it: of a shell, or of the request that started it */
-    ACTIVITY_REQUESTS, /* requests are open */
+    ACTIVITY_SHELL,    /* bytes of a shell move */
+    ACTIVITY_REQUESTS, /* requests are open, in HAProxy or through the gate */
 };
 #define ACTIVITY_RECENT_MS 2500 /* the gate reports once a second */
 enum activity_reason activity_reason(const struct tenant *tenant);

@@ -13,16 +13,20 @@
 #include "provisioner/request.h"
 #include "provisioner/resets.h"
 #include "provisioner/tenants.h"
+#include "provisioner/warm.h"
 
 /* {"total", and one for each state} */
 static struct json_object *count_tenants(struct provisioner *provisioner) {
     int64_t counts[INSTANCE_STATE_COUNT] = {0};
+    int64_t total = 0;
     TENANTS_EACH(provisioner, tenant) {
-        counts[tenant->record.status]++;
+        if (!tenant->is_warm) {
+            counts[tenant->record.status]++;
+            total++;
+        }
     }
     struct json_object *object = json_object_new_object();
-    bool ok =
-        object != NULL && json_add_int(object, "total", (int64_t)HASH_CNT(by_route, provisioner->tenants_by_route));
+    bool ok = object != NULL && json_add_int(object, "total", total);
     for (int state = 0; ok && state < INSTANCE_STATE_COUNT; state++) {
         ok = json_add_int(object, instance_state_name((enum instance_state)state), counts[state]);
     }
@@ -51,7 +55,9 @@ static void on_haproxy_stat(void *argument, const char *answer) {
               json_add(stats, "tenants", json_object_get(tenants)) &&
               json_add_int(stats, "active_ws_connections", websockets) &&
               (requests < 0 ? json_add_string(stats, "requests", NULL) : json_add_int(stats, "requests", requests)) &&
-              json_add(stats, "cold_starts", json_object_get(cold_starts));
+              json_add(stats, "cold_starts", json_object_get(cold_starts)) &&
+              json_add(stats, "warm_starts", warm_starts_json(provisioner)) &&
+              json_get_object(stats, "warm_starts") != NULL;
     json_object_put(tenants);
     json_object_put(cold_starts);
     operation_answer(request->call, "stats", ok ? json_object_get(stats) : NULL);
@@ -77,7 +83,7 @@ void operation_status(struct provisioner *provisioner, struct ipc_call *call, st
     (void)request;
     int64_t active = 0;
     TENANTS_EACH_LIVE(provisioner, tenant) {
-        active += tenant->record.status == INSTANCE_RUNNING;
+        active += tenant->record.status == INSTANCE_RUNNING && !tenant->is_warm;
     }
     int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
     struct json_object *status = json_object_new_object();

@@ -11,6 +11,7 @@
 #include "common/secret.h"
 #include "provisioner/activity.h"
 #include "provisioner/audit.h"
+#include "provisioner/lifetime.h"
 #include "provisioner/policies.h"
 #include "provisioner/routes.h"
 
@@ -50,7 +51,7 @@ static void prepare(struct provisioner *provisioner, struct tenant *tenant) {
 static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
     const struct tenant_record *record = &tenant->record;
     cleanup_free char *home = NULL;
-    if (provisioner->homes != NULL) {
+    if (provisioner->homes != NULL && !tenant->is_warm) {
         struct error err;
         home = home_folder_create(provisioner->homes, record->user_id, record->policy_id, record->context_id, &err);
         if (home == NULL) {
@@ -64,7 +65,7 @@ static void adopt(struct provisioner *provisioner, struct tenant *tenant) {
         .policy_id = record->policy_id,
         .context_id = record->context_id,
         .key = tenant->key,
-        .home = home != NULL ? home : "/nonexistent",
+        .home = home != NULL || tenant->is_warm ? home : "/nonexistent",
         .policy = policies_usable(provisioner, record->policy_id, NULL),
         .host = record->port == 0 ? NULL : record->host,
         .port = record->port,
@@ -173,6 +174,7 @@ static bool move_in(struct provisioner *provisioner, struct tenant *tenant, cons
     record->backend_reference = steal_pointer(&copy);
     tenant_set_error(tenant, NULL);
     tenant_set_live(provisioner, tenant, true);
+    lifetime_begin(tenant);
     const char *action = tenant->has_row ? "tenant_started" : "tenant_created";
     struct audit_row *row =
         audit_stage(provisioner, audit_row_of_tenant(tenant, action, NULL, "its instance was found running", NULL));

@@ -26,7 +26,7 @@ struct audit_event {
 };
 
 /* A row that is not written yet, with texts of its own. NULL, which all functions below take, when there is no memory;
- * that is logged. */
+ * that is logged. Of a warm instance there are no rows: NULL. */
 struct audit_row;
 struct audit_row *audit_row_new(const struct audit_event *event);
 struct audit_row *audit_row_of_tenant(const struct tenant *tenant, const char *action, const char *severity,

@@ -27,8 +27,8 @@ struct instance_spec {
     const char *user_id;
     const char *policy_id;
     const char *context_id;
-    const char *key;             /* OPEN_TERMINAL_API_KEY of this instance */
-    const char *home;            /* absolute path of the home folder, which exists */
+    const char *key;  /* OPEN_TERMINAL_API_KEY of this instance */
+    const char *home; /* absolute path of the home folder, which exists; NULL: a warm instance, hand_over() */
     const struct policy *policy; /* NULL: nothing is said, the settings hold */
     /* For adopt() only: where it answered last. NULL and 0: nobody knows. */
     const char *host;
@@ -92,6 +92,11 @@ struct backend_operations {
     /* The OpenAPI document of its instances from a source no tenant controls: calls `done` once with the JSON text or
      * NULL (the built-in document holds). */
     void (*openapi)(struct backend *backend, void (*done)(void *argument, const char *document), void *argument);
+    /* A ready instance that was started without a home becomes the one of `spec` (whose instance_id and key are its
+     * own): its home appears in it. `done` is called once; with `err` nothing was handed over, and the instance is to
+     * be stopped. NULL: the backend cannot. */
+    void (*hand_over)(struct backend *backend, const struct instance_spec *spec,
+                      void (*done)(void *argument, const struct error *err), void *argument);
     bool shares_one_instance; /* static: every tenant has the same instance, so none is ever stopped or reaped, and
                                  there are no homes */
     bool runs_images;         /* an instance is started from an image, TERMINALS_IMAGE where nobody says another */

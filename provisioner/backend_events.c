@@ -7,6 +7,7 @@
 #include "common/secret.h"
 #include "provisioner/adoption.h"
 #include "provisioner/audit.h"
+#include "provisioner/lifetime.h"
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
 #include "provisioner/stops.h"
@@ -48,6 +49,10 @@ static bool take_address(struct provisioner *provisioner, struct tenant *tenant,
 
 static void adopted(struct provisioner *provisioner, struct tenant *tenant, bool changed) {
     bool was_running = tenant->record.status == INSTANCE_RUNNING;
+    if (tenant->record.started_at_ms == 0) {
+        lifetime_begin(tenant);
+        changed = true;
+    }
     if (!was_running) {
         audit_stage(provisioner,
                     audit_row_of_tenant(tenant, "tenant_started", NULL, "the start outlived a provisioner", NULL));
@@ -57,6 +62,7 @@ static void adopted(struct provisioner *provisioner, struct tenant *tenant, bool
     }
     log_info(NULL, "instance %s adopted at %s port %u", tenant->record.instance_name, tenant->record.host,
              tenant->record.port);
+    tenant->shell_active_ms = tenant->last_active_ms; /* perhaps it was a shell: nobody knows any more */
     route_publish(provisioner, tenant);
     waiters_tell(&tenant->start_waiters, tenant, NULL);
 }
@@ -65,6 +71,7 @@ static void adopted(struct provisioner *provisioner, struct tenant *tenant, bool
 static bool begin_running(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
     struct audit_row *row =
         audit_stage(provisioner, audit_row_of_tenant(tenant, "tenant_started", NULL, NULL, tenant->actor));
+    lifetime_begin(tenant);
     if (!tenant_begin(provisioner, tenant, INSTANCE_READY, err)) {
         audit_unstage(provisioner, row);
         return false;

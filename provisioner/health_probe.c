@@ -7,7 +7,7 @@
 
 #include "common/clock.h"
 #include "common/secret.h"
-#include "provisioner/http_get.h"
+#include "provisioner/http_call.h"
 
 #define PAUSE_MIN_MS 1
 #define PAUSE_MAX_MS 50
@@ -21,7 +21,7 @@ struct health_probe {
     int64_t started_ms;
     int64_t deadline_ms;
     struct event *pause;
-    struct http_get *get; /* the try under way, or NULL during a pause */
+    struct http_call *get; /* the try under way, or NULL during a pause */
     char last_failure[128];
     health_probe_done *done;
     void *argument;
@@ -31,7 +31,7 @@ void health_probe_cancel(struct health_probe *probe) {
     if (probe == NULL) {
         return;
     }
-    http_get_cancel(probe->get);
+    http_call_cancel(probe->get);
     if (probe->pause != NULL) {
         event_free(probe->pause);
     }
@@ -80,14 +80,14 @@ static void on_answer(void *argument, int status, const char *body, size_t lengt
 static bool try_once(struct health_probe *probe) {
     int64_t left_ms = probe->deadline_ms - clock_monotonic_ms();
     left_ms = left_ms < PAUSE_MIN_MS ? PAUSE_MIN_MS : left_ms > TRY_MAX_MS ? TRY_MAX_MS : left_ms;
-    const struct http_get_request request = {
+    const struct http_call_request request = {
         .host = probe->host,
         .port = probe->port,
         .path = "/health",
         .key = probe->key,
         .timeout_ms = (int)left_ms,
     };
-    probe->get = http_get_start(probe->base, &request, on_answer, probe);
+    probe->get = http_call_start(probe->base, &request, on_answer, probe);
     return probe->get != NULL;
 }
 

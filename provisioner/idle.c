@@ -191,7 +191,7 @@ static bool choose(struct sweep *sweep) {
         return false;
     }
     TENANTS_EACH_LIVE(provisioner, tenant) {
-        if (tenant->record.status != INSTANCE_RUNNING || tenant->is_being_adopted) {
+        if (tenant->record.status != INSTANCE_RUNNING || tenant->is_being_adopted || tenant->is_warm) {
             continue;
         }
         sweep->result.checked++;

@@ -39,30 +39,67 @@ void operation_answer_list(struct ipc_call *call, const char *name, struct json_
     ipc_call_answer(call, answer);
 }
 
+struct look {
+    struct provisioner *provisioner;
+    struct ipc_call *call;
+    struct json_object *request;
+    operation_function *go_on;
+};
+
+static void on_activity(void *argument, bool ok, const struct route_activity *routes, size_t count) {
+    struct look *look = argument;
+    if (ok && !look->provisioner->is_closing) {
+        activity_merge(look->provisioner, routes, count);
+    }
+    look->go_on(look->provisioner, look->call, look->request);
+    json_object_put(look->request);
+    free(look);
+}
+
+void operation_after_look(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request,
+                          operation_function *go_on) {
+    struct look *look = malloc(sizeof *look);
+    if (look == NULL) {
+        operation_answer(call, "memory", NULL);
+        return;
+    }
+    *look = (struct look){provisioner, call, json_object_get(request), go_on};
+    haproxy_runtime_activity(provisioner->haproxy, on_activity, look);
+}
+
 static void operation_ping(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)provisioner;
     (void)request;
     operation_answer(call, NULL, NULL);
 }
 
-static void operation_activity(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
-    struct error err;
-    cleanup_free const char **routes = NULL;
-    size_t count = 0;
-    int64_t websockets = 0;
-    if (!request_digests(request, "routes", REQUEST_ROUTES_MAX, &routes, &count, &err) ||
-        !request_int(request, "websockets", 0, REQUEST_WEBSOCKETS_MAX, 0, &websockets, &err)) {
-        ipc_call_fail(call, &err);
-        return;
-    }
+/* Notes that the gate reported these routes, in the field of the tenant that `field` chooses. */
+static void note_activity(struct provisioner *provisioner, const char *const *routes, size_t count, size_t field) {
     int64_t now_ms = clock_monotonic_ms();
     for (size_t i = 0; i < count; i++) {
         struct tenant *tenant = tenants_find(provisioner, routes[i]);
         if (tenant != NULL) {
             activity_touch(tenant, now_ms);
-            tenant->gate_active_ms = now_ms;
+            *(int64_t *)((char *)tenant + field) = now_ms;
         }
     }
+}
+
+static void operation_activity(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    struct error err;
+    cleanup_free const char **routes = NULL;
+    cleanup_free const char **shells = NULL;
+    size_t route_count = 0;
+    size_t shell_count = 0;
+    int64_t websockets = 0;
+    if (!request_digests(request, "routes", REQUEST_ROUTES_MAX, &routes, &route_count, &err) ||
+        !request_digests(request, "shells", REQUEST_ROUTES_MAX, &shells, &shell_count, &err) ||
+        !request_int(request, "websockets", 0, REQUEST_WEBSOCKETS_MAX, 0, &websockets, &err)) {
+        ipc_call_fail(call, &err);
+        return;
+    }
+    note_activity(provisioner, routes, route_count, offsetof(struct tenant, exchange_active_ms));
+    note_activity(provisioner, shells, shell_count, offsetof(struct tenant, shell_active_ms));
     ipc_call_report_websockets(call, websockets);
     operation_answer(call, NULL, NULL);
 }

@@ -19,6 +19,10 @@ void operation_answer(struct ipc_call *call, const char *name, struct json_objec
 /* Answers `ok` with a list, which is taken over (NULL: no memory), and `total`. */
 void operation_answer_list(struct ipc_call *call, const char *name, struct json_object *list, int64_t total);
 
+/* Asks HAProxy who is active, if it says so, and then runs `go_on`: for what tells why instances run. */
+void operation_after_look(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request,
+                          operation_function *go_on);
+
 /* A waiter_function (tenants.h): answers the call that `argument` is with the tenant. */
 struct tenant;
 void operation_answer_tenant(void *argument, struct tenant *tenant, const struct error *err);

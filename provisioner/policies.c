@@ -60,6 +60,14 @@ int64_t policies_idle_timeout_ms(const struct provisioner *provisioner, const ch
                : stored->policy.idle_timeout_minutes * MILLISECONDS_IN_MINUTE;
 }
 
+int64_t policies_lifetime_ms(const struct provisioner *provisioner, const char *policy_id) {
+    const struct stored_policy *stored = find(provisioner, policy_id);
+    return stored == NULL || stored->policy.max_lifetime_minutes == POLICY_UNSET ||
+                   provisioner->operations->shares_one_instance
+               ? 0
+               : stored->policy.max_lifetime_minutes * MILLISECONDS_IN_MINUTE;
+}
+
 bool policies_is_outdated(const struct provisioner *provisioner, const char *policy_id, const char *hash) {
     const struct stored_policy *stored = find(provisioner, policy_id);
     return stored == NULL || strcmp(stored->policy.hash, hash) != 0;
@@ -76,6 +84,7 @@ static bool keep_unusable(struct stored_policy *stored, const char *id, struct j
         .memory_bytes = POLICY_UNSET,
         .storage_bytes = POLICY_UNSET,
         .idle_timeout_minutes = POLICY_UNSET,
+        .max_lifetime_minutes = POLICY_UNSET,
     };
     snprintf(stored->policy.id, sizeof stored->policy.id, "%s", id);
     stored->policy.data = json_object_get(data);
@@ -134,6 +143,14 @@ static bool check_room(const struct provisioner *provisioner, size_t before, siz
                      POLICIES_DATA_MAX_BYTES);
 }
 
+static bool check_new(const struct provisioner *provisioner, const char *policy_id, struct error *err) {
+    if (find(provisioner, policy_id) != NULL) {
+        return error_set(err, ERROR_CONFLICT, "Policy `%s` exists already", policy_id);
+    }
+    return policies_count(provisioner) < POLICIES_MAX ||
+           error_set(err, ERROR_CONFLICT, "there are %d policies already, and more there cannot be", POLICIES_MAX);
+}
+
 static bool save(struct provisioner *provisioner, const struct policy *policy, int64_t created_at_ms,
                  int64_t updated_at_ms, struct error *err) {
     const struct policy_record record = {policy->id, json_text(policy->data, &(size_t){0}), created_at_ms,
@@ -144,12 +161,7 @@ static bool save(struct provisioner *provisioner, const struct policy *policy, i
 
 struct stored_policy *policies_create(struct provisioner *provisioner, const char *policy_id, struct json_object *data,
                                       struct error *err) {
-    if (find(provisioner, policy_id) != NULL) {
-        error_set(err, ERROR_CONFLICT, "Policy `%s` exists already", policy_id);
-        return NULL;
-    }
-    if (policies_count(provisioner) >= POLICIES_MAX) {
-        error_set(err, ERROR_CONFLICT, "there are %d policies already, and more there cannot be", POLICIES_MAX);
+    if (!check_new(provisioner, policy_id, err)) {
         return NULL;
     }
     struct stored_policy *stored = calloc(1, sizeof *stored);
@@ -209,7 +221,7 @@ bool policies_delete(struct provisioner *provisioner, const char *policy_id, str
                          "the policy `" NAME_DEFAULT "` always exists: give it empty data instead");
     }
     TENANTS_EACH_LIVE(provisioner, tenant) {
-        running += strcmp(tenant->record.policy_id, policy_id) == 0;
+        running += !tenant->is_warm && strcmp(tenant->record.policy_id, policy_id) == 0;
     }
     if (running > 0) {
         return error_set(err, ERROR_CONFLICT, "%zu instance%s of the policy `%s` run%s: refresh it first", running,
@@ -240,5 +252,28 @@ struct json_object *policy_to_json(const struct stored_policy *stored) {
         json_object_put(object);
         return NULL;
     }
+    return object;
+}
+
+struct json_object *policies_try(struct provisioner *provisioner, const char *policy_id, struct json_object *data,
+                                 bool is_new, struct error *err) {
+    struct stored_policy tried = {0};
+    const struct stored_policy *stored = is_new ? NULL : policies_find(provisioner, policy_id, err);
+    if (is_new ? !check_new(provisioner, policy_id, err) : stored == NULL) {
+        return NULL;
+    }
+    if (!policy_parse(&tried.policy, policy_id, data, provisioner->settings, err)) {
+        return NULL;
+    }
+    struct json_object *object = NULL;
+    tried.updated_at_ms = clock_unix_ms();
+    tried.created_at_ms = stored == NULL ? tried.updated_at_ms : stored->created_at_ms;
+    if (check_room(provisioner, stored == NULL ? 0 : stored->data_bytes, data_bytes(&tried.policy), err)) {
+        object = policy_to_json(&tried);
+        if (object == NULL) {
+            error_set(err, ERROR_INTERNAL, "out of memory");
+        }
+    }
+    policy_free(&tried.policy);
     return object;
 }

@@ -20,6 +20,8 @@ struct stored_policy {
     char *problem; /* why nothing may be started with it; else NULL */
     int64_t created_at_ms;
     int64_t updated_at_ms;
+    size_t warm_present;   /* warm.c: those that are ready or start */
+    int64_t warm_retry_ms; /* monotonic: no more are started before, since one has failed */
     UT_hash_handle hh;
 };
 
@@ -44,11 +46,19 @@ struct stored_policy *policies_update(struct provisioner *provisioner, const cha
                                       struct error *err);
 bool policies_delete(struct provisioner *provisioner, const char *policy_id, struct error *err);
 
+/* The policy as policies_create() or policies_update() would make it, as the API shows it; nothing is changed. NULL
+ * with *err, as of those two. */
+struct json_object *policies_try(struct provisioner *provisioner, const char *policy_id, struct json_object *data,
+                                 bool is_new, struct error *err);
+
 /* A policy as the API shows it, {"id", "data", "error", "created_at", "updated_at"}. NULL: no memory. */
 struct json_object *policy_to_json(const struct stored_policy *stored);
 
 /* How long an instance of this policy may be idle, in milliseconds; 0: for ever. */
 int64_t policies_idle_timeout_ms(const struct provisioner *provisioner, const char *policy_id);
+
+/* How long an instance of this policy may run at all, in milliseconds; 0: for ever. */
+int64_t policies_lifetime_ms(const struct provisioner *provisioner, const char *policy_id);
 
 /* Whether an instance that was started with data of this hash would be another one today. */
 bool policies_is_outdated(const struct provisioner *provisioner, const char *policy_id, const char *hash);

@@ -167,6 +167,64 @@ static bool check_idle_timeout(struct policy *policy, const char *name, struct j
     return true;
 }
 
+static bool check_lifetime(struct policy *policy, const char *name, struct json_object *value,
+                           const struct settings *settings, struct error *err) {
+    (void)settings;
+    int64_t minutes = json_object_is_type(value, json_type_int) ? json_object_get_int64(value) : 0;
+    if (minutes < 1 || minutes > POLICY_LIFETIME_MINUTES_MAX) {
+        return error_set(err, ERROR_INVALID, "`%s` must be a whole number from 1 to %lld", name,
+                         POLICY_LIFETIME_MINUTES_MAX);
+    }
+    policy->max_lifetime_minutes = minutes;
+    return true;
+}
+
+static bool check_warm(struct policy *policy, const char *name, struct json_object *value,
+                       const struct settings *settings, struct error *err) {
+    (void)settings;
+    int64_t count = json_object_is_type(value, json_type_int) ? json_object_get_int64(value) : -1;
+    if (count < 0 || count > POLICY_WARM_MAX) {
+        return error_set(err, ERROR_INVALID, "`%s` must be a whole number from 0 to %d", name, POLICY_WARM_MAX);
+    }
+    policy->warm = count;
+    return true;
+}
+
+/* {"command": text, "timeout_seconds": number} */
+static bool check_pre_stop(struct policy *policy, const char *name, struct json_object *value,
+                           const struct settings *settings, struct error *err) {
+    (void)settings;
+    char shown[ECHO_SIZE];
+    struct json_object *timeout = NULL;
+    struct json_object *command = NULL;
+    if (!json_object_is_type(value, json_type_object)) {
+        return error_set(err, ERROR_INVALID, "`%s` must be an object with `command` and perhaps `timeout_seconds`",
+                         name);
+    }
+    json_object_object_foreach(value, member, content) {
+        if (strcmp(member, "command") == 0) {
+            command = content;
+        } else if (strcmp(member, "timeout_seconds") == 0) {
+            timeout = content;
+        } else {
+            return error_set(err, ERROR_INVALID, "`%s.%s` is not known: there are `command` and `timeout_seconds`",
+                             name, echo(member, shown));
+        }
+    }
+    policy->pre_stop_command = text_of(command);
+    if (policy->pre_stop_command == NULL || policy->pre_stop_command[0] == '\0' ||
+        strlen(policy->pre_stop_command) > POLICY_COMMAND_MAX_BYTES) {
+        return error_set(err, ERROR_INVALID, "`%s.command` must be a text of 1 to %d bytes without a NUL", name,
+                         POLICY_COMMAND_MAX_BYTES);
+    }
+    policy->pre_stop_timeout_seconds = timeout == NULL                               ? POLICY_PRE_STOP_SECONDS
+                                       : json_object_is_type(timeout, json_type_int) ? json_object_get_int64(timeout)
+                                                                                     : 0;
+    return (policy->pre_stop_timeout_seconds >= 1 && policy->pre_stop_timeout_seconds <= POLICY_PRE_STOP_SECONDS_MAX) ||
+           error_set(err, ERROR_INVALID, "`%s.timeout_seconds` must be a whole number from 1 to %d", name,
+                     POLICY_PRE_STOP_SECONDS_MAX);
+}
+
 static bool check_switch(struct policy *policy, const char *name, struct json_object *value,
                          const struct settings *settings, struct error *err) {
     (void)policy;
@@ -219,6 +277,9 @@ static const struct member {
     {"storage", check_storage, false},
     {"storage_mode", check_storage_mode, false},
     {"idle_timeout_minutes", check_idle_timeout, false},
+    {"max_lifetime_minutes", check_lifetime, false},
+    {"pre_stop", check_pre_stop, false},
+    {"warm", check_warm, false},
     {"restricted", check_switch, false},
     {"pod_security_context", check_pod_context, false},
     {"container_security_context", check_container_context, false},
@@ -266,6 +327,7 @@ bool policy_parse(struct policy *policy, const char *id, struct json_object *dat
         .memory_bytes = POLICY_UNSET,
         .storage_bytes = POLICY_UNSET,
         .idle_timeout_minutes = POLICY_UNSET,
+        .max_lifetime_minutes = POLICY_UNSET,
     };
     if (!json_object_is_type(data, json_type_object)) {
         return error_set(err, ERROR_INVALID, "the data of a policy must be an object");

@@ -13,14 +13,19 @@
 #include "common/names.h"
 #include "common/settings.h"
 
-#define POLICY_UNSET            (-1) /* the settings hold */
-#define POLICY_DATA_MAX_BYTES   (64 * 1024)
-#define POLICY_DATA_MAX_DEPTH   32
-#define POLICY_ENV_MAX          512
-#define POLICY_NAME_MAX_BYTES   256 /* of an environment variable */
-#define POLICY_IMAGE_MAX_BYTES  512
-#define POLICY_IDLE_MINUTES_MAX (100LL * 365 * 24 * 60)
-#define POLICY_HASH_SIZE        17
+#define POLICY_UNSET                (-1) /* the settings hold */
+#define POLICY_DATA_MAX_BYTES       (64 * 1024)
+#define POLICY_DATA_MAX_DEPTH       32
+#define POLICY_ENV_MAX              512
+#define POLICY_NAME_MAX_BYTES       256 /* of an environment variable */
+#define POLICY_IMAGE_MAX_BYTES      512
+#define POLICY_IDLE_MINUTES_MAX     (100LL * 365 * 24 * 60)
+#define POLICY_LIFETIME_MINUTES_MAX POLICY_IDLE_MINUTES_MAX
+#define POLICY_COMMAND_MAX_BYTES    8192
+#define POLICY_PRE_STOP_SECONDS     10 /* unless it says otherwise */
+#define POLICY_PRE_STOP_SECONDS_MAX 60
+#define POLICY_WARM_MAX             100
+#define POLICY_HASH_SIZE            17
 
 struct policy {
     char id[NAME_POLICY_MAX_BYTES + 1];
@@ -33,7 +38,11 @@ struct policy {
     int64_t cpu_millicores;
     int64_t memory_bytes;
     int64_t storage_bytes;
-    int64_t idle_timeout_minutes;                   /* 0: never */
+    int64_t idle_timeout_minutes; /* 0: never */
+    int64_t max_lifetime_minutes; /* POLICY_UNSET: no limit */
+    int64_t warm;                 /* instances to keep ready */
+    const char *pre_stop_command;
+    int64_t pre_stop_timeout_seconds;
     struct json_object *container_security_context; /* a Kubernetes SecurityContext */
 };
 

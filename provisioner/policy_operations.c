@@ -69,8 +69,18 @@ static void store_data(struct provisioner *provisioner, struct ipc_call *call, s
     const char *policy_id = NULL;
     struct json_object *data = NULL;
     struct json_object *actor = NULL;
+    bool dry_run = false;
     bool is_sound = request_policy_id(request, &policy_id, &err) && request_object(request, "data", &data, &err) &&
-                    request_actor(request, &actor, &err);
+                    request_bool(request, "dry_run", &dry_run, &err) && request_actor(request, &actor, &err);
+    if (is_sound && dry_run) {
+        struct json_object *tried = policies_try(provisioner, policy_id, data, change == policies_create, &err);
+        if (tried == NULL) {
+            ipc_call_fail(call, &err);
+        } else {
+            operation_answer(call, "policy", tried);
+        }
+        return;
+    }
     const struct stored_policy *stored = is_sound ? change(provisioner, policy_id, data, &err) : NULL;
     if (stored == NULL) {
         ipc_call_fail(call, &err);

@@ -18,13 +18,17 @@
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
 #include "provisioner/lifecycles.h"
+#include "provisioner/lifetime.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
+#include "provisioner/pre_stop.h"
+#include "provisioner/quota.h"
 #include "provisioner/refresh.h"
 #include "provisioner/resets.h"
 #include "provisioner/siem_queue.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
+#include "provisioner/warm.h"
 
 /* An absolute path stays as it is, links and all: HAProxy calls its maps by the very same text. */
 static bool set_run_dir(struct provisioner *provisioner, struct error *err) {
@@ -175,6 +179,13 @@ static void on_sweep_timer(evutil_socket_t fd, short what, void *argument) {
     idle_sweep(provisioner, on_swept, NULL);
 }
 
+static void on_lifetime_timer(evutil_socket_t fd, short what, void *argument) {
+    (void)fd;
+    (void)what;
+    lifetime_look(argument);
+    warm_tend(argument);
+}
+
 static struct event *start_timer(struct provisioner *provisioner, int64_t seconds, event_callback_fn callback) {
     const struct timeval interval = {.tv_sec = seconds};
     struct event *timer = event_new(provisioner->base, -1, EV_PERSIST, callback, provisioner);
@@ -188,10 +199,12 @@ static struct event *start_timer(struct provisioner *provisioner, int64_t second
 static bool start_timers(struct provisioner *provisioner, struct error *err) {
     int64_t interval_s = provisioner->settings->cleanup_interval_seconds;
     provisioner->flush_timer = start_timer(provisioner, ACTIVITY_FLUSH_SECONDS, on_flush_timer);
+    provisioner->lifetime_timer = start_timer(provisioner, LIFETIME_LOOK_SECONDS, on_lifetime_timer);
     if (interval_s > 0) {
         provisioner->sweep_timer = start_timer(provisioner, interval_s, on_sweep_timer);
     }
-    return (provisioner->flush_timer != NULL && (interval_s == 0 || provisioner->sweep_timer != NULL)) ||
+    return (provisioner->flush_timer != NULL && provisioner->lifetime_timer != NULL &&
+            (interval_s == 0 || provisioner->sweep_timer != NULL)) ||
            error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
@@ -224,6 +237,7 @@ void provisioner_close(struct provisioner *provisioner) {
     }
     free_event(&provisioner->flush_timer);
     free_event(&provisioner->sweep_timer);
+    free_event(&provisioner->lifetime_timer);
     free_event(&provisioner->adoption_step);
     free_event(&provisioner->adoption_timer);
     free_event(&provisioner->shutdown_timer);
@@ -245,6 +259,7 @@ void provisioner_close(struct provisioner *provisioner) {
     home_folders_close(provisioner->homes);
     tenants_free_all(provisioner);
     refresh_free_all(provisioner);
+    quota_free_all(provisioner);
     resets_free(provisioner);
     identities_free(provisioner);
     lifecycles_free(provisioner);
@@ -298,6 +313,7 @@ void provisioner_stop_all(struct provisioner *provisioner) {
     TENANTS_EACH(provisioner, tenant) {
         if (tenant->is_live) {
             provisioner->stops_left++;
+            pre_stop_hurry(tenant);
             stops_want(provisioner, tenant, "tenant_stopped", NULL, on_one_stopped, provisioner);
         }
     }

@@ -28,6 +28,9 @@ struct siem_queue;
 struct stored_policy;
 struct lifecycle;
 struct refresh;
+struct pre_stop;
+struct room;
+struct instance_command;
 struct reset_run;
 
 struct provisioner {
@@ -54,6 +57,9 @@ struct provisioner {
     size_t policies_bytes;
     struct lifecycle *lifecycles; /* lifecycles.c */
 
+    bool warm_is_impossible; /* warm.c: it has been tried */
+    int warm_failures;       /* handovers in a row that failed */
+
     struct tenant *start_queue; /* first come, first served */
     size_t queued_starts;
     size_t running_starts;
@@ -70,8 +76,10 @@ struct provisioner {
 
     struct event *flush_timer;
     struct event *sweep_timer;
+    struct event *lifetime_timer;
     struct sweep *sweep; /* the one under way, or NULL */
     struct refresh *refreshes;
+    struct room *rooms;          /* quota.c */
     struct reset_run *reset_run; /* the one under way, or NULL */
 
     struct audit_row *staged_audit; /* audit.h */

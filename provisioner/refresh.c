@@ -18,6 +18,7 @@ struct refresh {
     struct provisioner *provisioner;
     bool only_idle;
     bool reset;
+    const char *action; /* what the audit log calls a stop */
     struct json_object *actor;
     struct refresh_result result;
     struct tenant_batch *batch; /* those that match */
@@ -82,7 +83,7 @@ static void on_stopped(void *argument, struct tenant *tenant, const struct error
 /* Whether somebody has used it since its route was taken away, or is at it now. */
 static bool is_active(const struct refresh *refresh, const struct tenant *tenant) {
     return tenant->record.status != INSTANCE_RUNNING || !tenant->is_draining || tenant->has_requests ||
-           tenant->gate_active_ms >= refresh->began_ms;
+           tenant_gate_active_ms(tenant) >= refresh->began_ms;
 }
 
 static void put_back(struct refresh *refresh, struct tenant *tenant) {
@@ -103,7 +104,7 @@ static void do_one(void *argument, struct tenant *tenant) {
         refresh->result.skipped_active++;
         tenant_batch_one_done(refresh->batch);
     } else {
-        stops_want(refresh->provisioner, tenant, "tenant_stopped", refresh->actor, on_stopped, refresh);
+        stops_want(refresh->provisioner, tenant, refresh->action, refresh->actor, on_stopped, refresh);
         /* Still draining: its stop could not be written down. */
         tenant = tenants_find(refresh->provisioner, route_key);
         if (tenant != NULL) {
@@ -213,7 +214,7 @@ static bool choose(struct refresh *refresh, const struct refresh_filter *filter)
     }
     TENANTS_EACH(provisioner, tenant) {
         const struct tenant_record *record = &tenant->record;
-        if ((tenant->is_live || filter->reset) && !tenant->is_being_deleted &&
+        if ((tenant->is_live || filter->reset) && !tenant->is_being_deleted && !tenant->is_warm &&
             is_wanted(filter->user_id, record->user_id) && is_wanted(filter->policy_id, record->policy_id) &&
             is_wanted(filter->context_id, record->context_id)) {
             tenant_batch_add(refresh->batch, tenant);
@@ -242,6 +243,7 @@ void refresh_begin(struct provisioner *provisioner, const struct refresh_filter 
     *refresh = (struct refresh){.provisioner = provisioner,
                                 .only_idle = filter->only_idle,
                                 .reset = filter->reset,
+                                .action = filter->action == NULL ? "tenant_stopped" : filter->action,
                                 .actor = json_object_get(actor),
                                 .done = done,
                                 .argument = argument};

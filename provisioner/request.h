@@ -56,6 +56,7 @@ struct refresh_filter {
     const char *context_id;
     bool only_idle;
     bool reset;
+    const char *action; /* what the audit log calls a stop, constant text; NULL: tenant_stopped */
 };
 bool request_refresh_filter(struct json_object *request, struct refresh_filter *filter, struct error *err);
 

@@ -38,7 +38,8 @@ static int64_t due_ms(struct tenant *tenant, int64_t now_ms) {
 
 /* A start is let finish: those who wait for it would get an error. */
 static bool may_be_reset(const struct tenant *tenant) {
-    return tenant->has_row && !tenant->is_being_deleted && tenant->record.status != INSTANCE_PROVISIONING &&
+    return !tenant->is_warm && tenant->has_row && !tenant->is_being_deleted &&
+           tenant->record.status != INSTANCE_PROVISIONING &&
            (tenant->reset_retry_ms == 0 || clock_monotonic_ms() >= tenant->reset_retry_ms);
 }
 

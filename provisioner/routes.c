@@ -20,7 +20,7 @@ static char *route_value(const struct tenant *tenant) {
 }
 
 static bool has_route(const struct tenant *tenant) {
-    return tenant->record.status == INSTANCE_RUNNING && tenant->is_live && !tenant->is_draining &&
+    return !tenant->is_warm && tenant->record.status == INSTANCE_RUNNING && tenant->is_live && !tenant->is_draining &&
            tenant->key != NULL && tenant->record.host[0] != '\0';
 }
 

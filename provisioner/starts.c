@@ -11,8 +11,10 @@
 #include "provisioner/adoption.h"
 #include "provisioner/audit.h"
 #include "provisioner/policies.h"
+#include "provisioner/quota.h"
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
+#include "provisioner/warm.h"
 
 static void launch(struct provisioner *provisioner, struct tenant *tenant) {
     const struct tenant_record *record = &tenant->record;
@@ -27,7 +29,7 @@ static void launch(struct provisioner *provisioner, struct tenant *tenant) {
     }
     /* As it is now, and not when the tenant came into the queue; `created` saves it. */
     memcpy(tenant->record.policy_hash, policy->hash, sizeof tenant->record.policy_hash);
-    if (provisioner->homes != NULL) {
+    if (provisioner->homes != NULL && !tenant->is_warm) {
         home = home_folder_create(provisioner->homes, record->user_id, record->policy_id, record->context_id, &err);
         if (home == NULL) {
             starts_failed(provisioner, tenant, &err);
@@ -136,17 +138,22 @@ static bool prepare(struct provisioner *provisioner, struct tenant *tenant, stru
     return true;
 }
 
-void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
-    struct error err;
+/* Nothing was begun. The tenant is gone afterwards if it never existed in the database. */
+static void refuse(struct provisioner *provisioner, struct tenant *tenant, const char *request_id,
+                   const struct error *err) {
     bool is_new = !tenant->has_row;
+    log_error(request_id, "start instance %s: %s", tenant->record.instance_name, err->message);
+    waiters_tell(&tenant->start_waiters, NULL, err);
+    if (is_new) {
+        tenants_remove(provisioner, tenant);
+    }
+}
+
+static void begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
+    struct error err;
     if (!prepare(provisioner, tenant, actor, &err)) {
-        log_error(json_get_string(actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
-                  err.message);
         stats_start_failed(&provisioner->stats);
-        waiters_tell(&tenant->start_waiters, NULL, &err);
-        if (is_new) {
-            tenants_remove(provisioner, tenant);
-        }
+        refuse(provisioner, tenant, json_get_string(actor, "request_id"), &err);
         return;
     }
     tenant_set_live(provisioner, tenant, true);
@@ -156,6 +163,118 @@ void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct
     DL_APPEND(provisioner->start_queue, tenant);
     provisioner->queued_starts++;
     run_queue(provisioner);
+}
+
+/* A start that waits, for room or for a warm instance. */
+struct waiting_start {
+    struct provisioner *provisioner;
+    char route_key[DIGEST_HEX_SIZE]; /* the tenant may vanish meanwhile */
+    struct json_object *actor;
+    int64_t began_ms;
+};
+
+static struct waiting_start *waiting_start_new(struct provisioner *provisioner, const struct tenant *tenant,
+                                               struct json_object *actor) {
+    struct waiting_start *start = calloc(1, sizeof *start);
+    if (start != NULL) {
+        *start = (struct waiting_start){.provisioner = provisioner, .began_ms = clock_monotonic_ms()};
+        memcpy(start->route_key, tenant->record.route_key, sizeof start->route_key);
+        start->actor = json_object_get(actor);
+    }
+    return start;
+}
+
+static void waiting_start_free(struct waiting_start *start) {
+    json_object_put(start->actor);
+    free(start);
+}
+
+/* The waiting is over. NULL: nobody wants the start any more, or its deletion, when it ends, sees to who came since. */
+static struct tenant *waiting_start_end(const struct waiting_start *start) {
+    struct provisioner *provisioner = start->provisioner;
+    struct tenant *tenant = provisioner->is_closing ? NULL : tenants_find(provisioner, start->route_key);
+    if (tenant == NULL || !tenant->awaits_room) {
+        return NULL;
+    }
+    tenant->awaits_room = false;
+    if (!tenant->is_being_deleted && tenant->start_waiters == NULL && !tenant->has_row) {
+        tenants_remove(provisioner, tenant);
+        return NULL;
+    }
+    return tenant->is_being_deleted || tenant->start_waiters == NULL ? NULL : tenant;
+}
+
+static void on_room_made(void *argument, const struct error *err) {
+    struct waiting_start *start = argument;
+    struct tenant *tenant = waiting_start_end(start);
+    if (tenant != NULL && err != NULL) {
+        refuse(start->provisioner, tenant, json_get_string(start->actor, "request_id"), err);
+    } else if (tenant != NULL) {
+        starts_begin(start->provisioner, tenant, start->actor);
+    }
+    waiting_start_free(start);
+}
+
+static void make_room(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
+    struct waiting_start *start = waiting_start_new(provisioner, tenant, actor);
+    if (start == NULL) {
+        struct error err;
+        error_set(&err, ERROR_INTERNAL, "out of memory");
+        refuse(provisioner, tenant, json_get_string(actor, "request_id"), &err);
+        return;
+    }
+    tenant->awaits_room = true;
+    quota_make_room(provisioner, tenant, actor, on_room_made, start);
+}
+
+static void begin_cold(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
+    if (quota_has_room(provisioner, tenant)) {
+        begin(provisioner, tenant, actor);
+    } else {
+        make_room(provisioner, tenant, actor);
+    }
+}
+
+static void on_warm_taken(void *argument, bool is_running) {
+    struct waiting_start *start = argument;
+    struct tenant *tenant = waiting_start_end(start);
+    struct provisioner *provisioner = start->provisioner;
+    if (tenant != NULL && is_running) {
+        log_info(json_get_string(start->actor, "request_id"), "instance %s was warm, and handed over in %lld ms",
+                 tenant->record.instance_name, (long long)(clock_monotonic_ms() - start->began_ms));
+        activity_touch(tenant, clock_monotonic_ms());
+        route_publish(provisioner, tenant);
+        waiters_tell(&tenant->start_waiters, tenant, NULL);
+    } else if (tenant != NULL) {
+        begin_cold(provisioner, tenant, start->actor);
+    }
+    waiting_start_free(start);
+}
+
+/* False: there is no warm instance for it. */
+static bool take_warm(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
+    struct waiting_start *start = waiting_start_new(provisioner, tenant, actor);
+    if (start == NULL) {
+        return false;
+    }
+    tenant->awaits_room = true;
+    if (!warm_take(provisioner, tenant, actor, on_warm_taken, start)) {
+        tenant->awaits_room = false;
+        waiting_start_free(start);
+        return false;
+    }
+    return true;
+}
+
+void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
+    if (tenant->awaits_room) {
+        return; /* it begins as soon as there is room */
+    }
+    if (tenant->is_warm) {
+        begin(provisioner, tenant, actor); /* nobody's, so that no user's limit holds; warm.c looks at the other */
+    } else if (!quota_has_room_for_user(provisioner, tenant) || !take_warm(provisioner, tenant, actor)) {
+        begin_cold(provisioner, tenant, actor);
+    }
 }
 
 void starts_want(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor,
@@ -187,7 +306,9 @@ void starts_want(struct provisioner *provisioner, struct tenant *tenant, struct 
 
 void starts_succeeded(struct provisioner *provisioner, struct tenant *tenant) {
     int64_t duration_ms = clock_monotonic_ms() - tenant->start_requested_ms;
-    stats_start_succeeded(&provisioner->stats, duration_ms);
+    if (!tenant->is_warm) {
+        stats_start_succeeded(&provisioner->stats, duration_ms);
+    }
     log_info(json_get_string(tenant->actor, "request_id"), "instance %s started in %lld ms at %s port %u",
              tenant->record.instance_name, (long long)duration_ms, tenant->record.host, tenant->record.port);
     tenant_set_actor(tenant, NULL);

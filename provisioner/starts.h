@@ -12,8 +12,8 @@
 void starts_want(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor,
                  waiter_function *done, void *argument);
 
-/* Starts a stopped tenant for those already in its start_waiters. The tenant may be gone afterwards, if it never
- * existed in the database. */
+/* Starts a stopped tenant for those already in its start_waiters, as soon as there is room for it (quota.h). The tenant
+ * may be gone afterwards, if it never existed in the database. */
 void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor);
 
 /* What the backend says about a start. The tenant is `provisioning`. */

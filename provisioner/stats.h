@@ -12,6 +12,8 @@
 struct stats {
     int64_t starts_succeeded;
     int64_t starts_failed;
+    int64_t warm_hits;                            /* starts that a warm instance served */
+    int64_t warm_misses;                          /* starts of policies that keep some warm, when none was ready */
     int64_t durations_ms[STATS_COLD_STARTS_KEPT]; /* a ring: the last ones that succeeded */
     size_t next;
     size_t kept;

@@ -8,8 +8,13 @@
 #include "common/names.h"
 #include "provisioner/adoption.h"
 #include "provisioner/audit.h"
+#include "provisioner/pre_stop.h"
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
+
+static void stop_now(struct tenant *tenant) {
+    tenant->provisioner->operations->stop(tenant->provisioner->backend, tenant->record.instance_id);
+}
 
 /* Once the tenant is `stopping`: nobody reaches the instance any more, then it ends. The tenant may be gone
  * afterwards. */
@@ -21,8 +26,8 @@ static void end_instance(struct provisioner *provisioner, struct tenant *tenant)
      * does. */
     if (tenant->is_being_adopted) {
         adoption_hurry(provisioner, tenant);
-    } else {
-        provisioner->operations->stop(provisioner->backend, tenant->record.instance_id);
+    } else if (!tenant->pre_stop_is_due || !pre_stop_begin(tenant, stop_now)) {
+        stop_now(tenant);
     }
 }
 
@@ -62,6 +67,7 @@ static enum stop_progress stop_begin(struct provisioner *provisioner, struct ten
         withdraw_queued(provisioner, tenant);
         return STOP_DONE;
     }
+    tenant->pre_stop_is_due = tenant->record.status == INSTANCE_RUNNING;
     *is_new = tenant_begin(provisioner, tenant, INSTANCE_STOP, err);
     return *is_new ? STOP_UNDER_WAY : STOP_FAILED;
 }
@@ -101,6 +107,7 @@ void stops_abandon_start(struct provisioner *provisioner, struct tenant *tenant,
               reason->message);
     stats_start_failed(&provisioner->stats);
     tenant->is_abandoned = true;
+    tenant->pre_stop_is_due = false;
     tenant_set_error(tenant, reason->message);
     tenant_settle(provisioner, tenant, INSTANCE_STOP);
     waiters_tell(&tenant->start_waiters, NULL, reason);

@@ -57,6 +57,7 @@ struct tenant_record {
     int64_t created_at_ms;
     int64_t updated_at_ms;
     int64_t last_accessed_at_ms;
+    int64_t started_at_ms; /* when its instance was ready; 0: it does not run */
 };
 
 /* Inserts the row, or overwrites the one with the same id. */

@@ -3,7 +3,7 @@
 
 #define TENANT_COLUMNS                                                                                                 \
     "id, user_id, policy_id, context_id, route_key, instance_id, instance_name, backend_type, backend_reference, "     \
-    "host, port, key_encrypted, status, error, created_at, updated_at, last_accessed_at, policy_hash"
+    "host, port, key_encrypted, status, error, created_at, updated_at, last_accessed_at, policy_hash, started_at"
 #define AUDIT_COLUMNS                                                                                                  \
     "id, action, severity, user_id, request_id, resource_type, resource_id, detail, ip_address, user_agent, "          \
     "status_code, created_at"
@@ -19,12 +19,13 @@
 static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_SAVE_TENANT] =
         "INSERT INTO tenants (" TENANT_COLUMNS ") "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, "
+        "$19) "
         "ON CONFLICT (id) DO UPDATE SET instance_id = excluded.instance_id, instance_name = excluded.instance_name, "
         "backend_type = excluded.backend_type, backend_reference = excluded.backend_reference, host = excluded.host, "
         "port = excluded.port, key_encrypted = excluded.key_encrypted, status = excluded.status, "
         "error = excluded.error, updated_at = excluded.updated_at, last_accessed_at = excluded.last_accessed_at, "
-        "policy_hash = excluded.policy_hash",
+        "policy_hash = excluded.policy_hash, started_at = excluded.started_at",
     [STATEMENT_DELETE_TENANT] = "DELETE FROM tenants WHERE id = $1",
     [STATEMENT_LIST_TENANTS] = "SELECT " TENANT_COLUMNS " FROM tenants ORDER BY created_at, id",
     [STATEMENT_SAVE_ACCESS] = "UPDATE tenants SET last_accessed_at = $1 WHERE id = $2",

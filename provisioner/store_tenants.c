@@ -27,7 +27,8 @@ bool store_save_tenant(struct store *store, const struct tenant_record *record, 
            database_bind_int(statement, 15, record->created_at_ms, err) &&
            database_bind_int(statement, 16, record->updated_at_ms, err) &&
            database_bind_int(statement, 17, record->last_accessed_at_ms, err) &&
-           database_bind_text(statement, 18, or_null(record->policy_hash), err) && database_run(statement, err);
+           database_bind_text(statement, 18, or_null(record->policy_hash), err) &&
+           database_bind_int_or_null(statement, 19, record->started_at_ms, err) && database_run(statement, err);
 }
 
 bool store_delete_tenant(struct store *store, const char *id, struct error *err) {
@@ -59,6 +60,7 @@ static bool read_tenant(struct database_statement *statement, struct tenant_reco
         .created_at_ms = database_int(statement, 14),
         .updated_at_ms = database_int(statement, 15),
         .last_accessed_at_ms = database_int(statement, 16),
+        .started_at_ms = database_int(statement, 18),
     };
     record->key_encrypted = (void *)database_blob(statement, 11, &record->key_encrypted_length);
     bool ok = column_into(statement, 0, record->id, sizeof record->id) &&

@@ -198,11 +198,15 @@ void operation_tenant_create(struct provisioner *provisioner, struct ipc_call *c
     starts_want(provisioner, tenant, actor, is_new ? on_created : on_started_again, call);
 }
 
-void operation_tenant_get(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+static void answer_get(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct json_object *actor = NULL;
     struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
     operation_answer_tenant(call, tenant, tenant == NULL ? &err : NULL);
+}
+
+void operation_tenant_get(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    operation_after_look(provisioner, call, request, answer_get);
 }
 
 void operation_tenant_start(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
@@ -250,7 +254,7 @@ void operation_tenant_delete(struct provisioner *provisioner, struct ipc_call *c
 }
 
 static bool matches(const struct tenant *tenant, const struct tenant_filter *filter) {
-    return (filter->any_status || tenant->record.status == filter->status) &&
+    return !tenant->is_warm && (filter->any_status || tenant->record.status == filter->status) &&
            (filter->policy_id == NULL || strcmp(tenant->record.policy_id, filter->policy_id) == 0) &&
            (filter->user_id == NULL || strcmp(tenant->record.user_id, filter->user_id) == 0);
 }
@@ -278,7 +282,7 @@ static struct json_object *list_page(struct provisioner *provisioner, const stru
     return list;
 }
 
-void operation_tenant_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+static void answer_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct tenant_filter filter;
     int64_t total = 0;
@@ -288,4 +292,8 @@ void operation_tenant_list(struct provisioner *provisioner, struct ipc_call *cal
     }
     struct json_object *list = list_page(provisioner, &filter, &total);
     operation_answer_list(call, "tenants", list, total);
+}
+
+void operation_tenant_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    operation_after_look(provisioner, call, request, answer_list);
 }

@@ -9,7 +9,10 @@
 #include "common/names.h"
 #include "common/secret.h"
 #include "provisioner/audit.h"
+#include "provisioner/life.h"
+#include "provisioner/lifetime.h"
 #include "provisioner/policies.h"
+#include "provisioner/pre_stop.h"
 
 #define KEY_RANDOM_BYTES         32
 #define INSTANCE_ID_RANDOM_BYTES 16
@@ -30,10 +33,13 @@ static void tenant_free(struct tenant *tenant) {
     if (tenant->start_timer != NULL) {
         event_free(tenant->start_timer);
     }
+    pre_stop_cancel(tenant);
+    lifetime_forget(tenant);
     json_object_put(tenant->actor);
     audit_row_free(tenant->stop_row);
     secret_free(tenant->key);
     free(tenant->progress);
+    free(tenant->taken_by);
     free(tenant->record.user_id);
     free(tenant->record.policy_id);
     free(tenant->record.context_id);
@@ -54,6 +60,7 @@ static void tenant_cleanup_function(struct tenant **tenant) {
 
 static void insert(struct provisioner *provisioner, struct tenant *tenant) {
     tenant->provisioner = provisioner;
+    tenant->is_warm = strcmp(tenant->record.user_id, TENANT_WARM_USER) == 0;
     HASH_ADD(by_route, provisioner->tenants_by_route, record.route_key, DIGEST_HEX_LENGTH, tenant);
 }
 
@@ -119,7 +126,7 @@ static bool load_one(void *argument, const struct tenant_record *row, struct err
     tenant->has_row = true;
     int64_t since_ms = clock_unix_ms() - record->last_accessed_at_ms;
     tenant->last_active_ms = clock_monotonic_ms() - (since_ms > 0 ? since_ms : 0);
-    if (record->status == INSTANCE_STOPPING) {
+    if (record->status == INSTANCE_STOPPING && strcmp(record->user_id, TENANT_WARM_USER) != 0) {
         tenant->stop_row = audit_row_of_tenant(tenant, "tenant_stopped", NULL, "the stop outlived a provisioner", NULL);
     }
     insert(provisioner, steal_pointer(&tenant));
@@ -262,6 +269,11 @@ void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, boo
         return;
     }
     HASH_DELETE(by_instance, provisioner->tenants_by_instance, tenant);
+    tenant_forget_instance(tenant);
+}
+
+void tenant_forget_instance(struct tenant *tenant) {
+    lifetime_forget(tenant);
     secret_free(tenant->key);
     tenant->key = NULL;
     free(tenant->record.key_encrypted);
@@ -343,7 +355,7 @@ struct json_object *tenant_to_json(const struct tenant *tenant) {
           json_add_string(object, "progress", record->status == INSTANCE_PROVISIONING ? tenant->progress : NULL) &&
           add_time(object, "created_at", record->created_at_ms) &&
           add_time(object, "updated_at", record->updated_at_ms) &&
-          add_time(object, "last_accessed_at", record->last_accessed_at_ms))) {
+          add_time(object, "last_accessed_at", record->last_accessed_at_ms) && life_add(object, tenant))) {
         json_object_put(object);
         return NULL;
     }

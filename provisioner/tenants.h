@@ -40,13 +40,19 @@ struct tenant {
     UT_hash_handle by_route;
     UT_hash_handle by_instance; /* hashed while is_live */
 
+    bool is_warm;          /* nobody's: kept ready for whoever comes (warm.h) */
+    char *taken_by;        /* a warm one that is being handed to this user */
     bool has_row;          /* the database knows it */
     bool is_live;          /* an instance exists or may exist: the backend knows record.instance_id */
     bool is_being_adopted; /* it is a predecessor's, and nobody knows yet whether it runs */
     bool awaits_adoption;  /* and the backend has not even been asked */
     bool is_queued;        /* waits for its turn to start */
     bool is_starting;      /* counts against START_CONCURRENCY */
+    bool awaits_room;      /* a start is wanted, and waits for a place (quota.h) */
+    bool makes_room;       /* it is being stopped, if it can be, for somebody who waits for its place */
     bool is_draining;      /* idle: its route is gone, and it is stopped unless somebody comes */
+    bool pre_stop_is_due;  /* it was running when its stop was begun (pre_stop.h) */
+    bool is_warned;        /* its shells know that its lifetime ends (lifetime.h) */
     bool is_being_deleted;
     bool is_abandoned; /* its start took too long and is being undone: it ends in `error` */
     bool purge;        /* with the deletion */
@@ -54,13 +60,17 @@ struct tenant {
     bool access_is_unsaved;
 
     int64_t last_active_ms; /* monotonic */
-    int64_t gate_active_ms; /* when the gate last reported traffic; 0: never */
-    bool has_requests;      /* HAProxy was pushing requests of it when it was last asked */
+    /* When the gate last reported an exchange that it relays, and bytes of a shell; 0: never. Monotonic. */
+    int64_t exchange_active_ms;
+    int64_t shell_active_ms;
+    bool has_requests; /* HAProxy was pushing requests of it when it was last asked */
     int64_t drain_began_ms;
     int64_t start_requested_ms;
     int64_t last_reset_ms;  /* the newest due time done with (Unix; resets.h); 0: none */
     int64_t reset_retry_ms; /* not before this (monotonic), after one that failed; 0: any time */
     struct event *start_timer;
+    struct pre_stop *pre_stop; /* under way, or NULL */
+    struct instance_command *warning;
 
     struct json_object *actor;  /* who caused the start, stop or deletion under way, for the audit log */
     struct audit_row *stop_row; /* what the audit log is to say once the stop under way is done; NULL: nothing */
@@ -70,6 +80,9 @@ struct tenant {
     struct waiter *delete_waiters;
     struct tenant *prev, *next; /* in the queue of starts or of adoptions */
 };
+
+/* Whom warm instances belong to: no user, whose ids have no control characters. */
+#define TENANT_WARM_USER "\001warm"
 
 /* `for` over all tenants in order of creation, or over those with an instance. The tenant in hand may be removed in the
  * body; nobody else may. */
@@ -81,6 +94,11 @@ struct tenant {
     for (struct tenant *tenant_ = (provisioner_)->tenants_by_instance, *tenant_##_next = tenant_after_live(tenant_);   \
          tenant_ != NULL; tenant_ = tenant_##_next, tenant_##_next = tenant_after_live(tenant_))
 /* NOLINTEND(bugprone-macro-parentheses) */
+
+/* When the gate last reported anything of it. */
+static inline int64_t tenant_gate_active_ms(const struct tenant *tenant) {
+    return tenant->exchange_active_ms > tenant->shell_active_ms ? tenant->exchange_active_ms : tenant->shell_active_ms;
+}
 
 static inline struct tenant *tenant_after(const struct tenant *tenant) {
     return tenant == NULL ? NULL : tenant->by_route.next;
@@ -120,6 +138,8 @@ bool tenant_set_key(struct provisioner *provisioner, struct tenant *tenant, cons
 /* Names the backend of today as the one that has the instance. */
 bool tenant_set_backend(struct provisioner *provisioner, struct tenant *tenant, struct error *err);
 void tenant_set_live(struct provisioner *provisioner, struct tenant *tenant, bool is_live);
+/* What becoming not live does besides: key, address, reference and times go. */
+void tenant_forget_instance(struct tenant *tenant);
 
 /* NULL text clears it; an error message that does not fit into memory is lost, no more. */
 void tenant_set_error(struct tenant *tenant, const char *text);
@@ -131,7 +151,7 @@ bool waiter_add(struct waiter **list, waiter_function *done, void *argument);
 /* Takes the list and tells everyone on it. */
 void waiters_tell(struct waiter **list, struct tenant *tenant, const struct error *err);
 
-/* The tenant as the API shows it. NULL: no memory. */
+/* The tenant as the API shows it, with what life.h says of it. NULL: no memory. */
 struct json_object *tenant_to_json(const struct tenant *tenant);
 
 #endif

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "common/clock.h"
 #include "provisioner/activity.h"
+#include "provisioner/life.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/refresh.h"
@@ -12,49 +12,7 @@
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
 
-#define MILLISECONDS_IN_MINUTE 60000
-
 /* --- the list ----------------------------------------------------------------------------------------------------- */
-
-static bool add_time(struct json_object *object, const char *name, int64_t unix_ms) {
-    char text[CLOCK_RFC3339_SIZE];
-    clock_format_rfc3339(unix_ms, text);
-    return json_add_string(object, name, text);
-}
-
-/* Minutes, whole ones as a whole number; null for never. */
-static bool add_minutes(struct json_object *object, const char *name, int64_t milliseconds) {
-    if (milliseconds == 0) {
-        return json_add_string(object, name, NULL);
-    }
-    if (milliseconds % MILLISECONDS_IN_MINUTE == 0) {
-        return json_add_int(object, name, milliseconds / MILLISECONDS_IN_MINUTE);
-    }
-    struct json_object *value = json_object_new_double((double)milliseconds / MILLISECONDS_IN_MINUTE);
-    return value != NULL && json_add(object, name, value);
-}
-
-/* Why it runs, and until when. */
-static bool add_life(struct json_object *object, const struct tenant *tenant) {
-    static const char *const reasons[] = {
-        [ACTIVITY_NONE] = NULL,
-        [ACTIVITY_POLICY] = "policy",
-        [ACTIVITY_SHELL] = "shell",
-        [ACTIVITY_REQUESTS] = "requests",
-    };
-    const struct provisioner *provisioner = tenant->provisioner;
-    int64_t timeout_ms = provisioner->operations->shares_one_instance
-                             ? 0
-                             : policies_idle_timeout_ms(provisioner, tenant->record.policy_id);
-    int64_t idle_ms = clock_monotonic_ms() - tenant->last_active_ms;
-    enum activity_reason reason = activity_reason(tenant);
-    return add_time(object, "last_active_at", tenant->record.last_accessed_at_ms) &&
-           json_add_int(object, "idle_seconds", idle_ms > 0 ? idle_ms / 1000 : 0) &&
-           add_minutes(object, "idle_timeout_minutes", timeout_ms) &&
-           json_add_string(object, "kept_alive_by", reasons[reason]) &&
-           (reason != ACTIVITY_NONE ? json_add_string(object, "stops_at", NULL)
-                                    : add_time(object, "stops_at", clock_unix_ms() - idle_ms + timeout_ms));
-}
 
 static struct json_object *terminal_to_json(const struct tenant *tenant) {
     const struct tenant_record *record = &tenant->record;
@@ -71,26 +29,22 @@ static struct json_object *terminal_to_json(const struct tenant *tenant) {
           json_add_string(object, "host", has_address ? record->host : NULL) &&
           (has_address ? json_add_int(object, "port", record->port) : json_add_string(object, "port", NULL)) &&
           json_add_bool(object, "outdated", record->status == INSTANCE_RUNNING && outdated) &&
-          add_life(object, tenant))) {
+          life_add(object, tenant))) {
         json_object_put(object);
         return NULL;
     }
     return object;
 }
 
-struct listing {
-    struct provisioner *provisioner;
-    struct ipc_call *call;
-    int64_t limit;
-    int64_t offset;
-};
-
-static struct json_object *list_page(const struct listing *listing, int64_t *total) {
+static struct json_object *list_page(struct provisioner *provisioner, int64_t limit, int64_t offset, int64_t *total) {
     struct json_object *list = json_object_new_array();
     *total = 0;
-    TENANTS_EACH_LIVE(listing->provisioner, tenant) {
-        int64_t position = (*total)++ - listing->offset;
-        if (list == NULL || position < 0 || position >= listing->limit) {
+    TENANTS_EACH_LIVE(provisioner, tenant) {
+        if (tenant->is_warm) {
+            continue;
+        }
+        int64_t position = (*total)++ - offset;
+        if (list == NULL || position < 0 || position >= limit) {
             continue;
         }
         struct json_object *object = terminal_to_json(tenant);
@@ -103,33 +57,21 @@ static struct json_object *list_page(const struct listing *listing, int64_t *tot
     return list;
 }
 
-/* HAProxy may not answer: then the list says what is known. */
-static void on_activity(void *argument, bool ok, const struct route_activity *routes, size_t count) {
-    struct listing *listing = argument;
-    int64_t total = 0;
-    if (ok && !listing->provisioner->is_closing) {
-        activity_merge(listing->provisioner, routes, count);
-    }
-    struct json_object *list = list_page(listing, &total);
-    operation_answer_list(listing->call, "terminals", list, total);
-    free(listing);
-}
-
-void operation_terminal_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+static void answer_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     int64_t limit = 0;
     int64_t offset = 0;
-    struct listing *listing = NULL;
-    if (request_page(request, &limit, &offset, &err)) {
-        listing = malloc(sizeof *listing);
-        error_set(&err, ERROR_INTERNAL, "out of memory");
-    }
-    if (listing == NULL) {
+    int64_t total = 0;
+    if (!request_page(request, &limit, &offset, &err)) {
         ipc_call_fail(call, &err);
         return;
     }
-    *listing = (struct listing){provisioner, call, limit, offset};
-    haproxy_runtime_activity(provisioner->haproxy, on_activity, listing);
+    struct json_object *list = list_page(provisioner, limit, offset, &total);
+    operation_answer_list(call, "terminals", list, total);
+}
+
+void operation_terminal_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    operation_after_look(provisioner, call, request, answer_list);
 }
 
 /* --- stop and refresh --------------------------------------------------------------------------------------------- */

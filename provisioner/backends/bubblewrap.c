@@ -20,6 +20,7 @@
 #define INSIDE_ID         "1000"
 #define TMP_MAX_BYTES     "1073741824" /* /tmp is memory: without a limit one user could take all of it */
 #define SHM_MAX_BYTES     "268435456"
+#define WARM_HOME_BYTES   "65536" /* what a home is mounted over; nobody writes there */
 #define PROBE_TIMEOUT_MS  5000
 #define PROBE_ANSWER_SIZE 512
 
@@ -133,9 +134,14 @@ static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int 
     add_system(sandbox, arguments);
     string_list_add(arguments, "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", "--size", SHM_MAX_BYTES,
                     "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--perms", "1777", "--size", TMP_MAX_BYTES,
-                    "--tmpfs", "/tmp", "--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run", "--bind",
-                    home, BUBBLEWRAP_HOME, "--chdir", BUBBLEWRAP_HOME, "--ro-bind", sandbox->binary, INSIDE_PROGRAM,
-                    "--remount-ro", "/", "--");
+                    "--tmpfs", "/tmp", "--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run");
+    if (home != NULL) {
+        string_list_add(arguments, "--bind", home, BUBBLEWRAP_HOME);
+    } else {
+        string_list_add(arguments, "--perms", "0700", "--size", WARM_HOME_BYTES, "--tmpfs", BUBBLEWRAP_HOME);
+    }
+    string_list_add(arguments, "--chdir", BUBBLEWRAP_HOME, "--ro-bind", sandbox->binary, INSIDE_PROGRAM, "--remount-ro",
+                    "/", "--");
 }
 
 void bubblewrap_add_command(const struct bubblewrap *sandbox, const char *home, int info_fd,

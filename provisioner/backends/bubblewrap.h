@@ -30,8 +30,9 @@ bool bubblewrap_open(struct bubblewrap *sandbox, const char *run_dir, const char
                      struct error *err);
 void bubblewrap_close(struct bubblewrap *sandbox);
 
-/* Adds bwrap's command line up to and including the path of the instance's program inside; what follows are that
- * program's arguments. bwrap reports the namespace's init on `info_fd` (-1: not). */
+/* Without a `home` (NULL) it has an empty one, over which one can be mounted later. Adds bwrap's command line up to and
+ * including the path of the instance's program inside; what follows are that program's arguments. bwrap reports the
+ * namespace's init on `info_fd` (-1: not). */
 void bubblewrap_add_command(const struct bubblewrap *sandbox, const char *home, int info_fd,
                             struct string_list *arguments);
 

@@ -157,6 +157,18 @@ static void docker_check(struct backend *backend, const char *instance_id, void 
     }
 }
 
+static void docker_hand_over(struct backend *backend, const struct instance_spec *spec,
+                             void (*done)(void *argument, const struct error *err), void *argument) {
+    struct docker_instance *instance = docker_instance_find(backend, spec->instance_id);
+    struct error err;
+    if (instance == NULL || instance->state != DOCKER_READY || instance->handover != NULL) {
+        error_set(&err, ERROR_BACKEND, "the instance does not run");
+        done(argument, &err);
+        return;
+    }
+    docker_instance_hand_over(instance, spec, done, argument);
+}
+
 static void docker_sweep(struct backend *backend) {
     docker_roundup_allow(backend->roundup);
 }
@@ -177,5 +189,6 @@ const struct backend_operations backend_docker = {
     .check = docker_check,
     .sweep = docker_sweep,
     .openapi = docker_openapi,
+    .hand_over = docker_hand_over,
     .runs_images = true,
 };

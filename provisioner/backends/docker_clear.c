@@ -4,6 +4,7 @@
  *   one of ours that is being removed               a moment later it is created
  *   this user's, running, ours or made by the       it is taken over: the user's shells and commands go on
  *   Python Terminals
+ *   a warm one that nobody knows (docker_warm.h)    the same as the next
  *   this user's, not running (or paused)            it is removed, and a new one created: files are in the home
  *   another user's, whose hash begins alike         an error: nobody gets another's container
  *   another Terminals' on the same engine           an error that says so
@@ -101,7 +102,11 @@ static bool refuse(const struct docker_instance *instance, const struct docker_l
 static void judge(struct docker_instance *instance, const struct docker_container *container) {
     struct error err;
     bool is_known = docker_instance_of_container(instance->backend, container->id) != NULL;
-    if (!refuse(instance, &container->labels, &err)) {
+    const char *deployment = container->labels.deployment;
+    if (container->labels.is_warm && !is_known && deployment != NULL &&
+        strcmp(deployment, instance->backend->deployment) == 0) {
+        remove_old(instance, container->id); /* it was this user's, but nobody has written down that it is */
+    } else if (!refuse(instance, &container->labels, &err)) {
         docker_instance_fail(instance, &err);
     } else if (is_known) {
         create_later(instance);

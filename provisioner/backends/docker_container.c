@@ -25,6 +25,7 @@ bool docker_container_read(struct json_object *json, struct docker_container *ou
         .id = json_get_string(json, "Id"),
         .is_paused = json_get_bool(state, "Paused", false),
         .was_killed_for_memory = json_get_bool(state, "OOMKilled", false),
+        .pid = (pid_t)json_get_int(state, "Pid", 0),
         .exit_code = json_get_int(state, "ExitCode", -1),
         .key = find_key(json_get_array(config, "Env")),
         .json = json,

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/error.h"
 #include "common/json.h"
@@ -19,6 +20,7 @@ struct docker_container {
     const char *id;
     bool is_running; /* and not paused */
     bool is_paused;
+    pid_t pid; /* of its first process, for the engine; 0: not said */
     bool was_killed_for_memory;
     int64_t exit_code;
     struct docker_labels labels;

@@ -60,6 +60,9 @@ static bool add_mounts(struct json_object *host_config, const struct docker_plan
     if (mounts == NULL || !json_add(host_config, "Mounts", mounts)) {
         return false;
     }
+    if (plan->home == NULL) {
+        return true; /* a warm one: it is mounted later */
+    }
     struct json_object *home = json_object_new_object();
     bool ok = home != NULL && json_add_string(home, "Type", "bind") && json_add_string(home, "Source", plan->home) &&
               json_add_string(home, "Target", DOCKER_HOME);

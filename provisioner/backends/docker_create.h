@@ -14,7 +14,7 @@ struct docker_plan {
     const struct instance_spec *spec;
     const struct settings *settings;
     const char *deployment;
-    const char *home;    /* as the engine's machine calls it */
+    const char *home;    /* as the engine's machine calls it; NULL: none yet */
     const char *network; /* its name */
     const char *image;
     const char *image_id; /* what the image's name stands for now: part of the configuration's hash */

@@ -10,6 +10,7 @@
 #include "provisioner/backends/docker_create.h"
 #include "provisioner/backends/docker_logs.h"
 #include "provisioner/backends/docker_network.h"
+#include "provisioner/backends/docker_warm.h"
 
 #define STOP_GRACE_S     3
 #define ADOPT_TIMEOUT_MS 10000
@@ -35,27 +36,45 @@ const char *docker_instance_container(const struct docker_instance *instance) {
     return instance->spec.instance_name;
 }
 
-static bool copy_spec(struct docker_instance *instance, const struct instance_spec *spec) {
-    instance->spec = (struct instance_spec){
+static void free_texts(struct instance_spec *spec) {
+    free((char *)spec->instance_name);
+    free((char *)spec->user_id);
+    free((char *)spec->policy_id);
+    free((char *)spec->context_id);
+    secret_free((char *)spec->key);
+    free((char *)spec->home);
+}
+
+bool docker_instance_set_spec(struct docker_instance *instance, const struct instance_spec *spec) {
+    struct instance_spec copy = {
         .instance_id = instance->id,
         .instance_name = strdup(spec->instance_name),
         .user_id = strdup(spec->user_id),
         .policy_id = strdup(spec->policy_id),
         .context_id = strdup(spec->context_id),
         .key = strdup(spec->key),
-        .home = strdup(spec->home),
+        .home = spec->home == NULL ? NULL : strdup(spec->home),
     };
+    if (copy.instance_name == NULL || copy.user_id == NULL || copy.policy_id == NULL || copy.context_id == NULL ||
+        copy.key == NULL || (copy.home == NULL && spec->home != NULL)) {
+        free_texts(&copy);
+        return false;
+    }
+    if (instance->spec.policy != NULL) {
+        json_object_put(instance->policy.data);
+    }
+    free_texts(&instance->spec);
     if (spec->policy != NULL) {
         instance->policy = *spec->policy;
         json_object_get(instance->policy.data); /* the rest is borrowed from it */
-        instance->spec.policy = &instance->policy;
+        copy.policy = &instance->policy;
     }
+    instance->spec = copy;
     if (spec->host != NULL && strlen(spec->host) < sizeof instance->address.host) {
         strcpy(instance->address.host, spec->host);
         instance->address.port = spec->port;
     }
-    return instance->spec.instance_name != NULL && instance->spec.user_id != NULL && instance->spec.policy_id != NULL &&
-           instance->spec.context_id != NULL && instance->spec.key != NULL && instance->spec.home != NULL;
+    return true;
 }
 
 struct docker_instance *docker_instance_new(struct backend *backend, const struct instance_spec *spec) {
@@ -68,7 +87,7 @@ struct docker_instance *docker_instance_new(struct backend *backend, const struc
     snprintf(instance->id, sizeof instance->id, "%s", spec->instance_id);
     HASH_ADD_STR(backend->instances, id, instance);
     instance->timer = evtimer_new(backend->base, on_timer, instance);
-    if (!copy_spec(instance, spec) || instance->timer == NULL) {
+    if (!docker_instance_set_spec(instance, spec) || instance->timer == NULL) {
         docker_instance_free(instance);
         return NULL;
     }
@@ -93,6 +112,7 @@ void docker_instance_free(struct docker_instance *instance) {
         drop_calls(instance);
         event_free(instance->timer);
     }
+    docker_warm_cancel(instance);
     docker_instance_set_container(instance, "");
     HASH_DEL(instance->backend->instances, instance);
     while (instance->checks != NULL) {
@@ -103,12 +123,7 @@ void docker_instance_free(struct docker_instance *instance) {
     if (instance->spec.policy != NULL) {
         json_object_put(instance->policy.data);
     }
-    free((char *)instance->spec.instance_name);
-    free((char *)instance->spec.user_id);
-    free((char *)instance->spec.policy_id);
-    free((char *)instance->spec.context_id);
-    secret_free((char *)instance->spec.key);
-    free((char *)instance->spec.home);
+    free_texts(&instance->spec);
     free(instance->image_user);
     free(instance->image_id);
     explicit_bzero(&instance->address, sizeof instance->address);
@@ -255,6 +270,7 @@ void docker_instance_stop(struct docker_instance *instance) {
     if (instance->state == DOCKER_STOPPING || instance->state == DOCKER_REMOVING) {
         return; /* it is on its way */
     }
+    docker_warm_fail(instance);
     answer_checks(instance, false);
     if (instance->call != NULL && (instance->state == DOCKER_CREATING || instance->state == DOCKER_STARTING)) {
         instance->is_stop_wanted = true; /* only when that is answered it is known what there is to stop */
@@ -330,6 +346,7 @@ static void end_ready(struct docker_instance *instance, const char *reason) {
     char text[160];
     memcpy(id, instance->id, sizeof id);
     describe_end(instance, reason, text, sizeof text);
+    docker_warm_fail(instance);
     drop_calls(instance);
     instance->state = DOCKER_REMOVING;
     instance->outcome = DOCKER_OUTCOME_SAID;
@@ -370,6 +387,7 @@ void docker_instance_paused(struct docker_instance *instance) {
         return;
     }
     memcpy(id, instance->id, sizeof id);
+    docker_warm_fail(instance);
     drop_calls(instance);
     answer_checks(instance, false);
     docker_instance_free(instance);
@@ -390,6 +408,7 @@ static void become_ready(struct docker_instance *instance) {
 
 static void on_probed(void *argument, const struct error *err) {
     struct docker_instance *instance = argument;
+    struct error refusal;
     instance->probe = NULL;
     if (instance->state == DOCKER_READY) {
         if (err == NULL) {
@@ -397,8 +416,10 @@ static void on_probed(void *argument, const struct error *err) {
         } else {
             end_ready(instance, "it runs but does not answer");
         }
-    } else if (err == NULL) {
+    } else if (err == NULL && docker_warm_may_be_ready(instance, &refusal)) {
         become_ready(instance);
+    } else if (err == NULL) {
+        docker_instance_fail(instance, &refusal);
     } else {
         docker_instance_fail(instance, err);
     }
@@ -418,6 +439,7 @@ void docker_instance_probe(struct docker_instance *instance, const struct docker
     const struct settings *settings = instance->backend->settings;
     char network[DOCKER_NETWORK_NAME_SIZE];
     struct error err;
+    instance->pid = container->pid;
     docker_create_network(settings, instance->spec.instance_name, network);
     /* What others made is not published as we would. */
     bool published = settings->docker_publish != NULL && container->labels.deployment != NULL;
@@ -459,8 +481,11 @@ static void adopt_blindly(struct docker_instance *instance) {
 static bool is_this_instance(const struct docker_instance *instance, const struct docker_container *container) {
     const char *id = container->labels.instance_id;
     bool is_known = instance->container_id[0] != '\0'; /* written down: then it need not carry our id */
-    return docker_labels_match(&container->labels, &instance->spec) &&
-           (is_known || (id != NULL && strcmp(id, instance->id) == 0));
+    bool carries_id = id != NULL && strcmp(id, instance->id) == 0;
+    if (container->labels.is_warm) { /* nobody's, or somebody's whom its labels cannot name: it is its id that tells */
+        return is_known && carries_id && container->labels.is_managed;
+    }
+    return docker_labels_match(&container->labels, &instance->spec) && (is_known || carries_id);
 }
 
 static void on_adopted(void *argument, const struct docker_answer *answer) {

@@ -72,6 +72,9 @@ struct docker_instance {
     struct health_probe *probe;
     struct event *timer;
     struct docker_check *checks;
+    pid_t pid;                        /* of its container, as the engine says it; 0: not known */
+    struct docker_handover *handover; /* under way, or NULL: docker_warm.c */
+    struct docker_call *rename;
     UT_hash_handle hh;
     UT_hash_handle by_container; /* while container_id is set */
 };
@@ -96,6 +99,10 @@ void docker_instance_stop(struct docker_instance *instance);
 void docker_instance_check(struct docker_instance *instance, void (*checked)(void *argument, bool alive),
                            void *argument);
 
+/* A warm one gets an owner and a home. Only while READY. */
+void docker_instance_hand_over(struct docker_instance *instance, const struct instance_spec *spec,
+                               void (*done)(void *argument, const struct error *err), void *argument);
+
 /* --- what happens around it */
 
 /* The engine has answered for the first time, or is known to be away. */
@@ -114,6 +121,9 @@ const char *docker_instance_container(const struct docker_instance *instance); /
 
 /* Asks the engine and remembers the call. Without memory the instance fails, and false is returned. */
 bool docker_instance_call(struct docker_instance *instance, const struct docker_request *request, docker_done *done);
+
+/* Copies what a start, or an owner, is. False: no memory, and the old one holds. */
+bool docker_instance_set_spec(struct docker_instance *instance, const struct instance_spec *spec);
 
 /* At the beginning of each step's answer: the call is over; a stop that was wanted meanwhile, or an end, is dealt with.
  * False: there is nothing left to do for the step. */

@@ -18,6 +18,7 @@ void docker_labels_read(struct json_object *labels, struct docker_labels *out) {
         .context_id = name_or_default(json_get_string(labels, DOCKER_LABEL_CONTEXT_ID)),
         .instance_id = json_get_string(labels, DOCKER_LABEL_INSTANCE_ID),
         .deployment = json_get_string(labels, DOCKER_LABEL_DEPLOYMENT),
+        .is_warm = json_get_string(labels, DOCKER_LABEL_WARM) != NULL,
     };
 }
 
@@ -39,13 +40,14 @@ static bool add_context(struct json_object *labels, const char *context_id) {
 struct json_object *docker_labels_make(const struct instance_spec *spec, const char *deployment,
                                        const char *config_hash) {
     struct json_object *labels = json_object_new_object();
-    if (labels == NULL ||
-        !(json_add_string(labels, DOCKER_LABEL_MANAGED_BY, DOCKER_MANAGED_BY) &&
-          json_add_string(labels, DOCKER_LABEL_USER_ID, spec->user_id) &&
-          json_add_string(labels, DOCKER_LABEL_POLICY, spec->policy_id) && add_context(labels, spec->context_id) &&
-          json_add_string(labels, DOCKER_LABEL_INSTANCE_ID, spec->instance_id) &&
-          json_add_string(labels, DOCKER_LABEL_DEPLOYMENT, deployment) &&
-          json_add_string(labels, DOCKER_LABEL_CONFIG_HASH, config_hash))) {
+    if (labels == NULL || !(json_add_string(labels, DOCKER_LABEL_MANAGED_BY, DOCKER_MANAGED_BY) &&
+                            (spec->home == NULL ? json_add_string(labels, DOCKER_LABEL_WARM, "true")
+                                                : json_add_string(labels, DOCKER_LABEL_USER_ID, spec->user_id) &&
+                                                      add_context(labels, spec->context_id)) &&
+                            json_add_string(labels, DOCKER_LABEL_POLICY, spec->policy_id) &&
+                            json_add_string(labels, DOCKER_LABEL_INSTANCE_ID, spec->instance_id) &&
+                            json_add_string(labels, DOCKER_LABEL_DEPLOYMENT, deployment) &&
+                            json_add_string(labels, DOCKER_LABEL_CONFIG_HASH, config_hash))) {
         json_object_put(labels);
         return NULL;
     }

@@ -18,6 +18,8 @@
 #define DOCKER_LABEL_INSTANCE_ID "terminals.instance-id"
 #define DOCKER_LABEL_DEPLOYMENT  "terminals.deployment"
 #define DOCKER_LABEL_CONFIG_HASH "terminals.config-hash"
+/* On a container that was started warm: it names no user, since labels cannot be changed when it gets one. */
+#define DOCKER_LABEL_WARM "terminals.warm"
 /* On an image: its programs need no capabilities and no setuid programs. */
 #define DOCKER_LABEL_UNPRIVILEGED "terminals.unprivileged"
 
@@ -29,6 +31,7 @@ struct docker_labels {
     const char *context_id;
     const char *instance_id; /* NULL: made by the Python Terminals */
     const char *deployment;  /* NULL: the same */
+    bool is_warm;
 };
 
 /* `labels`: an object of strings, or NULL. */

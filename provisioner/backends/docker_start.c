@@ -152,7 +152,8 @@ static void on_created(void *argument, const struct docker_answer *answer) {
 static struct json_object *make_body(struct docker_instance *instance, struct error *err) {
     const struct backend *backend = instance->backend;
     char network[DOCKER_NETWORK_NAME_SIZE];
-    cleanup_free char *home = docker_link_translate(backend->link, instance->spec.home, err);
+    bool is_warm = instance->spec.home == NULL;
+    cleanup_free char *home = is_warm ? NULL : docker_link_translate(backend->link, instance->spec.home, err);
     docker_create_network(backend->settings, instance->spec.instance_name, network);
     const struct docker_plan plan = {
         .spec = &instance->spec,
@@ -166,7 +167,7 @@ static struct json_object *make_body(struct docker_instance *instance, struct er
         .cpus = docker_link_cpus(backend->link),
         .without_storage_opt = backend->storage_is_unlimited,
     };
-    return home == NULL ? NULL : docker_create_body(&plan, err);
+    return home == NULL && !is_warm ? NULL : docker_create_body(&plan, err);
 }
 
 void docker_start_create(struct docker_instance *instance) {
@@ -227,7 +228,8 @@ static void take_image(struct docker_instance *instance, struct json_object *jso
     if (instance->image_user == NULL || instance->image_id == NULL) {
         error_set(&err, ERROR_INTERNAL, "out of memory");
     }
-    if (err.code != ERROR_NONE || !give_home(instance, &err)) {
+    bool has_home = instance->spec.home != NULL;
+    if (err.code != ERROR_NONE || (has_home && !give_home(instance, &err))) {
         docker_instance_fail(instance, &err);
         return;
     }

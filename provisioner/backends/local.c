@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "provisioner/backends/local_command.h"
 #include "provisioner/backends/local_instance.h"
+#include "provisioner/backends/local_warm.h"
 #include "provisioner/backends/program.h"
 
 #define SWEEP_PAUSE_MS   10
@@ -86,6 +87,10 @@ static bool open_parts(struct backend *backend, const struct settings *settings,
     if (!process_boot_id(backend->boot_id) || !digest_sha256_hex_lower(run_dir, strlen(run_dir), digest)) {
         return error_set(err, ERROR_INTERNAL, "read the boot id");
     }
+    if (asprintf(&backend->warm_dir, "%s/" LOCAL_WARM_FOLDER, settings->data_dir) < 0) {
+        backend->warm_dir = NULL;
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
     snprintf(backend->mark_prefix, sizeof backend->mark_prefix, "%.*s:", RUN_FOLDER_CHARS, digest);
     return open_sandbox(backend, settings, run_dir, err);
 }
@@ -112,6 +117,7 @@ static void local_close(struct backend *backend) {
     }
     bubblewrap_close(&backend->sandbox);
     free(backend->binary);
+    free(backend->warm_dir);
     free(backend);
 }
 
@@ -281,6 +287,18 @@ static void local_check(struct backend *backend, const char *instance_id, void (
     }
 }
 
+static void local_hand_over(struct backend *backend, const struct instance_spec *spec,
+                            void (*done)(void *argument, const struct error *err), void *argument) {
+    struct local_instance *instance = find_instance(backend, spec->instance_id);
+    struct error err;
+    if (instance == NULL || instance->state != LOCAL_READY || instance->handover != NULL) {
+        error_set(&err, ERROR_BACKEND, "the instance does not run");
+        done(argument, &err);
+        return;
+    }
+    local_instance_hand_over(instance, spec, done, argument);
+}
+
 static void local_openapi(struct backend *backend, void (*done)(void *argument, const char *document), void *argument) {
     (void)backend;
     done(argument, NULL); /* whatever an instance says may come from its user */
@@ -332,6 +350,7 @@ static void on_sweep_timer(evutil_socket_t fd, short what, void *argument) {
 
 static void local_sweep(struct backend *backend) {
     forget_leftovers(backend);
+    local_warm_homes_tidy(backend);
     backend->sweeps = 0;
     on_sweep_timer(-1, 0, backend);
 }
@@ -346,4 +365,5 @@ const struct backend_operations backend_local = {
     .check = local_check,
     .sweep = local_sweep,
     .openapi = local_openapi,
+    .hand_over = local_hand_over,
 };

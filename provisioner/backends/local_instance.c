@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/secret.h"
 #include "provisioner/backends/local_command.h"
+#include "provisioner/backends/local_warm.h"
 #include "provisioner/backends/spawn.h"
 #include "provisioner/health_probe.h"
 
@@ -87,6 +88,7 @@ struct local_instance *local_instance_new(struct backend *backend, const char *i
 }
 
 static void forget_process(struct local_instance *instance) {
+    local_warm_cancel(instance);
     process_watch_stop(&instance->process);
     process_watch_stop(&instance->init);
     close_channels(instance);
@@ -115,9 +117,13 @@ void local_instance_free(struct local_instance *instance) {
 }
 
 bool local_instance_set_spec(struct local_instance *instance, const struct instance_spec *spec) {
-    char *home = strdup(spec->home);
+    struct error err;
+    bool is_folder = spec->home != NULL || !instance->backend->sandboxed;
+    char *home = spec->home != NULL ? strdup(spec->home)
+                 : is_folder        ? local_warm_home_make(instance->backend, instance->id, &err)
+                                    : NULL;
     char *key = strdup(spec->key);
-    if (home == NULL || key == NULL) {
+    if ((home == NULL && is_folder) || key == NULL) {
         free(home);
         secret_free(key);
         return false;
@@ -160,6 +166,7 @@ static void finish(struct local_instance *instance) {
     char id[LOCAL_INSTANCE_ID_SIZE];
     struct error failure = {.code = ERROR_INTERNAL, .message = "out of memory"};
     memcpy(id, instance->id, sizeof id);
+    local_warm_home_remove(instance->backend, id);
     if (instance->failure != NULL) {
         failure = *instance->failure;
     }
@@ -245,6 +252,7 @@ static void find_init(struct local_instance *instance) {
 static void begin_ending(struct local_instance *instance, enum local_outcome outcome) {
     instance->state = LOCAL_ENDING;
     instance->outcome = outcome;
+    local_warm_fail(instance);
     health_probe_cancel(instance->probe);
     instance->probe = NULL;
     evtimer_del(instance->timer);
@@ -433,7 +441,7 @@ static bool spawn(struct local_instance *instance, int info_write_fd, struct spa
     }
     const struct spawn_request request = {.arguments = arguments.strings,
                                           .environment = environment.strings,
-                                          .folder = instance->home,
+                                          .folder = instance->home == NULL ? "/" : instance->home,
                                           .output_fd = instance->output_fd,
                                           .info_fd = info_write_fd};
     if (!spawn_held(&request, spawned, err)) {
@@ -569,6 +577,7 @@ void local_instance_stop(struct local_instance *instance) {
         break;
     }
     instance->state = LOCAL_STOPPING;
+    local_warm_fail(instance);
     health_probe_cancel(instance->probe);
     instance->probe = NULL;
     evtimer_del(instance->timer);

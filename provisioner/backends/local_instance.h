@@ -32,7 +32,7 @@ struct health_probe;
 struct local_instance {
     struct backend *backend;
     char id[LOCAL_INSTANCE_ID_SIZE];
-    char *home;
+    char *home;              /* NULL: a warm one in a sandbox, until it is handed over */
     char *key;               /* secret */
     struct json_object *env; /* of its policy, or NULL */
     struct local_reference reference;
@@ -48,6 +48,7 @@ struct local_instance {
     struct health_probe *probe;
     struct event *timer;
     struct local_check *checks;
+    struct local_handover *handover; /* under way, or NULL */
     UT_hash_handle hh;
 };
 
@@ -56,6 +57,7 @@ struct backend {
     struct event_base *base;
     struct backend_events events;
     char *binary;
+    char *warm_dir; /* homes of warm instances without a sandbox (local_warm.h) */
     struct bubblewrap sandbox;
     bool sandboxed;
     int start_timeout_ms;
@@ -89,6 +91,10 @@ void local_instance_adopt(struct local_instance *instance, const struct local_re
 void local_instance_fail(struct local_instance *instance, const struct error *err);
 
 void local_instance_stop(struct local_instance *instance);
+
+/* What becomes of a warm one: local_warm.c. Only while READY. */
+void local_instance_hand_over(struct local_instance *instance, const struct instance_spec *spec,
+                              void (*done)(void *argument, const struct error *err), void *argument);
 
 /* Only while READY. */
 void local_instance_check(struct local_instance *instance, void (*checked)(void *argument, bool alive), void *argument);

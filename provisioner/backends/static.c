@@ -14,7 +14,7 @@
 #include "common/log.h"
 #include "provisioner/backend.h"
 #include "provisioner/health_probe.h"
-#include "provisioner/http_get.h"
+#include "provisioner/http_call.h"
 
 #define REFERENCE           "static"
 #define ID_SIZE             65
@@ -53,7 +53,7 @@ struct static_check {
 
 struct static_document {
     struct backend *backend;
-    struct http_get *get;
+    struct http_call *get;
     void (*done)(void *argument, const char *document);
     void *argument;
     struct static_document *next;
@@ -132,7 +132,7 @@ static void static_close(struct backend *backend) {
     while (backend->documents != NULL) {
         struct static_document *document = backend->documents;
         backend->documents = document->next;
-        http_get_cancel(document->get);
+        http_call_cancel(document->get);
         free(document);
     }
     explicit_bzero(&backend->address, sizeof backend->address);
@@ -302,7 +302,7 @@ static void on_document(void *argument, int status, const char *body, size_t len
 /* The operator's own instance, not a tenant's: its document can be trusted. */
 static void static_openapi(struct backend *backend, void (*done)(void *argument, const char *document),
                            void *argument) {
-    const struct http_get_request request = {
+    const struct http_call_request request = {
         .host = backend->address.host,
         .port = backend->address.port,
         .path = "/openapi.json",
@@ -313,7 +313,7 @@ static void static_openapi(struct backend *backend, void (*done)(void *argument,
     struct static_document *document = calloc(1, sizeof *document);
     if (document != NULL) {
         *document = (struct static_document){.backend = backend, .done = done, .argument = argument};
-        document->get = http_get_start(backend->base, &request, on_document, document);
+        document->get = http_call_start(backend->base, &request, on_document, document);
     }
     if (document == NULL || document->get == NULL) {
         free(document);

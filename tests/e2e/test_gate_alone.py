@@ -425,7 +425,7 @@ def test_activity_names_the_routes_in_use_and_only_those():
         gate.request(token="bad").expect(401)
         connection = gate.send_head()
         first, second = gate.provisioner.wait_for("activity", 2)
-        assert first["routes"] == second["routes"] == [ROUTE] and first["websockets"] == 0
+        assert first["routes"] == second["routes"] == [ROUTE] and first["shells"] == [] and first["websockets"] == 0
         end.set()
         read_all(connection)
         connection.close()
@@ -675,10 +675,11 @@ def test_a_silent_terminal_is_no_activity_but_counts():
         frames = gate.open_terminal(behind=frame(TEXT, auth()))
         reports = gate.provisioner.wait_for("activity", 3)
         assert [report["websockets"] for report in reports] == [1, 1, 1], reports
-        assert reports[-1]["routes"] == []
+        assert reports[-1]["routes"] == reports[-1]["shells"] == []
         frames.send(BINARY, b"key")
         frames.read()
-        eventually(lambda: gate.provisioner.all("activity")[-1]["routes"] == [ROUTE])
+        eventually(lambda: gate.provisioner.all("activity")[-1]["shells"] == [ROUTE])
+        assert gate.provisioner.all("activity")[-1]["routes"] == []
         opens(frames)
         eventually(lambda: gate.provisioner.all("activity")[-1]["websockets"] == 0)
 

@@ -19,8 +19,8 @@ static void test_fields_of_the_wrong_type_are_refused(void **state) {
         "{\"id\":1,\"op\":\"activity\"}",
         "{\"id\":1,\"op\":\"activity\",\"routes\":[\"x\"]}",
         "{\"id\":1,\"op\":\"activity\",\"routes\":[7]}",
-        "{\"id\":1,\"op\":\"activity\",\"routes\":[],\"websockets\":-1}",
-        "{\"id\":1,\"op\":\"activity\",\"routes\":[],\"websockets\":\"many\"}",
+        "{\"id\":1,\"op\":\"activity\",\"routes\":[],\"shells\":[],\"websockets\":-1}",
+        "{\"id\":1,\"op\":\"activity\",\"routes\":[],\"shells\":[],\"websockets\":\"many\"}",
         "{\"id\":1,\"op\":\"audit\"}",
         "{\"id\":1,\"op\":\"audit\",\"action\":7}",
         "{\"id\":1,\"op\":\"audit\",\"action\":\"x\",\"status_code\":1e300}",
@@ -188,7 +188,8 @@ static void test_what_the_gate_reports_is_activity(void **state) {
     expect(world, "{\"id\":1,\"op\":\"resolve\",\"user_id\":\"ann\"}", "ok");
     struct tenant *tenant = world_tenant(world, "ann");
     tenant->last_active_ms = clock_monotonic_ms() - 9999999;
-    snprintf(request, sizeof request, "{\"id\":1,\"op\":\"activity\",\"routes\":[\"%s\"],\"websockets\":2}",
+    snprintf(request, sizeof request,
+             "{\"id\":1,\"op\":\"activity\",\"routes\":[\"%s\"],\"shells\":[],\"websockets\":2}",
              tenant->record.route_key);
     expect(world, request, "ok");
     assert_true(clock_monotonic_ms() - tenant->last_active_ms < 5000);
