@@ -10,6 +10,7 @@
 #include "provisioner/audit.h"
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
+#include "provisioner/tenant_files.h"
 
 /* Once the tenant is `stopping`: nobody reaches the instance any more, then it ends. The tenant may be gone
  * afterwards. */
@@ -180,12 +181,11 @@ static void on_purged(void *argument, const struct error *err) {
 
 /* The instance is stopped. */
 static void deletion_continue(struct provisioner *provisioner, struct tenant *tenant) {
-    if (!tenant->purge || provisioner->homes == NULL) {
+    if (!tenant->purge || !tenant_files_exist(provisioner)) {
         deletion_finish(provisioner, tenant);
         return;
     }
-    home_folder_purge(provisioner->homes, tenant->record.user_id, tenant->record.policy_id, tenant->record.context_id,
-                      on_purged, tenant);
+    tenant_files_remove(provisioner, tenant, on_purged, tenant);
 }
 
 void stops_want_deletion(struct provisioner *provisioner, struct tenant *tenant, bool purge, struct json_object *actor,
