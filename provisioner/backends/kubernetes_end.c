@@ -74,6 +74,7 @@ static void step_leave(struct kubernetes_instance *instance) {
 
 void kubernetes_end_pod_is_gone(struct kubernetes_instance *instance) {
     instance->uid[0] = '\0';
+    instance->pod_is_gone = true;
     if (instance->state == KUBERNETES_LEAVING) {
         forget(instance);
     }
@@ -83,7 +84,7 @@ void kubernetes_end_pod_is_gone(struct kubernetes_instance *instance) {
 static void take_uid(struct kubernetes_instance *instance, struct json_object *pod) {
     struct json_object *metadata = json_get_object(pod, "metadata");
     const char *uid = json_get_string(metadata, "uid");
-    if (instance->uid[0] == '\0' && uid != NULL && strlen(uid) < sizeof instance->uid &&
+    if (instance->uid[0] == '\0' && !instance->pod_is_gone && uid != NULL && strlen(uid) < sizeof instance->uid &&
         json_get_int(metadata, "deletionGracePeriodSeconds", 0) > 0) {
         strcpy(instance->uid, uid);
     }
@@ -163,6 +164,7 @@ void kubernetes_end_begin(struct kubernetes_instance *instance, enum kubernetes_
     instance->outcome = outcome;
     instance->tries = 0;
     instance->removal = 0;
+    instance->pod_is_gone = false;
     step_remove(instance);
 }
 
