@@ -57,6 +57,7 @@ struct kubernetes_instance {
     bool is_blind;       /* adopted while nobody could be asked */
     bool is_stop_wanted; /* a call is under way whose end has to be awaited first */
     bool has_objects;    /* there may be a pod, a service and a secret to remove */
+    bool has_service;    /* as far as is known */
     int removal;         /* the step of REMOVING */
     bool pod_is_gone;    /* while it is removed: the watch has said so */
     int tries;           /* of the step in hand */

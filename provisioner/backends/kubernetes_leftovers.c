@@ -70,14 +70,60 @@ static void remove_one(struct kubernetes_leftovers *all, const char *name, const
     }
 }
 
+static void on_made(void *argument, const struct kubernetes_answer *answer) {
+    struct leftover *leftover = argument;
+    struct error err;
+    leftover->call = NULL;
+    if (answer->status != 201 && answer->status != 409) {
+        kubernetes_answer_error(answer, &err, "create a service that was missing");
+        log_warning(NULL, "%s", err.message);
+    }
+    leftover_free(leftover);
+}
+
+/* Its maker was killed between pod and service. */
+static void make_service(struct kubernetes_leftovers *all, struct kubernetes_instance *instance) {
+    const struct kubernetes_plan plan = kubernetes_instance_plan(instance);
+    cleanup_json struct json_object *body = kubernetes_service_manifest(&plan, NULL);
+    struct leftover *leftover = body == NULL ? NULL : calloc(1, sizeof *leftover);
+    const struct kubernetes_request request = {.method = "POST",
+                                               .kind = "services",
+                                               .query = "?fieldManager=terminals&fieldValidation=Strict",
+                                               .body = body,
+                                               .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
+    if (leftover == NULL) {
+        return;
+    }
+    instance->has_service = true;
+    leftover->all = all;
+    DL_APPEND(all->leftovers, leftover);
+    leftover->call = kubernetes_call_start(all->backend->client, &request, on_made, leftover);
+    if (leftover->call == NULL) {
+        leftover_free(leftover);
+    }
+}
+
+static void make_missing_services(struct kubernetes_leftovers *all) {
+    struct kubernetes_instance *instance = NULL;
+    for (instance = all->backend->instances; instance != NULL; instance = instance->hh.next) {
+        bool runs = instance->state == KUBERNETES_READY || instance->state == KUBERNETES_PROBING;
+        if (instance->is_adoption && runs && instance->uid[0] != '\0' && !instance->has_service) {
+            make_service(all, instance);
+        }
+    }
+}
+
 static void judge(struct kubernetes_leftovers *all, struct json_object *metadata) {
     const char *name = json_get_string(metadata, "name");
     const char *uid = json_get_string(metadata, "uid");
     struct kubernetes_identity identity;
     kubernetes_identity_read(metadata, &identity);
-    if (name == NULL || uid == NULL || identity.instance_id == NULL ||
+    struct kubernetes_instance *holder = name == NULL ? NULL : kubernetes_instance_holder(all->backend, name);
+    if (holder != NULL && all->kind == 0) {
+        holder->has_service = true;
+    }
+    if (name == NULL || uid == NULL || identity.instance_id == NULL || holder != NULL ||
         kubernetes_instance_find(all->backend, identity.instance_id) != NULL ||
-        kubernetes_instance_holder(all->backend, name) != NULL ||
         kubernetes_pods_find(all->backend->pods, name) != NULL) {
         return;
     }
@@ -98,6 +144,9 @@ static void on_list(void *argument, const struct kubernetes_answer *answer) {
         if (json_object_is_type(item, json_type_object)) {
             judge(all, json_get_object(item, "metadata"));
         }
+    }
+    if (items != NULL && all->kind == 0) {
+        make_missing_services(all);
     }
     all->kind++;
     list_next(all);

@@ -6,7 +6,8 @@
 
 struct kubernetes_leftovers;
 
-/* Lists them and removes those that we made and that belong to no instance. NULL: no memory. */
+/* Lists them, removes those that we made and that belong to no instance, and makes the services that adopted instances
+ * lack. NULL: no memory. */
 struct kubernetes_leftovers *kubernetes_leftovers_open(struct backend *backend);
 
 /* Gives up what is under way. NULL is fine. */

@@ -105,6 +105,7 @@ static void on_service(void *argument, const struct kubernetes_answer *answer) {
         return;
     }
     if (answer->status == 201 || exists_already(answer)) {
+        instance->has_service = true;
         step_coming(instance); /* one that is left over leads nowhere, and is removed with this instance */
     } else {
         fail_with(instance, answer, "create the service");
