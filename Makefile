@@ -26,7 +26,7 @@ LIB_terminals-api         = -lfcgi -lcurl -ljwt -ljson-c -lcrypto -lpthread
 SRC_terminals-gate        = $(wildcard gate/*.c)
 LIB_terminals-gate        = -levent_core -ljson-c -lcrypto
 SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c) sql/embedded_sql.c
-LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -lyaml -ljson-c -lcrypto -lm
+LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -lpq -lyaml -ljson-c -lcrypto -lm
 SRC_open-terminal         = $(wildcard instance/*.c)
 # Static, so that no GnuTLS comes along: instance/no_tls.c stands in for it (-u: also where it lies in an archive).
 LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -Wl,-Bdynamic -lwslay -ljson-c -lpthread

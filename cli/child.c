@@ -67,6 +67,9 @@ static bool set_environment(const struct child_plan *plan, enum program_id id, s
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDNAMES");
+    if (id != PROGRAM_PROVISIONER) {
+        unsetenv("PGPASSWORD"); /* libpq takes the database's password from there, too */
+    }
     if (id != PROGRAM_HAPROXY) {
         return true;
     }

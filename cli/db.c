@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cli/db_revision.h"
 #include "common/cleanup.h"
 #include "common/ipc.h"
 #include "common/ipc_client.h"
@@ -18,11 +19,19 @@
 #define ROTATE_TIMEOUT_MS (60 * 1000)
 
 static const char usage[] =
-    "usage: terminals db rotate-key [--new-key-file FILE]\n"
+    "usage: terminals db upgrade | current | history | stamp VERSION\n"
+    "       terminals db rotate-key [--new-key-file FILE]\n"
+    "       terminals db revision -m MESSAGE\n"
     "\n"
+    "  upgrade     brings the database to the version of this program, which the provisioner does by itself when it\n"
+    "              starts\n"
+    "  current     prints the version of the database, and the one that this program wants\n"
+    "  history     lists all versions\n"
+    "  stamp       says that the database is at VERSION, and changes nothing else in it\n"
     "  rotate-key  makes a new encryption key and seals all instance keys with it. Terminals may be running.\n"
     "              Where the key is in TERMINALS_ENCRYPTION_KEY, stop Terminals first, give the new key in\n"
-    "              FILE, and start Terminals with it.\n";
+    "              FILE, and start Terminals with it.\n"
+    "  revision    makes the files of a new version, in the source tree\n";
 
 /* Does a provisioner, or `terminals serve` for one, listen here? */
 static bool is_running(const char *socket_path) {
@@ -52,9 +61,9 @@ static bool ask_the_running_one(const char *socket_path, struct error *err) {
     return true;
 }
 
-/* Becomes the provisioner, which is beside this program, reads the same settings, makes sure that it is the only one,
- * and says what it did. (Not by executables.h: where this is run there may be no HAProxy.) */
-static bool run_alone(const char *new_key_file, struct error *err) {
+/* Becomes the provisioner, which is beside this program, reads the same settings, and says what it did. (Not by
+ * executables.h: where this is run there may be no HAProxy.) */
+static bool become_provisioner(const char *flag, const char *first, const char *second, struct error *err) {
     static const char name[] = "terminals-provisioner";
     char program[PATH_MAX + sizeof name];
     ssize_t length = readlink("/proc/self/exe", program, PATH_MAX);
@@ -65,7 +74,7 @@ static bool run_alone(const char *new_key_file, struct error *err) {
         length--;
     }
     memcpy(program + length, name, sizeof name);
-    execl(program, program, "--rotate-key", new_key_file, (char *)NULL);
+    execl(program, program, flag, first, second, (char *)NULL);
     return error_set_errno(err, ERROR_INTERNAL, "run `%s`", program);
 }
 
@@ -83,24 +92,33 @@ static bool rotate_key(const char *new_key_file, struct error *err) {
         return error_set(err, ERROR_INTERNAL, "no memory");
     }
     bool asks = new_key_file == NULL && is_running(path);
-    return asks ? ask_the_running_one(path, err) : run_alone(new_key_file, err);
+    return asks ? ask_the_running_one(path, err) : become_provisioner("--rotate-key", new_key_file, NULL, err);
+}
+
+/* Prints why it did not work. */
+static int failed(const char *subcommand, const struct error *err) {
+    fprintf(stderr, "terminals db %s: %s\n", subcommand, err->message);
+    return EXIT_FAILURE;
 }
 
 int db(int argc, char **argv) {
     struct error err = {0};
-    bool has_file = argc == 4 && strcmp(argv[2], "--new-key-file") == 0;
-    bool wants_help = argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-    if (wants_help) {
+    const char *name = argc < 2 ? "" : argv[1];
+    bool is_look = strcmp(name, "upgrade") == 0 || strcmp(name, "current") == 0 || strcmp(name, "history") == 0;
+    if (argc == 2 && (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)) {
         fputs(usage, stdout);
         return EXIT_SUCCESS;
     }
-    if (argc < 2 || strcmp(argv[1], "rotate-key") != 0 || (argc > 2 && !has_file)) {
-        fputs(usage, stderr);
-        return 2;
+    if ((argc == 2 && is_look) || (argc == 3 && strcmp(name, "stamp") == 0)) {
+        become_provisioner("--database", name, argv[2], &err);
+        return failed(name, &err);
     }
-    if (!rotate_key(has_file ? argv[3] : NULL, &err)) {
-        fprintf(stderr, "terminals db rotate-key: %s\n", err.message);
-        return EXIT_FAILURE;
+    if (strcmp(name, "rotate-key") == 0 && (argc == 2 || (argc == 4 && strcmp(argv[2], "--new-key-file") == 0))) {
+        return rotate_key(argc == 4 ? argv[3] : NULL, &err) ? EXIT_SUCCESS : failed(name, &err);
     }
-    return EXIT_SUCCESS;
+    if (argc == 4 && strcmp(name, "revision") == 0 && strcmp(argv[2], "-m") == 0) {
+        return db_revision(".", argv[3], &err) ? EXIT_SUCCESS : failed(name, &err);
+    }
+    fputs(usage, stderr);
+    return 2;
 }

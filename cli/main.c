@@ -23,7 +23,7 @@ static const struct subcommand {
     {"reap", reap, "stop the instances that nobody uses, now"},
     {"check", check, "ask one of the processes whether it is there"},
     {"make-key", make_key, "make an API key in a file, unless there is one"},
-    {"db", db, "rotate-key: change the key that the instances' keys are encrypted with"},
+    {"db", db, "the database: its version, and the key that the instances' keys are encrypted with"},
     {"version", version, "print the version"},
     {"help", help, "print this"},
 };

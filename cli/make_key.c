@@ -34,14 +34,8 @@ static bool give(const char *path, mode_t mode, uid_t owner, struct error *err) 
            error_set_errno(err, ERROR_INTERNAL, "give `%s` to user %lu", path, (unsigned long)owner);
 }
 
-int make_key(int argc, char **argv) {
+static bool make_one(const char *path, uid_t owner) {
     struct error err = {0};
-    uid_t owner = 0;
-    if (argc != 3 || argv[1][0] != '/' || !parse_uid(argv[2], &owner)) {
-        fputs("usage: terminals make-key /ABSOLUTE/FILE UID\n", stderr);
-        return 2;
-    }
-    const char *path = argv[1];
     cleanup_secret char *key = api_key_load_or_create(path, &err);
     cleanup_free char *folder = strndup(path, (size_t)(strrchr(path, '/') - path));
     if (folder == NULL) {
@@ -50,8 +44,25 @@ int make_key(int argc, char **argv) {
     if (key == NULL || folder == NULL || !give(path, 0600, owner, &err) ||
         (folder[0] != '\0' && !give(folder, 0700, owner, &err))) {
         fprintf(stderr, "terminals make-key: %s\n", err.message);
-        return EXIT_FAILURE;
+        return false;
     }
-    printf("The API key is in %s\n", path);
-    return EXIT_SUCCESS;
+    printf("The key is in %s\n", path);
+    return true;
+}
+
+int make_key(int argc, char **argv) {
+    uid_t owner = 0;
+    bool understood = argc >= 3 && argc % 2 == 1;
+    for (int i = 1; understood && i < argc; i += 2) {
+        understood = argv[i][0] == '/' && parse_uid(argv[i + 1], &owner);
+    }
+    if (!understood) {
+        fputs("usage: terminals make-key /ABSOLUTE/FILE UID [/ANOTHER UID]...\n", stderr);
+        return 2;
+    }
+    bool ok = true;
+    for (int i = 1; ok && i < argc; i += 2) {
+        ok = parse_uid(argv[i + 1], &owner) && make_one(argv[i], owner);
+    }
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

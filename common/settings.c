@@ -265,15 +265,19 @@ static bool store(struct settings *settings, const struct setting *row, const ch
     return false;
 }
 
-/* `sqlite:///…`, or with a driver's name, which means nothing to us: `sqlite+aiosqlite:///…`. */
+/* `sqlite:///…` or `postgresql://…`, or with a driver's name, which means nothing to us: `sqlite+aiosqlite:///…`. What
+ * else libpq wants of a URL it says itself. */
 static bool is_database_url(const char *url) {
-    static const char scheme[] = "sqlite";
-    const char *rest = url + strlen(scheme);
-    if (strncmp(url, scheme, strlen(scheme)) != 0) {
-        return false;
+    static const char *const schemes[] = {"sqlite", "postgresql", "postgres"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t length = strlen(schemes[i]);
+        const char *rest = url + length;
+        if (strncmp(url, schemes[i], length) == 0 && (*rest == '+' || *rest == ':')) {
+            rest += *rest == '+' ? strcspn(rest, ":") : 0;
+            return i > 0 ? strncmp(rest, "://", 3) == 0 : strncmp(rest, ":///", 4) == 0 && rest[4] != '\0';
+        }
     }
-    rest += *rest == '+' ? strcspn(rest, ":") : 0;
-    return strncmp(rest, ":///", 4) == 0 && rest[4] != '\0';
+    return false;
 }
 
 /* Neither is quoted: they are secrets. */
@@ -301,7 +305,8 @@ static bool check_webhook(const struct settings *settings, struct error *err) {
 /* What no row can say by itself. */
 static bool check_together(struct settings *settings, struct error *err) {
     if (!is_database_url(settings->database_url)) {
-        return error_set(err, ERROR_INVALID, PREFIX "DATABASE_URL: expected `sqlite:///path`");
+        return error_set(err, ERROR_INVALID,
+                         PREFIX "DATABASE_URL: expected `sqlite:///path` or `postgresql://user@host/database`");
     }
     if (settings->trusted_proxies != NULL && !networks_check(settings->trusted_proxies, err)) {
         return error_prefix(err, PREFIX "TRUSTED_PROXIES");

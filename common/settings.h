@@ -36,6 +36,7 @@ struct settings {
     char *tls_cert; /* NULL: no TLS */
     char *cors_allowed_origins;
     char *database_url;
+    char *database_password; /* NULL: in the URL, or none */
     char *data_dir;
     char *run_dir;
     int64_t idle_timeout_seconds;

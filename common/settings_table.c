@@ -16,6 +16,8 @@ static const char *const log_format_choices[] = {"text", "json", NULL};
     { name, SETTING_TEXT, AT(field), value, readers, NULL, 0, 0 }
 #define SECRET(name, field, readers)                                                                                   \
     { name, SETTING_SECRET, AT(field), NULL, readers, NULL, 0, 0 }
+#define SECRET_OR(name, field, value, readers)                                                                         \
+    { name, SETTING_SECRET, AT(field), value, readers, NULL, 0, 0 }
 #define NUMBER(name, field, value, readers, minimum, maximum)                                                          \
     { name, SETTING_NUMBER, AT(field), value, readers, NULL, minimum, maximum }
 #define SWITCH(name, field, value, readers)                                                                            \
@@ -36,7 +38,9 @@ const struct setting settings_table[] = {
     NUMBER("PORT", port, "3000", READER_HAPROXY | READER_API, 1, 65535),
     TEXT("TLS_CERT", tls_cert, NULL, READER_HAPROXY | READER_API),
     TEXT("CORS_ALLOWED_ORIGINS", cors_allowed_origins, "*", READER_HAPROXY | READER_API),
-    TEXT("DATABASE_URL", database_url, "sqlite:///./data/terminals.db", READER_PROVISIONER),
+    /* A secret, since a password may be in it. */
+    SECRET_OR("DATABASE_URL", database_url, "sqlite:///./data/terminals.db", READER_PROVISIONER),
+    SECRET("DATABASE_PASSWORD", database_password, READER_PROVISIONER),
     TEXT("DATA_DIR", data_dir, "./data/terminals", READER_PROVISIONER),
     TEXT("RUN_DIR", run_dir, "./data/run", EVERYBODY | READER_HAPROXY),
     NUMBER("IDLE_TIMEOUT_SECONDS", idle_timeout_seconds, "1800", READER_PROVISIONER, 0, MAX_SECONDS),

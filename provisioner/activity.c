@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "provisioner/audit.h"
+#include "provisioner/backlog.h"
 #include "provisioner/policies.h"
 
 void activity_touch(struct tenant *tenant, int64_t monotonic_ms) {
@@ -62,6 +63,36 @@ static void retry_staged_audit(struct provisioner *provisioner) {
     }
 }
 
+static bool save_accesses(struct provisioner *provisioner, size_t count) {
+    struct error err = {.message = "out of memory"};
+    cleanup_free struct tenant_access *accesses = calloc(count, sizeof *accesses);
+    size_t used = 0;
+    TENANTS_EACH(provisioner, tenant) {
+        if (accesses != NULL && tenant->access_is_unsaved && used < count) {
+            accesses[used++] = (struct tenant_access){tenant->record.id, tenant->record.last_accessed_at_ms};
+        }
+    }
+    if (accesses == NULL || !store_save_accesses(provisioner->store, accesses, used, &err)) {
+        log_warning(NULL, "save times of access: %s (tried again)", err.message);
+        return false;
+    }
+    return true;
+}
+
+static void keep_accesses(struct provisioner *provisioner, size_t count) {
+    struct error err = {.message = "out of memory"};
+    cleanup_free struct kept_access *accesses = calloc(count, sizeof *accesses);
+    size_t used = 0;
+    TENANTS_EACH(provisioner, tenant) {
+        if (accesses != NULL && tenant->access_is_unsaved && used < count) {
+            accesses[used++] = (struct kept_access){tenant->record.route_key, tenant->record.last_accessed_at_ms};
+        }
+    }
+    if (accesses == NULL || !backlog_keep_accesses(provisioner->backlog, accesses, used, &err)) {
+        log_warning(NULL, "keep times of access on disk: %s", err.message);
+    }
+}
+
 void activity_flush(struct provisioner *provisioner) {
     size_t count = 0;
     bool any_stale = false;
@@ -76,19 +107,25 @@ void activity_flush(struct provisioner *provisioner) {
     if (count == 0) {
         return;
     }
-    struct error err = {.message = "out of memory"};
-    cleanup_free struct tenant_access *accesses = calloc(count, sizeof *accesses);
-    size_t used = 0;
-    TENANTS_EACH(provisioner, tenant) {
-        if (accesses != NULL && tenant->access_is_unsaved && used < count) {
-            accesses[used++] = (struct tenant_access){tenant->record.id, tenant->record.last_accessed_at_ms};
+    if (save_accesses(provisioner, count)) {
+        TENANTS_EACH(provisioner, tenant) {
+            tenant->access_is_unsaved = false;
         }
+        backlog_forget_accesses(provisioner->backlog);
+    } else {
+        keep_accesses(provisioner, count);
     }
-    if (accesses == NULL || !store_save_accesses(provisioner->store, accesses, used, &err)) {
-        log_warning(NULL, "save times of access: %s (tried again)", err.message);
-        return;
+}
+
+static void take_kept(void *argument, const struct kept_access *access) {
+    struct tenant *tenant = tenants_find(argument, access->route_key);
+    int64_t now_ms = clock_unix_ms();
+    if (tenant != NULL && access->last_accessed_at_ms > tenant->record.last_accessed_at_ms &&
+        access->last_accessed_at_ms <= now_ms) {
+        activity_touch(tenant, clock_monotonic_ms() - (now_ms - access->last_accessed_at_ms));
     }
-    TENANTS_EACH(provisioner, tenant) {
-        tenant->access_is_unsaved = false;
-    }
+}
+
+bool activity_load_backlog(struct provisioner *provisioner, struct error *err) {
+    return backlog_each_access(provisioner->backlog, take_kept, provisioner, err);
 }

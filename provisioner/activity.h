@@ -24,7 +24,11 @@ enum activity_reason activity_reason(const struct tenant *tenant);
 /* What HAProxy's stick tables know (haproxy_runtime.h). A request under way is activity now. */
 void activity_merge(struct provisioner *provisioner, const struct route_activity *routes, size_t count);
 
-/* Writes all changed times in one transaction, and rows that the database would not take before. */
+/* Writes all changed times in one transaction, and rows that the database would not take before; what it does not take
+ * now is kept on disk (backlog.h) and tried again. */
 void activity_flush(struct provisioner *provisioner);
+
+/* Takes over what a predecessor kept on disk. */
+bool activity_load_backlog(struct provisioner *provisioner, struct error *err);
 
 #endif

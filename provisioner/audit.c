@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/digest.h"
 #include "common/log.h"
+#include "provisioner/backlog.h"
 #include "provisioner/siem_queue.h"
 
 #define AUDIT_TEXT_MAX_BYTES 1024
@@ -16,6 +17,7 @@
 struct audit_row {
     struct audit_record record;
     struct audit_row *prev, *next;
+    bool is_kept; /* in the backlog */
     char texts[]; /* of the record */
 };
 
@@ -116,19 +118,49 @@ struct audit_row *audit_stage(struct provisioner *provisioner, struct audit_row 
         audit_row_free(row);
         return NULL;
     }
-    row->record.created_at_ms = clock_unix_ms();
+    if (row->record.created_at_ms == 0) {
+        row->record.created_at_ms = clock_unix_ms();
+    }
     DL_APPEND(provisioner->staged_audit, row);
     provisioner->staged_audit_count++;
     return row;
+}
+
+/* On disk, those that are not there yet. */
+static bool keep_staged(struct provisioner *provisioner, struct error *err) {
+    struct audit_row *row;
+    DL_FOREACH(provisioner->staged_audit, row) {
+        if (!row->is_kept && !backlog_keep_audit(provisioner->backlog, &row->record, err)) {
+            return false;
+        }
+        row->is_kept = true;
+    }
+    return true;
+}
+
+static void keep_all_anew(struct provisioner *provisioner) {
+    struct error err;
+    struct audit_row *row;
+    backlog_forget_audit(provisioner->backlog);
+    DL_FOREACH(provisioner->staged_audit, row) {
+        row->is_kept = false;
+    }
+    if (!keep_staged(provisioner, &err)) {
+        log_error(NULL, "keep rows of the audit log on disk: %s (tried again)", err.message);
+    }
 }
 
 void audit_unstage(struct provisioner *provisioner, struct audit_row *row) {
     struct audit_row *staged;
     DL_FOREACH(provisioner->staged_audit, staged) {
         if (staged == row) {
+            bool was_kept = row->is_kept;
             DL_DELETE(provisioner->staged_audit, row);
             provisioner->staged_audit_count--;
             audit_row_free(row);
+            if (was_kept) {
+                keep_all_anew(provisioner);
+            }
             return;
         }
     }
@@ -157,6 +189,7 @@ void audit_free_staged(struct provisioner *provisioner) {
 void audit_staged_written(struct provisioner *provisioner) {
     if (provisioner->staged_audit != NULL) {
         audit_free_staged(provisioner);
+        backlog_forget_audit(provisioner->backlog);
         siem_queue_wake(provisioner->siem);
     }
 }
@@ -165,12 +198,47 @@ bool audit_flush(struct provisioner *provisioner, struct error *err) {
     if (provisioner->staged_audit == NULL) {
         return true;
     }
-    if (!store_begin(provisioner->store, err) ||
-        !store_end(provisioner->store, audit_write_staged(provisioner, err), err)) {
+    if (store_begin(provisioner->store, err) &&
+        store_end(provisioner->store, audit_write_staged(provisioner, err), err)) {
+        audit_staged_written(provisioner);
+        return true;
+    }
+    struct error on_disk;
+    if (!keep_staged(provisioner, &on_disk)) {
+        log_error(NULL, "keep rows of the audit log on disk: %s", on_disk.message);
         return false;
     }
-    audit_staged_written(provisioner);
+    log_warning(NULL, "%s (%zu rows of the audit log are kept on disk, and tried again)", err->message,
+                provisioner->staged_audit_count);
     return true;
+}
+
+static bool take_kept(void *argument, const struct audit_record *record) {
+    struct provisioner *provisioner = argument;
+    const char *const texts[TEXT_COUNT] = {
+        record->id,         record->action,        record->severity,    record->user_id,
+        record->request_id, record->resource_type, record->resource_id, record->detail,
+        record->ip_address, record->user_agent,
+    };
+    struct audit_row *row = row_with_texts(texts);
+    if (row == NULL) {
+        return false;
+    }
+    row->record.status_code = record->status_code;
+    row->record.created_at_ms = record->created_at_ms;
+    row->is_kept = true;
+    return audit_stage(provisioner, row) != NULL;
+}
+
+bool audit_load_backlog(struct provisioner *provisioner, struct error *err) {
+    if (!backlog_each_audit(provisioner->backlog, take_kept, provisioner, err)) {
+        return false;
+    }
+    if (provisioner->staged_audit == NULL) {
+        backlog_forget_audit(provisioner->backlog); /* there was nothing in it that makes sense */
+        return true;
+    }
+    return audit_flush(provisioner, err);
 }
 
 static void append(struct provisioner *provisioner, struct audit_row *row) {

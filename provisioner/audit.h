@@ -2,7 +2,7 @@
  *
  * A row is written together with the change that it tells of, or at the latest before the answer goes out: it is
  * staged, and whatever is written next takes all staged rows along, in their order. What the database does not take
- * stays staged and is tried again, AUDIT_STAGED_MAX rows at most. */
+ * stays staged and is tried again, AUDIT_STAGED_MAX rows at most; meanwhile it is on disk (backlog.h). */
 #ifndef TERMINALS_PROVISIONER_AUDIT_H
 #define TERMINALS_PROVISIONER_AUDIT_H
 
@@ -10,7 +10,7 @@
 #include "provisioner/provisioner.h"
 #include "provisioner/tenants.h"
 
-#define AUDIT_STAGED_MAX 1000
+#define AUDIT_STAGED_MAX 10000
 
 /* One event. Texts may be NULL but for the action; they are cut to what a row may hold. */
 struct audit_event {
@@ -39,7 +39,10 @@ struct audit_row *audit_stage(struct provisioner *provisioner, struct audit_row 
 /* What it tells of did not happen: takes it off the list and frees it. */
 void audit_unstage(struct provisioner *provisioner, struct audit_row *row);
 
-/* Writes what is staged, in a transaction of its own. */
+/* Takes over what a predecessor kept on disk. */
+bool audit_load_backlog(struct provisioner *provisioner, struct error *err);
+
+/* Writes what is staged, in a transaction of its own, or else keeps it on disk. False if neither works. */
 bool audit_flush(struct provisioner *provisioner, struct error *err);
 
 /* For somebody who has a transaction open: writes what is staged into it, and, once that is committed, forgets it. */

@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "provisioner/database_commands.h"
 #include "provisioner/key_rotation.h"
 #include "provisioner/provisioner.h"
 #include "provisioner/run_folder.h"
@@ -103,8 +104,9 @@ int main(int argc, char **argv) {
     struct settings settings;
     struct error err = {0};
     bool rotates = argc >= 2 && argc <= 3 && strcmp(argv[1], "--rotate-key") == 0;
-    if (argc > 1 && !rotates) {
-        fprintf(stderr, "usage: terminals-provisioner [--rotate-key [FILE]]\n");
+    bool commands = argc >= 3 && argc <= 4 && strcmp(argv[1], "--database") == 0;
+    if (argc > 1 && !rotates && !commands) {
+        fprintf(stderr, "usage: terminals-provisioner [--rotate-key [FILE] | --database COMMAND [VERSION]]\n");
         return 2;
     }
     umask(077);
@@ -115,7 +117,9 @@ int main(int argc, char **argv) {
     }
     settings_configure_log(&settings, "provisioner");
     raise_descriptor_limit();
-    bool ok = rotates ? rotate_key(&settings, argv[2], &err) : serve(&settings, &err);
+    bool ok = rotates    ? rotate_key(&settings, argv[2], &err)
+              : commands ? database_command_run(&settings, argv[2], argv[3], &err)
+                         : serve(&settings, &err);
     if (!ok) {
         log_error(NULL, "%s", err.message);
     }

@@ -13,6 +13,7 @@
 #include "provisioner/audit.h"
 #include "provisioner/audit_retention.h"
 #include "provisioner/backend_events.h"
+#include "provisioner/backlog.h"
 #include "provisioner/identities.h"
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
@@ -48,7 +49,7 @@ static bool run_path(const struct provisioner *provisioner, const char *name, st
 static bool open_state(struct provisioner *provisioner, struct error *err) {
     const struct settings *settings = provisioner->settings;
     cleanup_buffer struct buffer key_file = {0};
-    provisioner->store = store_open(settings->database_url, err);
+    provisioner->store = store_open(settings->database_url, settings->database_password, err);
     if (provisioner->store == NULL) {
         return false;
     }
@@ -100,6 +101,13 @@ static bool open_haproxy(struct provisioner *provisioner, struct error *err) {
     provisioner->identities = open_map(provisioner, "identities.map", err);
     provisioner->routes = provisioner->identities == NULL ? NULL : open_map(provisioner, "routes.map", err);
     return provisioner->routes != NULL && identities_load(provisioner, err);
+}
+
+/* What the database did not take from a predecessor. */
+static bool open_backlog(struct provisioner *provisioner, struct error *err) {
+    provisioner->backlog = backlog_open(provisioner->run_dir, err);
+    return provisioner->backlog != NULL && audit_load_backlog(provisioner, err) &&
+           activity_load_backlog(provisioner, err);
 }
 
 static bool open_audit(struct provisioner *provisioner, struct error *err) {
@@ -183,9 +191,9 @@ bool provisioner_open(struct provisioner *provisioner, const struct settings *se
                       const struct backend_operations *operations, struct event_base *base, struct error *err) {
     bool has_state = provisioner_open_state(provisioner, settings, operations, err);
     provisioner->base = base;
-    return has_state && open_homes(provisioner, err) && open_audit(provisioner, err) &&
-           open_haproxy(provisioner, err) && open_backend(provisioner, err) && adoption_begin(provisioner, err) &&
-           open_server(provisioner, err) && start_timers(provisioner, err);
+    return has_state && open_backlog(provisioner, err) && open_homes(provisioner, err) &&
+           open_audit(provisioner, err) && open_haproxy(provisioner, err) && open_backend(provisioner, err) &&
+           adoption_begin(provisioner, err) && open_server(provisioner, err) && start_timers(provisioner, err);
 }
 
 static void free_event(struct event **event) {
@@ -197,7 +205,7 @@ static void free_event(struct event **event) {
 
 void provisioner_close(struct provisioner *provisioner) {
     provisioner->is_closing = true;
-    if (provisioner->store != NULL) {
+    if (provisioner->store != NULL && provisioner->backlog != NULL) {
         activity_flush(provisioner);
     }
     free_event(&provisioner->flush_timer);
@@ -229,6 +237,7 @@ void provisioner_close(struct provisioner *provisioner) {
     audit_retention_close(provisioner->retention);
     siem_queue_close(provisioner->siem);
     audit_free_staged(provisioner);
+    backlog_close(provisioner->backlog);
     store_close(provisioner->store);
     free(provisioner->run_dir);
 }

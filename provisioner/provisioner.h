@@ -23,6 +23,7 @@ struct identity;
 struct ipc_server;
 struct audit_row;
 struct audit_retention;
+struct backlog;
 struct siem_queue;
 struct stored_policy;
 struct refresh;
@@ -71,6 +72,7 @@ struct provisioner {
 
     struct audit_row *staged_audit; /* audit.h */
     size_t staged_audit_count;
+    struct backlog *backlog;           /* of what the database does not take */
     struct audit_retention *retention; /* NULL: rows are kept for ever */
     struct siem_queue *siem;           /* NULL: no webhook */
 

@@ -4,7 +4,7 @@
  * it happened whole or not at all. Errors say what was attempted: ERROR_CAPACITY for what passes (disk full, locked),
  * ERROR_INTERNAL for what does not (read-only, damaged, out of memory). One thread only. Times are Unix milliseconds.
  *
- * The SQL keeps to what SQLite and PostgreSQL share, with $1, $2, … numbered in order of appearance. */
+ * The SQL is in store_statements.c; database.h runs it, on whichever database it is. */
 #ifndef TERMINALS_PROVISIONER_STORE_H
 #define TERMINALS_PROVISIONER_STORE_H
 
@@ -25,10 +25,12 @@ struct store;
 bool store_begin(struct store *store, struct error *err);
 bool store_end(struct store *store, bool ok, struct error *err);
 
-/* Opens (and creates, mode 0600, folder included) what TERMINALS_DATABASE_URL names and brings its schema up to date.
- * `sqlite:///relative`, `sqlite:////absolute`; a `+driver` suffix of the scheme is ignored, as SQLAlchemy writes it.
- * NULL with *err. */
-struct store *store_open(const char *url, struct error *err);
+/* Opens (a file is created if there is none, mode 0600, folder included) what TERMINALS_DATABASE_URL names and brings
+ * its schema up to date. `sqlite:///relative`, `sqlite:////absolute`, or what libpq takes, `postgresql://…`; a
+ * `+driver` suffix of the scheme is ignored, as SQLAlchemy writes it. `password` (may be NULL) counts where the URL has
+ * none. Waits for a PostgreSQL that is not there yet, or that another provisioner uses, half a minute at most. NULL
+ * with *err. */
+struct store *store_open(const char *url, const char *password, struct error *err);
 void store_close(struct store *store);
 
 /* The folder that the database file lies in, or NULL if it is no file. Valid as long as the store. */

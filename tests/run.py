@@ -6,7 +6,8 @@
     tests/run.py --sanitize ...  unit and e2e on the ASan + UBSan build only
 
 Each stage says how many of its tests passed and failed; a stage that dies counts as one failure. What failed is listed
-once more before that line. In CI (CI=true) a skipped test is a failure too.
+once more before that line. In CI (CI=true) a skipped test is a failure too. Of several stages, lint runs beside the others
+at the lowest priority: the end-to-end tests wait as much as they compute.
 """
 import argparse
 import concurrent.futures
@@ -19,6 +20,8 @@ import tempfile
 import textwrap
 import time
 import xml.etree.ElementTree
+
+import postgres_server
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CI = os.environ.get("CI") == "true"
@@ -104,18 +107,32 @@ def side_by_side(function, items):
         yield from zip(items, pool.map(function, items))
 
 
-def output_of(command, seconds):
+def output_of(command, seconds, **more_environment):
     """(what it wrote, its exit status, or -1 if it had to be killed after so many seconds)"""
     try:
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                              timeout=seconds, check=False)
+                              timeout=seconds, check=False, env=dict(os.environ, **more_environment))
         return done.stdout, done.returncode
     except subprocess.TimeoutExpired as late:
         return (late.stdout or b"").decode(errors="replace"), -1
 
 
-def cmocka(tally, build):
-    for program, (output, status) in side_by_side(lambda program: output_of([program], 300), runnable(f"{build}/tests/unit/*/test_*")):
+def needs_database(program, build):
+    with open(os.path.join(ROOT, os.path.relpath(program, build) + ".c")) as source:
+        return re.search(r'"tests/unit/provisioner/(world|test_database)\.h"', source.read()) is not None
+
+
+def unit_tests(build, server):
+    """Yields (program, (output, status)); what needs a database runs once more, on PostgreSQL."""
+    programs = runnable(f"{build}/tests/unit/*/test_*")
+    yield from side_by_side(lambda program: output_of([program], 300), programs)
+    on_postgres = [program for program in programs if needs_database(program, build)]
+    for program, done in side_by_side(lambda program: output_of([program], 300, TERMINALS_TEST_POSTGRES=server.url()), on_postgres):
+        yield f"{program} on PostgreSQL", done
+
+
+def cmocka(tally, build, server):
+    for program, (output, status) in unit_tests(build, server):
         passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
         failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", output))
         skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", output))
@@ -128,12 +145,13 @@ def cmocka(tally, build):
 
 
 def stage_unit(tally, sanitize):
-    for build, is_sanitized in [("build/release", False), ("build/sanitize", True)]:
-        if is_sanitized or not sanitize:
-            if make(build, "unit-tests", sanitize=is_sanitized):
-                cmocka(tally, build)
-            else:
-                tally.check(f"unit tests build in {build}", False)
+    with postgres_server.PostgresServer() as server:
+        for build, is_sanitized in [("build/release", False), ("build/sanitize", True)]:
+            if is_sanitized or not sanitize:
+                if make(build, "unit-tests", sanitize=is_sanitized):
+                    cmocka(tally, build, server)
+                else:
+                    tally.check(f"unit tests build in {build}", False)
 
 
 def stage_fuzz(tally, _):
@@ -154,9 +172,12 @@ def stage_fuzz(tally, _):
         tally.check(f"{fuzzer} finds nothing in {seconds} s", status == 0)
 
 
-def pytest(tally, build, name, arguments, slow=False):
+def pytest(tally, build, name, arguments, slow=False, postgres=None):
     report = os.path.join(ROOT, "build", f"report-{name}.xml")
     environment = dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, build, "bin"))
+    environment.pop("TERMINALS_TEST_POSTGRES", None)
+    if postgres:
+        environment["TERMINALS_TEST_POSTGRES"] = postgres
     if slow:
         environment["TERMINALS_TEST_SLOW"] = "1"
     status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider", "-n", JOBS, "--dist", "loadgroup",
@@ -175,10 +196,22 @@ def pytest(tally, build, name, arguments, slow=False):
         tally.check(f"pytest {name}", False)
 
 
+# What runs once more with PostgreSQL: what is about state, or says that the main job is done. The engine's tests are not.
+ON_POSTGRES = ["tests/e2e/test_tenants.py", "tests/e2e/test_keys_at_rest.py", "tests/e2e/test_recovery.py",
+               "tests/e2e/test_main_job.py", "tests/e2e/test_audit.py", "tests/e2e/test_policies.py", "-k",
+               "not docker and not compose and not static and not bwrap and not receiver and not body and not mistake"]
+
+
+def e2e_on_postgres(tally):
+    with postgres_server.PostgresServer() as server:
+        pytest(tally, "build/release", "e2e-postgres", ON_POSTGRES, postgres=server.url())
+
+
 def stage_e2e(tally, sanitize):
     if not sanitize:
         if make("build/release", "all"):
             pytest(tally, "build/release", "e2e", ["tests/e2e"])
+            e2e_on_postgres(tally)
         else:
             tally.check("the release build", False)
     if make("build/sanitize", "all", sanitize=True):
@@ -197,6 +230,30 @@ STAGES = {"build": stage_build, "lint": stage_lint, "unit": stage_unit, "fuzz": 
           "bench": stage_bench}
 
 
+class Aside:
+    """A stage in a process of its own, at the lowest priority."""
+
+    def __init__(self, name):
+        self.name = name
+        self.output = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(["nice", "-n", "19", sys.executable, os.path.abspath(__file__), name], cwd=ROOT,
+                                        stdout=self.output, stderr=subprocess.STDOUT)
+
+    def join(self, tally):
+        status = self.process.wait()
+        self.output.seek(0)
+        lines = self.output.read().splitlines()
+        print("\n".join(lines[:-1]), flush=True)
+        counts = re.fullmatch(r"(\d+) passed, (\d+) failed", lines[-1] if lines else "")
+        if counts is None or (status != 0) != (counts[2] != "0"):
+            tally.check(f"{self.name} came to its end", False)
+            return
+        tally.add(int(counts[1]), int(counts[2]))
+        for line in lines:
+            if line.startswith("FAILED ") and (line[7:], "") not in tally.failures:
+                tally.blame(line[7:])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("stages", nargs="*", help="of: " + ", ".join(STAGES))
@@ -204,11 +261,17 @@ def main():
     arguments = parser.parse_args()
     wanted = arguments.stages or (["unit", "e2e"] if arguments.sanitize else list(STAGES))
     tally = Tally()
+    aside = None
     for name in wanted:
+        if name == "lint" and len(wanted) > 1:
+            aside = Aside("lint")
+            continue
         started = time.monotonic()
         print(f"\n=== {name}", flush=True)
         STAGES[name](tally, arguments.sanitize)
         print(f"=== {name}: {time.monotonic() - started:.0f} s", flush=True)
+    if aside:
+        aside.join(tally)
     for name, evidence in tally.failures:
         print(f"\nFAILED {name}\n{textwrap.indent(evidence[:EVIDENCE_MAX_CHARACTERS], '    ')}".rstrip())
     if tally.skipped:

@@ -17,6 +17,7 @@ import select
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,18 @@ _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _STRETCHES = range(10000 + 400 * (50 * _WORKER // _WORKERS), 10000 + 400 * (50 * (_WORKER + 1) // _WORKERS), 400)
 _next_stretch = itertools.cycle(random.sample(_STRETCHES, len(_STRETCHES)))
+
+POSTGRES = os.environ.get("TERMINALS_TEST_POSTGRES")  # see tests/postgres_server.py; None: SQLite
+_databases = itertools.count(1)
+
+
+def psql(url, text):
+    """The rows that a statement gives, as tuples of texts; None is SQL NULL."""
+    done = subprocess.run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-F", "\x1f", "-P", "null=\x1e", "-d", url, "-f", "-"],
+                          input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, f"{text[:1000]}: {done.stderr}"
+    lines = done.stdout.split("\n")[:-1]  # and not splitlines(), to which the other separators are ends of lines too
+    return [tuple(None if value == "\x1e" else value for value in line.split("\x1f")) for line in lines]
 
 
 def eventually(check, timeout=5, what="it", interval=0.02):
@@ -130,7 +143,7 @@ class Stack:
         self.key = settings.get("api_key", "key-of-the-orchestrator")
         self.settings = {
             "backend": "local", "api_key": self.key, "run_dir": self.folder / "run", "data_dir": self.folder / "homes",
-            "database_url": f"sqlite:///{self.folder}/terminals.db", "host": "127.0.0.1", "port": self.port,
+            "database_url": self._database(settings), "host": "127.0.0.1", "port": self.port,
             "local_binary": self.programs / "open-terminal", "local_port_range_start": next(_next_stretch),
             "cleanup_interval_seconds": 0, **settings,
         }
@@ -144,6 +157,22 @@ class Stack:
         self.removed = False
         self.last_log = ""
         Stack.current.append(self)
+
+    def _database(self, settings):
+        """A database of its own: a file or, where TERMINALS_TEST_POSTGRES names a server, one there."""
+        self.database = None
+        if "database_url" in settings or POSTGRES is None:
+            return f"sqlite:///{self.folder}/terminals.db"
+        self.database = f"tt_{os.getpid()}_{next(_databases)}"
+        psql(POSTGRES, f"CREATE DATABASE {self.database}")
+        return POSTGRES.replace("/postgres?", f"/{self.database}?")
+
+    def sql(self, text, on_postgres=None):
+        """The rows that a statement gives, as tuples of texts; None is SQL NULL."""
+        if self.database:
+            return psql(self.settings["database_url"], on_postgres or text)
+        with contextlib.closing(sqlite3.connect(self.folder / "terminals.db", timeout=20)) as database, database:
+            return [tuple(None if value is None else str(value) for value in row) for row in database.execute(text)]
 
     def _use_docker(self):
         """An engine and an image, unless the test has its own."""
@@ -284,6 +313,8 @@ class Stack:
         if self.settings["backend"] == "docker":
             with contextlib.suppress(OSError, AssertionError):
                 self.engine.remove(*self.containers())
+        if self.database:
+            psql(POSTGRES, f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
         if self.own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -3,7 +3,6 @@ import contextlib
 import os
 import random
 import signal
-import sqlite3
 import sys
 import threading
 import time
@@ -189,9 +188,8 @@ def test_no_row_is_lost_when_the_provisioner_is_killed_at_random(fresh):
     for thread in threads:
         thread.join()
     eventually(stack.tenants, 20, what="the provisioner again")
-    with sqlite3.connect(stack.folder / "terminals.db") as database:
-        found = database.execute("SELECT user_id, action, request_id FROM audit_logs ORDER BY sequence").fetchall()
-        tenants = {user for (user,) in database.execute("SELECT user_id FROM tenants")}
+    found = stack.sql("SELECT user_id, action, request_id FROM audit_logs ORDER BY sequence")
+    tenants = {user for (user,) in stack.sql("SELECT user_id FROM tenants")}
     assert kills[0] > 5 and len(answered) > 10, f"{kills[0]} kills, {len(answered)} answers (seed {seed})"
     lost = [call for call in answered if call not in found]
     assert not lost, f"{len(lost)} of {len(answered)} lost, of {kills[0]} kills (seed {seed}): {lost[:5]}"
@@ -217,10 +215,14 @@ def test_a_shell_is_opened_once_however_often_it_is_told(fresh, user):
 
 
 def insert_old_rows(stack, count, days):
-    with sqlite3.connect(stack.folder / "terminals.db", timeout=20) as database:
-        database.executemany(
-            "INSERT INTO audit_logs (id, action, severity, user_id, created_at) VALUES (?, 'auth_failed', 'warning', 'old', ?)",
-            [(str(uuid.uuid4()), int((time.time() - days * 86400) * 1000) + number) for number in range(count)])
+    begin = int((time.time() - days * 86400) * 1000)
+    rows_of_values = [f"('{uuid.uuid4()}', 'auth_failed', 'warning', 'old', {begin + number})" for number in range(count)]
+    columns = "id, action, severity, user_id, created_at"
+    values = ", ".join(rows_of_values)
+    stack.sql(f"INSERT INTO audit_logs ({columns}) VALUES {values}",
+              f"WITH next AS (UPDATE audit_sequence SET last = last + {count} RETURNING last) "
+              f"INSERT INTO audit_logs ({columns}, sequence) "
+              f"SELECT rows.*, last - row_number() OVER () + 1 FROM (VALUES {values}) AS rows, next")
 
 
 def test_old_rows_go_and_nobody_waits_for_it(fresh, user):
@@ -392,8 +394,7 @@ def test_what_fell_out_of_the_queue_is_counted(fresh, siem):
     stack = fresh(siem_webhook_url=siem.url, audit_retention_days=1)
     create(stack, "first").expect((200, 201))
     eventually(lambda: siem.posts, what="a first try")
-    with sqlite3.connect(stack.folder / "terminals.db", timeout=20) as database:
-        database.execute("UPDATE audit_logs SET created_at = created_at - 90000000")
+    stack.sql("UPDATE audit_logs SET created_at = created_at - 90000000")
     assert stack.terminals("reap").returncode == 0
     eventually(lambda: not rows(stack, "user_id=first"), what="the end of the rows")
     create(stack, "second").expect((200, 201))

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import docker_engine
+import postgres_image
 import pytest
 from compose_stack import SERVICES, ComposeStack, docker, engine_environment
 from stack import REPOSITORY, eventually, free_port, route_key
@@ -197,7 +198,7 @@ def test_the_services_are_healthy_and_say_so(stack):
 
 
 def test_no_secret_is_in_a_log_or_on_a_command_line(stack):
-    assert f"The API key is in {stack.state}/api/api.key" in docker("logs", stack.container("init"))
+    assert f"The key is in {stack.state}/api/api.key" in docker("logs", stack.container("init"))
     for service in (*SERVICES, "init"):
         assert stack.key not in docker("logs", stack.container(service)), service
     assert (stack.state / "api/api.key").stat().st_mode & 0o777 == 0o600
@@ -284,6 +285,45 @@ def test_every_block_of_the_readme_works_when_pasted(images):
         new.remove()
 
 
+def test_the_profile_postgres_keeps_the_state_in_postgresql(images, user):
+    image = postgres_image.make("terminals-compose-test-postgres:latest", engine_environment())
+    with_postgres = ComposeStack(
+        images, image=images.environment["INSTANCE_IMAGE"],
+        database_url="postgresql://terminals@/terminals?host=/run/postgresql", database_password_file="/postgres-secret/password",
+        encryption_key_file="/postgres-secret/encryption.key")
+    with_postgres.extra_environment = {"POSTGRES_IMAGE": image, "COMPOSE_PROFILES": "postgres"}
+    with with_postgres as stack:
+        assert stack.run(user, "echo kept > file; echo hello") == "hello\n"
+        secret = (stack.state / "postgres/secret/password").read_text().strip()
+        ask = ["exec", "-e", f"PGPASSWORD={secret}", stack.container("postgres"), "psql", "-qAtX", "-h", "/var/run/postgresql",
+               "-U", "terminals", "-c", "SELECT user_id, status FROM tenants"]
+        assert docker(*ask) == f"{user}|running"
+        ask[2] = "PGPASSWORD=another"
+        assert "password authentication failed" in docker(*ask, check=False), "the socket alone is enough"
+        assert not list((stack.state / "database").glob("*.db"))
+        # It has no network, hence no port; its password is in a file of root's, and in no log and no configuration.
+        host = stack.inspect("postgres")["HostConfig"]
+        assert (host["NetworkMode"], host["PortBindings"], host["ReadonlyRootfs"]) == ("none", {}, True), host
+        assert (stack.state / "postgres/secret/password").stat().st_mode & 0o777 == 0o600
+        for service in ("postgres", "postgres-init", "provisioner"):
+            assert secret not in docker("logs", stack.container(service)) + json.dumps(stack.inspect(service)), service
+        eventually(lambda: stack.inspect("postgres")["State"]["Health"]["Status"] == "healthy", 40, what="a healthy PostgreSQL")
+        # Restarted, it is found again; so is all, after `down` and `up`.
+        docker("restart", "-t", "20", stack.container("postgres"))
+        assert stack.run(user, "cat file") == "kept\n"
+        eventually(lambda: stack.admin("POST", f"/tenants/{user}/stop").expect(200), 20, what="the database again")
+        stack.compose("down", "-t", "20")
+        stack.compose("up", "-d", "--no-build")
+        stack.wait_healthy()
+        assert stack.tenant(user)["status"] == "stopped"
+        assert stack.run(user, "cat file") == "kept\n"
+
+
+def test_without_the_profile_there_is_no_postgresql(images):
+    assert "postgres" not in images.compose("config", "--services").split()
+    assert "postgres" in images.compose("config", "--services", environment={"COMPOSE_PROFILES": "postgres"}).split()
+
+
 def settings_by_reader():
     """The names of the settings that each process needs, from the table that says so."""
     table = (REPOSITORY / "common/settings_table.c").read_text()
@@ -292,11 +332,11 @@ def settings_by_reader():
     for macro, reader in re.findall(r"^#define (\w+)\(name, field\).*?(READER_\w+)", table, re.MULTILINE | re.DOTALL):
         table = re.sub(rf"^    {macro}\((.*)\),$", rf"    {macro}(\1, {reader}),", table, flags=re.MULTILINE)
     wanted = {service: set() for service in readers}
-    for kind, name, rest in re.findall(r"^    ([A-Z]+)\(\"([A-Z_0-9]+)\",(.*?)\),$", table, re.MULTILINE | re.DOTALL):
+    for kind, name, rest in re.findall(r"^    ([A-Z_]+)\(\"([A-Z_0-9]+)\",(.*?)\),$", table, re.MULTILINE | re.DOTALL):
         for service, reader in readers.items():
             if reader in rest.replace("EVERYBODY", everybody):
                 wanted[service].add(name)
-                if kind == "SECRET":
+                if kind.startswith("SECRET"):
                     wanted[service].add(f"{name}_FILE")
     return wanted
 
@@ -310,7 +350,8 @@ def test_each_service_is_given_the_settings_it_needs(images):
     aliases = set(re.findall(r'^    \{"([A-Z_]+)", "[A-Z_]+", \d+\}', (REPOSITORY / "common/settings_table.c").read_text(),
                              re.MULTILINE))
     for service, wanted in settings_by_reader().items():
-        wanted = {name for name in wanted if not name.startswith("LOCAL_")}
+        # The compose file says where the database is, unless the URL itself is given; its password may come from a file.
+        wanted = {name for name in wanted if not name.startswith("LOCAL_")} - {"DATABASE_URL_FILE"}
         assert wanted <= given[service], (service, wanted - given[service])
         assert given[service] - aliases <= wanted, (service, given[service] - wanted)
 

@@ -1,7 +1,7 @@
 """Instance keys in the database: who can read them, and what `terminals db rotate-key` does and survives."""
 import os
 import signal
-import sqlite3
+import subprocess
 import subprocess
 import time
 
@@ -12,8 +12,8 @@ from stack import SLOW, eventually
 
 def boxes(stack):
     """{user: the encrypted key} of all tenants that have one."""
-    with sqlite3.connect(f"file:{stack.folder}/terminals.db?mode=ro", uri=True) as database:
-        return dict(database.execute("SELECT user_id, key_encrypted FROM tenants WHERE key_encrypted IS NOT NULL"))
+    return dict(stack.sql("SELECT user_id, hex(key_encrypted) FROM tenants WHERE key_encrypted IS NOT NULL",
+                          "SELECT user_id, encode(key_encrypted, 'hex') FROM tenants WHERE key_encrypted IS NOT NULL"))
 
 
 def rotate(stack, *arguments):
@@ -34,7 +34,12 @@ def test_the_database_holds_no_instance_key_in_clear(fresh):
     stack.run("alice", "true")
     keys = [route[2] for route in stack.routes().values()]
     assert len(keys) == 1 and len(keys[0]) == 64, keys
-    content = b"".join(path.read_bytes() for path in stack.folder.glob("terminals.db*"))
+    if stack.database:
+        content = subprocess.run(["pg_dump", "-d", stack.settings["database_url"]], check=True, stdout=subprocess.PIPE).stdout
+        assert b"alice" in content and keys[0].lower().encode() not in content.lower()
+        assert keys[0].encode().hex().encode() not in content.lower()
+    else:
+        content = b"".join(path.read_bytes() for path in stack.folder.glob("terminals.db*"))
     assert keys[0].encode() not in content and bytes.fromhex(keys[0]) not in content
     assert (stack.folder / "encryption.key").stat().st_mode & 0o777 == 0o600
 

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import os
 import signal
-import sqlite3
 import sys
 import threading
 import time
@@ -110,9 +109,8 @@ def test_the_cache_time_ends_in_haproxy_too(make, chat):
     del chat.users["t"]  # signed out
     eventually(lambda: digest("t") not in stack.haproxy_map("identities"), 4, what="the end of the cache time")
     eventually(lambda: get(stack, "alice", "t").status == 401, 3, what="the refusal")
-    with sqlite3.connect(stack.folder / "terminals.db") as database:
-        assert database.execute("SELECT count(*) FROM identities WHERE user_id <> '*' AND expires_at > ?",
-                                (time.time() * 1000,)).fetchone() == (0,)
+    now_ms = int(time.time() * 1000)
+    assert stack.sql(f"SELECT count(*) FROM identities WHERE user_id <> '*' AND expires_at > {now_ms}") == [("0",)]
 
 
 def test_a_cache_time_of_nothing_asks_every_time(make, chat):

@@ -2,14 +2,7 @@
 #include "provisioner/activity.h"
 #include "provisioner/audit.h"
 #include "provisioner/audit_retention.h"
-#include "provisioner/store_internal.h"
 #include "tests/unit/provisioner/world.h"
-
-static void set_disk(struct world *world, bool is_full) {
-    char pragma[64];
-    snprintf(pragma, sizeof pragma, "PRAGMA query_only = %d", is_full);
-    assert_int_equal(sqlite3_exec(world->provisioner.store->database, pragma, NULL, NULL, NULL), SQLITE_OK);
-}
 
 /* All that the log holds, oldest first: "action user detail by-request-id\n" */
 static const char *log_text(struct world *world) {
@@ -41,11 +34,11 @@ static struct json_object *actor(const char *request_id) {
 static void test_a_start_that_could_not_be_written_is_not_in_it(void **state) {
     struct world *world = *state;
     struct told told = {0};
-    set_disk(world, true);
+    world_set_database_full(world, true);
     world_start(world, "ann", &told);
     assert_int_equal(told.times, 1);
     assert_null(told.tenant);
-    set_disk(world, false);
+    world_set_database_full(world, false);
     activity_flush(&world->provisioner);
     assert_string_equal(log_text(world), "");
     world_start(world, "ann", &told);
@@ -56,10 +49,10 @@ static void test_what_happened_while_the_disk_was_full_is_written_later(void **s
     struct world *world = *state;
     struct told told = {0};
     world_start(world, "ann", &told);
-    set_disk(world, true);
+    world_set_database_full(world, true);
     fake_backend.events.gone(&world->provisioner, told.tenant->record.instance_id, "killed by signal 9");
     assert_string_equal(log_text(world), "tenant_created ann\ntenant_started ann\n");
-    set_disk(world, false);
+    world_set_database_full(world, false);
     activity_flush(&world->provisioner);
     assert_string_equal(log_text(world),
                         "tenant_created ann\ntenant_started ann\ntenant_stopped ann: killed by signal 9\n");
@@ -67,17 +60,61 @@ static void test_what_happened_while_the_disk_was_full_is_written_later(void **s
     assert_int_equal(world->provisioner.staged_audit_count, 0);
 }
 
+static void expect_file(struct world *world, const char *name, bool is_there) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", world->run_dir, name);
+    assert_int_equal(access(path, F_OK) == 0, is_there);
+}
+
+static void test_what_happened_while_the_disk_was_full_outlives_us(void **state) {
+    struct world *world = *state;
+    struct told told = {0};
+    world_start(world, "ann", &told);
+    world_set_database_full(world, true);
+    const struct audit_event event = {
+        .action = "auth_failed", .detail = "caf\xc3\xa9 \"x\"\n", .user_id = "bob", .status_code = 401};
+    audit_append(&world->provisioner, &event);
+    audit_append(&world->provisioner, &event);
+    expect_file(world, "audit.backlog", true);
+    told.tenant->last_active_ms = clock_monotonic_ms() - 60000;
+    activity_touch(told.tenant, clock_monotonic_ms());
+    int64_t accessed_ms = told.tenant->record.last_accessed_at_ms;
+    world_restart(world);
+    expect_file(world, "audit.backlog", false);
+    expect_file(world, "accesses.backlog", true);
+    assert_string_equal(log_text(world),
+                        "tenant_created ann\ntenant_started ann\nauth_failed bob: caf\xc3\xa9 \"x\"\n\n"
+                        "auth_failed bob: caf\xc3\xa9 \"x\"\n\n");
+    assert_true(world_find(world, "ann")->record.last_accessed_at_ms >= accessed_ms);
+    activity_flush(&world->provisioner);
+    expect_file(world, "accesses.backlog", false);
+}
+
+static void test_half_a_line_of_a_backlog_is_left_out(void **state) {
+    struct world *world = *state;
+    char path[256];
+    world_set_database_full(world, true);
+    audit_append(&world->provisioner, &(struct audit_event){.action = "auth_failed", .user_id = "bob"});
+    snprintf(path, sizeof path, "%s/audit.backlog", world->run_dir);
+    FILE *file = fopen(path, "a");
+    fputs("no JSON\n{\"id\": \"1\"}\n{\"id\": \"cut", file);
+    fclose(file);
+    world_restart(world);
+    assert_string_equal(log_text(world), "auth_failed bob\n");
+    expect_file(world, "audit.backlog", false);
+}
+
 static void test_a_deletion_that_could_not_be_written_is_not_in_it(void **state) {
     struct world *world = *state;
     struct told told = {0};
     world_start(world, "ann", &told);
     world_stop(world, "ann", &told);
-    set_disk(world, true);
+    world_set_database_full(world, true);
     told = (struct told){0};
     world_delete(world, "ann", false, &told);
     assert_int_equal(told.times, 1);
     assert_int_not_equal(told.err.code, ERROR_NONE);
-    set_disk(world, false);
+    world_set_database_full(world, false);
     activity_flush(&world->provisioner);
     assert_null(strstr(log_text(world), "tenant_deleted"));
     world_delete(world, "ann", false, &told);
@@ -131,12 +168,12 @@ static void test_a_start_and_a_stop_go_on_after_a_kill(void **state) {
 static void test_what_waits_for_a_disk_is_bounded(void **state) {
     struct world *world = *state;
     struct error err;
-    set_disk(world, true);
+    world_set_database_full(world, true);
     for (int i = 0; i < AUDIT_STAGED_MAX + 50; i++) {
         audit_append(&world->provisioner, &(struct audit_event){.action = "auth_failed"});
     }
     assert_int_equal(world->provisioner.staged_audit_count, AUDIT_STAGED_MAX);
-    set_disk(world, false);
+    world_set_database_full(world, false);
     assert_true(audit_flush(&world->provisioner, &err));
     int64_t total = 0;
     const struct audit_filter filter = {.limit = 1};
@@ -173,6 +210,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_start_that_could_not_be_written_is_not_in_it, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_what_happened_while_the_disk_was_full_is_written_later, world_make,
                                         world_remove),
+        cmocka_unit_test_setup_teardown(test_what_happened_while_the_disk_was_full_outlives_us, world_make,
+                                        world_remove),
+        cmocka_unit_test_setup_teardown(test_half_a_line_of_a_backlog_is_left_out, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_deletion_that_could_not_be_written_is_not_in_it, world_make,
                                         world_remove),
         cmocka_unit_test_setup_teardown(test_a_stop_and_the_deletion_that_overtakes_it_are_two, world_make,

@@ -1,5 +1,4 @@
 /* What the backend finds running becomes the instance of whose it is, unless there is no place for it. */
-#include "provisioner/store_internal.h"
 #include "tests/unit/provisioner/world.h"
 
 #define ID        "0123456789abcdef0123456789abcdef"
@@ -77,11 +76,10 @@ static void test_whose_place_is_taken_is_not_wanted(void **state) {
 static void test_what_cannot_be_written_down_is_not_ours(void **state) {
     struct world *world = *state;
     struct error err = {0};
-    sqlite3 *database = world->provisioner.store->database;
-    assert_int_equal(sqlite3_exec(database, "PRAGMA query_only = 1", NULL, NULL, NULL), SQLITE_OK);
+    world_set_database_full(world, true);
     assert_false(find("alice", NAME_DEFAULT, &err));
     assert_null(world_find(world, "alice"));
-    assert_int_equal(sqlite3_exec(database, "PRAGMA query_only = 0", NULL, NULL, NULL), SQLITE_OK);
+    world_set_database_full(world, false);
     assert_true(find("alice", NAME_DEFAULT, &err));
 }
 

@@ -3,7 +3,6 @@
 #include <sys/sendfile.h>
 
 #include "provisioner/adoption.h"
-#include "provisioner/store_internal.h"
 #include "tests/unit/provisioner/world.h"
 
 /* --- copies of the database, taken in the middle of things ----------------------------------------------------------
@@ -32,30 +31,42 @@ static void copy_file(const char *from, const char *to) {
 
 /* What a kill -9 at this moment would leave. */
 static void take_snapshot(const char *call) {
-    char from[256], to[256];
+    char from[TEST_DATABASE_URL_SIZE], to[TEST_DATABASE_URL_SIZE + 32];
     const struct world *world = snapshots.world;
-    snprintf(to, sizeof to, "%s/snapshot-%d", world->folder, snapshots.count);
+    assert_true(snapshots.count < SNAPSHOTS_MAX);
+    strcpy(snapshots.calls[snapshots.count++], call);
+    if (test_database_is_postgres()) {
+        snprintf(to, sizeof to, "%s_snapshot_%d", world->database_url, snapshots.count - 1);
+        test_database_copy(world->database_url, to);
+        return;
+    }
+    snprintf(to, sizeof to, "%s/snapshot-%d", world->folder, snapshots.count - 1);
     mkdir(to, 0700);
     static const char *const files[] = {"terminals.db", "terminals.db-wal", "encryption.key"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         snprintf(from, sizeof from, "%s/db/%s", world->folder, files[i]);
-        snprintf(to, sizeof to, "%s/snapshot-%d/%s", world->folder, snapshots.count, files[i]);
+        snprintf(to, sizeof to, "%s/snapshot-%d/%s", world->folder, snapshots.count - 1, files[i]);
         copy_file(from, to);
     }
-    assert_true(snapshots.count < SNAPSHOTS_MAX);
-    strcpy(snapshots.calls[snapshots.count++], call);
 }
 
 static struct provisioner successor;
 static struct event_base *successor_base;
-static char successor_url[192];
+static char successor_url[TEST_DATABASE_URL_SIZE + 32];
 static struct settings successor_settings;
 
 static void open_successor(int snapshot) {
     struct error err = {0};
     struct world *world = snapshots.world;
     successor_settings = world->settings;
-    snprintf(successor_url, sizeof successor_url, "sqlite:///%s/snapshot-%d/terminals.db", world->folder, snapshot);
+    if (test_database_is_postgres()) {
+        char taken[sizeof successor_url];
+        snprintf(taken, sizeof taken, "%s_snapshot_%d", world->database_url, snapshot);
+        snprintf(successor_url, sizeof successor_url, "%s_successor", world->database_url);
+        test_database_copy(taken, successor_url);
+    } else {
+        snprintf(successor_url, sizeof successor_url, "sqlite:///%s/snapshot-%d/terminals.db", world->folder, snapshot);
+    }
     successor_settings.database_url = successor_url;
     successor_base = event_base_new();
     fake_backend.adoptions = fake_backend.stops = fake_backend.sweeps = 0;
@@ -152,6 +163,11 @@ static void test_a_kill_between_any_two_steps_is_finished_or_undone(void **state
     live_once(*state);
     for (int i = 0; i < snapshots.count; i++) {
         char path[128], copy[512];
+        if (test_database_is_postgres()) { /* which copies each time */
+            check_successor(i, FAKE_SUCCEED);
+            check_successor(i, FAKE_FAIL);
+            continue;
+        }
         /* Each successor writes; the second one of a snapshot is to find what the first one found. */
         snprintf(path, sizeof path, "%s/snapshot-%d", snapshots.world->folder, i);
         snprintf(copy, sizeof copy, "cp -r %s %s.first", path, path);

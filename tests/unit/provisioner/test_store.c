@@ -5,23 +5,25 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "common/log.h"
 #include "provisioner/migrations.h"
 #include "provisioner/store_internal.h"
 #include "tests/unit/provisioner/temporary_folder.h"
+#include "tests/unit/provisioner/test_database.h"
 
 static char folder[64];
-static char url[160];
+static char url[TEST_DATABASE_URL_SIZE];
 static char path[128];
 
 static int make(void **state) {
     struct error err = {0};
     log_configure("test", LOG_ERROR + 1, LOG_TEXT);
     temporary_folder_make(folder);
-    snprintf(path, sizeof path, "%s/sub/terminals.db", folder);
-    snprintf(url, sizeof url, "sqlite:///%s", path);
-    struct store *store = store_open(url, &err);
+    snprintf(path, sizeof path, "%s/db/terminals.db", folder);
+    test_database_make(folder, url);
+    struct store *store = store_open(url, NULL, &err);
     if (store == NULL) {
         fail_msg("%s", err.message);
     }
@@ -31,8 +33,27 @@ static int make(void **state) {
 
 static int remove_it(void **state) {
     store_close(*state);
+    test_database_remove(url);
     temporary_folder_remove(folder);
     return 0;
+}
+
+static void run_sql(struct store *store, const char *sql) {
+    struct error err = {0};
+    if (!database_execute(store->database, sql, &err)) {
+        fail_msg("%s: %s", sql, err.message);
+    }
+}
+
+static int64_t count_rows(struct store *store, const char *sql) {
+    struct error err = {0};
+    struct database_statement *statement = database_prepare(store->database, sql, &err);
+    if (statement == NULL || database_step(statement, &err) != 1) {
+        fail_msg("%s: %s", sql, err.message);
+    }
+    int64_t count = database_int(statement, 0);
+    database_statement_free(statement);
+    return count;
 }
 
 static struct tenant_record example(void) {
@@ -116,12 +137,15 @@ static void test_a_tenant_is_saved_changed_and_deleted(void **state) {
 }
 
 static void test_what_was_saved_survives_a_kill(void **state) {
+    if (test_database_is_postgres()) {
+        return; /* which lets no second one in, and which no kill of ours concerns */
+    }
     struct store *store = *state;
     struct error err;
     struct tenant_record record = example();
     assert_true(store_save_tenant(store, &record, &err));
     /* Not closed: the WAL is all there is. */
-    struct store *second = store_open(url, &err);
+    struct store *second = store_open(url, NULL, &err);
     assert_non_null(second);
     assert_int_equal(look(second).rows, 1);
     store_close(second);
@@ -142,7 +166,7 @@ static void test_one_user_cannot_have_two_rows(void **state) {
 static void test_a_full_disk_is_capacity_and_writes_nothing_by_halves(void **state) {
     struct store *store = *state;
     struct error err = {0};
-    assert_int_equal(sqlite3_exec(store->database, "PRAGMA max_page_count = 1", NULL, NULL, NULL), SQLITE_OK);
+    run_sql(store, "PRAGMA max_page_count = 1");
     char digests[2000][65];
     const char *list[2000];
     for (int i = 0; i < 2000; i++) {
@@ -153,14 +177,9 @@ static void test_a_full_disk_is_capacity_and_writes_nothing_by_halves(void **sta
     assert_int_equal(err.code, ERROR_CAPACITY);
     assert_non_null(strstr(err.message, "the disk is full"));
     assert_non_null(strstr(err.message, path));
-    assert_int_equal(sqlite3_get_autocommit(store->database), 1);
-    sqlite3_stmt *count = NULL;
-    assert_int_equal(sqlite3_prepare_v2(store->database, "SELECT count(*) FROM identities", -1, &count, NULL), 0);
-    assert_int_equal(sqlite3_step(count), SQLITE_ROW);
-    assert_int_equal(sqlite3_column_int(count, 0), 0);
-    sqlite3_finalize(count);
+    assert_int_equal(count_rows(store, "SELECT count(*) FROM identities"), 0);
     /* And it goes on once there is room. */
-    assert_int_equal(sqlite3_exec(store->database, "PRAGMA max_page_count = 100000", NULL, NULL, NULL), SQLITE_OK);
+    run_sql(store, "PRAGMA max_page_count = 100000");
     assert_true(store_replace_api_keys(store, list, 2000, &err));
 }
 
@@ -171,7 +190,7 @@ static void test_a_locked_database_is_capacity(void **state) {
     sqlite3 *other = NULL;
     assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_busy_timeout(store->database, 10);
+    run_sql(store, "PRAGMA busy_timeout = 10");
     assert_false(store_save_tenant(store, &record, &err));
     assert_int_equal(err.code, ERROR_CAPACITY);
     assert_non_null(strstr(err.message, "locked"));
@@ -183,10 +202,35 @@ static void test_a_read_only_database_says_so(void **state) {
     struct store *store = *state;
     struct error err = {0};
     struct tenant_record record = example();
-    assert_int_equal(sqlite3_exec(store->database, "PRAGMA query_only = 1", NULL, NULL, NULL), SQLITE_OK);
+    test_database_set_full(store->database, true);
     assert_false(store_save_tenant(store, &record, &err));
     assert_int_equal(err.code, ERROR_INTERNAL);
     assert_non_null(strstr(err.message, "cannot be written"));
+}
+
+static void test_a_damaged_database_says_so_and_writes_nothing_by_halves(void **state) {
+    struct store *store = *state;
+    struct error err = {0};
+    struct tenant_record record = example();
+    char noise[4096];
+    memset(noise, 0xa5, sizeof noise);
+    run_sql(store, "PRAGMA wal_checkpoint(TRUNCATE)");
+    store_close(store);
+    *state = NULL;
+    FILE *file = fopen(path, "r+");
+    for (long page = 1; page < 60; page++) { /* all but the first page, which says what it is */
+        fseek(file, page * (long)sizeof noise, SEEK_SET);
+        fwrite(noise, 1, sizeof noise, file);
+    }
+    fclose(file);
+    store = store_open(url, NULL, &err); /* may see it now, or later */
+    if (store != NULL) {
+        assert_false(store_save_tenant(store, &record, &err));
+        store_close(store);
+    }
+    assert_int_equal(err.code, ERROR_INTERNAL);
+    assert_non_null(strstr(err.message, "damaged"));
+    assert_non_null(strstr(err.message, path));
 }
 
 static void test_a_file_that_is_no_database_is_refused_and_left_alone(void **state) {
@@ -198,7 +242,7 @@ static void test_a_file_that_is_no_database_is_refused_and_left_alone(void **sta
     FILE *file = fopen(other, "w");
     fputs("Dear Ann, this is a letter and no database.\n", file);
     fclose(file);
-    assert_null(store_open(other_url, &err));
+    assert_null(store_open(other_url, NULL, &err));
     assert_non_null(strstr(err.message, "not an SQLite database"));
     file = fopen(other, "r");
     assert_non_null(fgets(content, sizeof content, file));
@@ -209,10 +253,10 @@ static void test_a_file_that_is_no_database_is_refused_and_left_alone(void **sta
 static void test_a_newer_database_is_refused(void **state) {
     struct store *store = *state;
     struct error err = {0};
-    assert_int_equal(
-        sqlite3_exec(store->database, "INSERT INTO schema_migrations VALUES (999, 'future')", NULL, NULL, NULL),
-        SQLITE_OK);
-    assert_null(store_open(url, &err));
+    run_sql(store, "INSERT INTO schema_migrations VALUES (999, 'future')");
+    store_close(store);
+    *state = NULL;
+    assert_null(store_open(url, NULL, &err));
     assert_int_equal(err.code, ERROR_CONFLICT);
     assert_non_null(strstr(err.message, "version 999"));
 }
@@ -220,21 +264,23 @@ static void test_a_newer_database_is_refused(void **state) {
 static void test_a_migration_that_fails_leaves_the_former_version(void **state) {
     struct store *store = *state;
     struct error err = {0};
-    const struct embedded_sql migrations[] = {
-        embedded_sql_sqlite[0],
+    const struct migration migrations[] = {
         {900, "900_half", "CREATE TABLE half (x INTEGER); INSERT INTO nowhere VALUES (1);"},
     };
-    assert_false(migrations_run(store->database, migrations, 2, &err));
+    assert_false(migrations_run(store->database, (struct migration_list){migrations, 1}, &err));
     assert_non_null(strstr(err.message, "nowhere"));
-    assert_int_not_equal(sqlite3_exec(store->database, "SELECT * FROM half", NULL, NULL, NULL), SQLITE_OK);
-    assert_true(migrations_run(store->database, embedded_sql_sqlite, embedded_sql_sqlite_count, &err));
+    assert_non_null(strstr(err.message, "900_half"));
+    assert_false(database_execute(store->database, "SELECT * FROM half", &err));
+    assert_true(migrations_run(store->database, migrations_known(store->database), &err));
 }
 
 static void test_migrations_are_numbered_in_order(void **state) {
-    (void)state;
-    assert_true(embedded_sql_sqlite_count >= 1);
-    for (size_t i = 0; i < embedded_sql_sqlite_count; i++) {
-        assert_true(embedded_sql_sqlite[i].version > (i == 0 ? 0 : embedded_sql_sqlite[i - 1].version));
+    struct store *store = *state;
+    struct migration_list known = migrations_known(store->database);
+    assert_true(known.count >= 1);
+    assert_int_equal(migrations_newest(migrations_sqlite), migrations_newest(migrations_postgres));
+    for (size_t i = 0; i < known.count; i++) {
+        assert_true(known.items[i].version > (i == 0 ? 0 : known.items[i - 1].version));
     }
 }
 
@@ -251,24 +297,31 @@ static void test_urls_are_read_as_sqlalchemy_does(void **state) {
         "sqlite:///:memory:",
         "sqlite:////tmp/",
         "sqlite:///x?mode=ro",
-        "postgresql://localhost/x",
+        "postgres",
+        "postgresql:",
+        "postgresql:/x",
+        "postgresqlx://localhost/x",
+        "mysql+postgresql://localhost/x",
+        "postgresql://ann:a%zz@localhost/x",
+        "postgresql://ann:secret@localhost:x/y?nonsense=secret",
         "sqlitex:///x",
         "mysql+sqlite:///x",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         err.code = ERROR_NONE;
-        if (store_open(bad[i], &err) != NULL || err.code != ERROR_INVALID) {
+        if (store_open(bad[i], NULL, &err) != NULL || err.code != ERROR_INVALID) {
             fail_msg("`%s` was not refused", bad[i]);
         }
+        assert_null(strstr(err.message, "secret"));
     }
     char *here = getcwd(NULL, 0);
     assert_int_equal(chdir(folder), 0);
-    struct store *store = store_open("sqlite+aiosqlite:///./data/x.db", &err);
+    struct store *store = store_open("sqlite+aiosqlite:///./data/x.db", NULL, &err);
     assert_non_null(store);
     assert_string_equal(store_folder(store), "./data");
     assert_int_equal(access("data/x.db", F_OK), 0);
     store_close(store);
-    store = store_open("sqlite:///y.db", &err);
+    store = store_open("sqlite:///y.db", NULL, &err);
     assert_non_null(store);
     assert_string_equal(store_folder(store), ".");
     store_close(store);
@@ -321,22 +374,23 @@ static void test_the_audit_log_is_filtered_and_paged(void **state) {
 
 /* With as many rows as a busy year has, no way to ask may read or sort them all. */
 static void test_each_way_to_ask_the_audit_log_has_its_index(void **state) {
+    struct error err;
     struct store *store = *state;
     for (int i = STATEMENT_COUNT_AUDIT; i <= STATEMENT_DELETE_AUDIT; i++) {
         char text[1024];
-        sqlite3_stmt *plan = NULL;
         if (i == STATEMENT_LAST_AUDIT) {
             continue; /* a look into sqlite_sequence, which has one row a table */
         }
-        snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", sqlite3_sql(store->statements[i]));
-        assert_int_equal(sqlite3_prepare_v2(store->database, text, -1, &plan, NULL), SQLITE_OK);
-        while (sqlite3_step(plan) == SQLITE_ROW) {
-            const char *step = (const char *)sqlite3_column_text(plan, 3);
+        snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", store_statement_text(DATABASE_SQLITE, i));
+        struct database_statement *plan = database_prepare(store->database, text, &err);
+        assert_non_null(plan);
+        while (database_step(plan, &err) == 1) {
+            const char *step = database_text(plan, 3);
             if (strstr(step, "SCAN audit_logs") != NULL || strstr(step, "TEMP B-TREE") != NULL) {
                 fail_msg("%s: %s", text, step);
             }
         }
-        sqlite3_finalize(plan);
+        database_statement_free(plan);
     }
 }
 
@@ -386,20 +440,19 @@ static void test_audit_rows_are_numbered_without_gaps_and_for_ever(void **state)
 static void test_rows_of_an_older_version_keep_their_order(void **state) {
     (void)state;
     struct error err;
-    sqlite3 *database = NULL;
     int64_t total = 0, last = 0;
     char older[128], older_url[160];
     snprintf(older, sizeof older, "%s/older.db", folder);
     snprintf(older_url, sizeof older_url, "sqlite:///%s", older);
-    assert_int_equal(sqlite3_open(older, &database), SQLITE_OK);
-    assert_true(migrations_run(database, embedded_sql_sqlite, 1, &err));
-    assert_int_equal(sqlite3_exec(database,
-                                  "INSERT INTO audit_logs (id, action, severity, created_at) VALUES "
-                                  "('y', 'auth_failed', 'info', 2000), ('x', 'auth_failed', 'info', 1000)",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    sqlite3_close(database);
-    struct store *store = store_open(older_url, &err);
+    struct database *database = database_open(older_url, NULL, DATABASE_SHARED, &err);
+    assert_non_null(database);
+    assert_true(migrations_run(database, (struct migration_list){migrations_sqlite.items, 1}, &err));
+    assert_true(database_execute(database,
+                                 "INSERT INTO audit_logs (id, action, severity, created_at) VALUES "
+                                 "('y', 'auth_failed', 'info', 2000), ('x', 'auth_failed', 'info', 1000)",
+                                 &err));
+    database_close(database);
+    struct store *store = store_open(older_url, NULL, &err);
     assert_non_null(store);
     const struct audit_filter filter = {.limit = 10};
     assert_true(store_list_audit(store, &filter, count_audit, &last, &total, &err));
@@ -424,10 +477,7 @@ static void test_expired_identities_do_not_come_back(void **state) {
     int count = 0;
     const char *digest = "AA";
     assert_true(store_replace_api_keys(store, &digest, 1, &err));
-    assert_int_equal(sqlite3_exec(store->database,
-                                  "INSERT INTO identities VALUES ('BB', 'ann', 500), ('CC', 'bob', 1500)", NULL, NULL,
-                                  NULL),
-                     SQLITE_OK);
+    run_sql(store, "INSERT INTO identities VALUES ('BB', 'ann', 500), ('CC', 'bob', 1500)");
     assert_true(store_each_identity(store, 1000, count_identity, &count, &err));
     assert_int_equal(count, 2);
     /* Replacing the API keys leaves users' tokens alone. */
@@ -462,7 +512,7 @@ static void test_policies_are_kept(void **state) {
     record.data = "{}";
     assert_true(store_save_policy(*state, &record, &err));
     store_close(*state);
-    *state = store_open(url, &err);
+    *state = store_open(url, NULL, &err);
     assert_non_null(*state);
     expect_policies(*state, "default={};gpu={};");
     assert_true(store_delete_policy(*state, "gpu", &err));
@@ -475,20 +525,24 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_tenant_is_saved_changed_and_deleted, make, remove_it),
         cmocka_unit_test_setup_teardown(test_what_was_saved_survives_a_kill, make, remove_it),
         cmocka_unit_test_setup_teardown(test_one_user_cannot_have_two_rows, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_a_full_disk_is_capacity_and_writes_nothing_by_halves, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_a_locked_database_is_capacity, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_read_only_database_says_so, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_a_file_that_is_no_database_is_refused_and_left_alone, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_newer_database_is_refused, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_migration_that_fails_leaves_the_former_version, make, remove_it),
         cmocka_unit_test_setup_teardown(test_migrations_are_numbered_in_order, make, remove_it),
         cmocka_unit_test_setup_teardown(test_policies_are_kept, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_urls_are_read_as_sqlalchemy_does, make, remove_it),
         cmocka_unit_test_setup_teardown(test_the_audit_log_is_filtered_and_paged, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_each_way_to_ask_the_audit_log_has_its_index, make, remove_it),
         cmocka_unit_test_setup_teardown(test_audit_rows_are_numbered_without_gaps_and_for_ever, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_rows_of_an_older_version_keep_their_order, make, remove_it),
         cmocka_unit_test_setup_teardown(test_expired_identities_do_not_come_back, make, remove_it),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest tests_of_files[] = {
+        cmocka_unit_test_setup_teardown(test_a_full_disk_is_capacity_and_writes_nothing_by_halves, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_a_locked_database_is_capacity, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_a_damaged_database_says_so_and_writes_nothing_by_halves, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_a_file_that_is_no_database_is_refused_and_left_alone, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_urls_are_read_as_sqlalchemy_does, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_each_way_to_ask_the_audit_log_has_its_index, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_rows_of_an_older_version_keep_their_order, make, remove_it),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return test_database_is_postgres() ? failed : failed + cmocka_run_group_tests(tests_of_files, NULL, NULL);
 }

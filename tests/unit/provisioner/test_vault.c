@@ -20,7 +20,7 @@ static int make(void **state) {
     temporary_folder_make(folder);
     snprintf(key_file, sizeof key_file, "%s/encryption.key", folder);
     snprintf(url, sizeof url, "sqlite:///%s/terminals.db", folder);
-    *state = store_open(url, &err);
+    *state = store_open(url, NULL, &err);
     return *state == NULL ? -1 : 0;
 }
 

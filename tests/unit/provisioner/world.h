@@ -18,8 +18,10 @@
 #include "provisioner/provisioner.h"
 #include "provisioner/starts.h"
 #include "provisioner/stops.h"
+#include "provisioner/store_internal.h"
 #include "provisioner/tenants.h"
 #include "tests/unit/provisioner/temporary_folder.h"
+#include "tests/unit/provisioner/test_database.h"
 
 /* --- maps -----------------------------------------------------------------------------------------------------------
  */
@@ -303,7 +305,7 @@ struct world {
     char folder[64];
     char data_dir[96];
     char run_dir[96];
-    char database_url[128];
+    char database_url[TEST_DATABASE_URL_SIZE];
     struct settings settings;
     struct event_base *base;
     struct provisioner provisioner;
@@ -333,7 +335,7 @@ static int world_make(void **state) {
     temporary_folder_make(world->folder);
     snprintf(world->data_dir, sizeof world->data_dir, "%s/homes", world->folder);
     snprintf(world->run_dir, sizeof world->run_dir, "%s/run", world->folder);
-    snprintf(world->database_url, sizeof world->database_url, "sqlite:///%s/db/terminals.db", world->folder);
+    test_database_make(world->folder, world->database_url);
     mkdir(world->run_dir, 0700);
     world->settings = (struct settings){
         .database_url = world->database_url,
@@ -352,6 +354,7 @@ static int world_make(void **state) {
 static int world_remove(void **state) {
     struct world *world = *state;
     world_close_provisioner(world);
+    test_database_remove(world->database_url);
     temporary_folder_remove(world->folder);
     free(world);
     return 0;
@@ -362,6 +365,11 @@ static inline void world_restart(struct world *world) {
     world_close_provisioner(world);
     world_open_provisioner(world);
     event_base_loop(world->base, EVLOOP_NONBLOCK);
+}
+
+/* A database that cannot be written from one moment to the next, and can again later. */
+static inline void world_set_database_full(struct world *world, bool is_full) {
+    test_database_set_full(world->provisioner.store->database, is_full);
 }
 
 /* What a waiter was told. */
