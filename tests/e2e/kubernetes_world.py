@@ -15,8 +15,11 @@ from stack import BIN, Stack
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 
-from kubernetes_api import KubernetesApi  # noqa: E402
+from kubernetes_api import KubernetesApi, restricted_problems  # noqa: E402
 from kubernetes_kubelet import Kubelet  # noqa: E402
+from kubernetes_schema import KINDS, selects  # noqa: E402
+
+__all__ = ["IMAGE", "KINDS", "Cluster", "kubernetes_stack", "restricted_problems", "selects"]
 
 IMAGE = "open-terminal:test"
 OURS = ("pods", "services", "secrets")

@@ -1,13 +1,17 @@
 """The `kubernetes` backend against an API server as strict as the real one: who asks, gets a pod; what becomes of it."""
 import contextlib
+import ipaddress
+import json
 import os
+import re
 import signal
 import threading
 import time
 
 import pytest
-from kubernetes_world import IMAGE, Cluster, kubernetes_stack
-from stack import OURS, SLOW, Stack, eventually
+import yaml
+from kubernetes_world import IMAGE, KINDS, Cluster, kubernetes_stack, restricted_problems, selects
+from stack import OURS, REPOSITORY, SLOW, Stack, eventually
 
 
 @pytest.fixture(scope="module")
@@ -452,3 +456,74 @@ def test_the_operator_is_not_available(fresh):
     done = stack.terminals("serve")
     stack.remove()
     assert done.returncode != 0 and "`kubernetes-operator` is not one of docker, kubernetes, local, static" in done.stderr
+
+
+# --- the manifests of deploy/kubernetes ---
+
+def manifests(*names):
+    folder = REPOSITORY / "deploy/kubernetes"
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    return [value for name in names or listed for value in yaml.safe_load_all((folder / name).read_text())]
+
+
+def test_a_strict_api_server_takes_every_manifest():
+    cluster = Cluster()
+    try:
+        applied = manifests()
+        assert {value["kind"] for value in applied} >= {"Namespace", "Role", "Deployment", "Service", "NetworkPolicy"}
+        for value in applied + manifests("ingress-example.yaml"):
+            version, plural, is_namespaced, _ = KINDS[value["kind"]]
+            assert value["apiVersion"] == version
+            namespace = value["metadata"]["namespace"] if is_namespaced else None
+            cluster.api.create(plural, version, namespace, json.dumps(value).encode(), strict=True)
+    finally:
+        cluster.close()
+
+
+def test_the_control_pod_fits_the_restricted_standard_and_its_settings_exist():
+    deployment = next(value for value in manifests() if value["kind"] == "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    assert not list(restricted_problems(spec))
+    known = set(re.findall(r"^\| `([A-Z_]+)`", (REPOSITORY / "docs/settings.md").read_text(), re.M))
+    aliases = {"IDLE_TIMEOUT_MINUTES"}
+    for container in spec["containers"]:
+        for variable in container.get("env", []):
+            assert variable["name"].removeprefix("TERMINALS_") in known | aliases, variable
+    keys = next(value for value in manifests() if value["kind"] == "ConfigMap")["data"]
+    named = [entry["valueFrom"]["configMapKeyRef"]["key"] for container in spec["containers"] for entry in container["env"]
+             if "configMapKeyRef" in entry.get("valueFrom", {})]
+    assert set(named) == set(keys), "a value that nobody reads, or one that is missing"
+    tokens = [container["name"] for container in spec["containers"]
+              if any(mount["name"] == "token" for mount in container["volumeMounts"])]
+    assert tokens == ["provisioner"]
+
+
+def test_all_works_with_exactly_the_rights_of_the_manifests():
+    with kubernetes_stack(kubernetes_storage_mode="shared") as stack:
+        role = next(value for value in manifests() if value["kind"] == "Role")
+        stack.cluster.api.rules["system:serviceaccount:terminals:terminals"] = role["rules"]
+        assert stack.run("alice", "echo in") == "in\n"
+        os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)
+        eventually(lambda: stack.run("alice", "echo again", timeout=5) == "again\n", 15, what="service after a kill")
+        stack.admin("DELETE", "/tenants/alice?purge=true").expect((200, 204))
+        stack.run("bob", "true")
+        used = {(method, path.split("?")[0].split("/")[5]) for method, path, _, _ in stack.cluster.calls()}
+        assert {("GET", "pods"), ("POST", "pods"), ("DELETE", "persistentvolumeclaims")} & used
+        refused = stack.cluster.calls(status=403)
+        assert not refused, refused
+
+
+def test_one_users_pod_cannot_reach_anothers():
+    """As far as manifests can say it: the policy selects every pod of an instance, and lets in nobody but Terminals."""
+    with kubernetes_stack() as stack:
+        stack.run("alice", "true")
+        labels = stack.cluster.pod("alice", stack)["metadata"]["labels"]
+    policies = [value["spec"] for value in manifests() if value["kind"] == "NetworkPolicy"]
+    mine = [spec for spec in policies if selects(spec["podSelector"]["matchLabels"], labels)]
+    assert len(mine) == 1 and set(mine[0]["policyTypes"]) == {"Ingress", "Egress"}
+    sources = [peer["podSelector"]["matchLabels"] for rule in mine[0]["ingress"] for peer in rule["from"]]
+    assert sources and not any(selects(source, labels) for source in sources)
+    blocks = [peer["ipBlock"] for rule in mine[0]["egress"] for peer in rule["to"] if "ipBlock" in peer]
+    pod = ipaddress.ip_address("10.1.2.3")
+    for block in blocks:
+        assert pod not in ipaddress.ip_network(block["cidr"]) or any(pod in ipaddress.ip_network(net) for net in block["except"])

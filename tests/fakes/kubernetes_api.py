@@ -18,7 +18,7 @@ import time
 import urllib.parse
 import uuid
 
-from kubernetes_schema import KINDS, BadType, problems, selects, unknown_fields
+from kubernetes_schema import KINDS, BadType, problems, unknown_fields
 
 REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired",
            415: "UnsupportedMediaType", 422: "Invalid", 429: "TooManyRequests", 500: "InternalError"}
@@ -220,7 +220,8 @@ class KubernetesApi:
         kind = BY_PLURAL[version, plural]
         value = self._decode(kind, version, body, strict)
         meta = value.setdefault("metadata", {})
-        if namespace is not None and namespace not in self.namespaces:
+        is_namespaced = KINDS[kind][2]
+        if is_namespaced and namespace not in self.namespaces:
             raise Refused(404, f'namespaces "{namespace}" not found')
         if meta.get("namespace", namespace) != namespace:  # rest.BeforeCreate
             raise Refused(400, "the namespace of the provided object does not match the namespace sent on the request")
@@ -560,5 +561,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_DELETE(self):
         self._handle("DELETE")
 
-
-__all__ = ["KubernetesApi", "Refused", "selects"]
