@@ -18,6 +18,7 @@ static const struct {
     {ERROR_CONFLICT, "conflict", 409},
     {ERROR_TOO_LARGE, "too_large", 413},
     {ERROR_UNPROCESSABLE, "unprocessable", 422},
+    {ERROR_TOO_MANY, "too_many", 429},
     {ERROR_BACKEND, "backend", 502},
     {ERROR_CAPACITY, "capacity", 503},
     {ERROR_TIMEOUT, "timeout", 504},

@@ -18,6 +18,7 @@ enum error_code {
     ERROR_CONFLICT,      /* it exists already, or its state forbids it: 409 */
     ERROR_TOO_LARGE,     /* 413 */
     ERROR_UNPROCESSABLE, /* something needed is missing: 422 */
+    ERROR_TOO_MANY,      /* the caller did too much of it lately: 429 */
     ERROR_BACKEND,       /* what we depend on failed (an instance, an engine): 502 */
     ERROR_CAPACITY,      /* not now, try again: 503 */
     ERROR_TIMEOUT,       /* it took too long: 504 */

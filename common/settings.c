@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/networks.h"
 #include "common/quantity.h"
+#include "common/sandbox.h"
 #include "common/secret.h"
 #include "common/settings_table.h"
 
@@ -310,6 +311,9 @@ static bool check_together(struct settings *settings, struct error *err) {
     }
     if (settings->trusted_proxies != NULL && !networks_check(settings->trusted_proxies, err)) {
         return error_prefix(err, PREFIX "TRUSTED_PROXIES");
+    }
+    if (!sandbox_check(settings->instance_sandbox, err)) {
+        return error_prefix(err, PREFIX "INSTANCE_SANDBOX");
     }
     if (!check_webhook(settings, err)) {
         return false;

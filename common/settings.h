@@ -47,6 +47,10 @@ struct settings {
     int64_t max_body_bytes;
     int64_t user_rate_limit; /* requests a second; 0: no limit */
     int64_t user_websocket_limit;
+    int64_t failed_login_limit; /* of an address within the time that follows; 0: no limit */
+    int64_t failed_login_seconds;
+    char *instance_sandbox; /* what a page of an instance may (sandbox.h), or `off` */
+    int64_t client_timeout_seconds;
     int64_t proxy_connect_timeout_seconds;
     int64_t proxy_read_timeout_seconds;
     char *max_cpu; /* caps on policies: quantities, NULL where there is none */

@@ -9,6 +9,7 @@
 #include "common/secret.h"
 #include "fcgi-api/identity_announcer.h"
 #include "fcgi-api/jwt.h"
+#include "fcgi-api/login_limit.h"
 #include "fcgi-api/open_webui.h"
 #include "fcgi-api/token_waiter.h"
 
@@ -20,6 +21,7 @@
 struct presented {
     const char *token;
     char digest[DIGEST_HEX_SIZE];
+    bool is_suspect; /* its address has to wait: only what proves itself here, or did before, is good */
 };
 
 struct authentication_mode {
@@ -85,7 +87,8 @@ static bool check_open_webui(const struct authenticator *authenticator, struct r
     }
     if (waiter != NULL && waiter->is_settled) {
         outcome = waiter->outcome;
-    } else if (!open_webui_check(authenticator->open_webui, presented->token, presented->digest, waiter, &outcome)) {
+    } else if (!open_webui_check(authenticator->open_webui, presented->token, presented->digest, presented->is_suspect,
+                                 waiter, &outcome)) {
         request->is_put_aside = true;
         return false;
     }
@@ -146,6 +149,12 @@ bool authenticator_init(struct authenticator *authenticator, const struct settin
                          "TERMINALS_OPEN=true");
     }
     bool has_users = authenticator->mode == &mode_jwt || authenticator->mode == &mode_open_webui;
+    if (settings->failed_login_limit > 0 && authenticator->mode != &mode_open) {
+        authenticator->login_limit = login_limit_new(settings->failed_login_limit, settings->failed_login_seconds);
+        if (authenticator->login_limit == NULL) {
+            return error_set(err, ERROR_INTERNAL, "no memory or no random numbers for TERMINALS_FAILED_LOGIN_LIMIT");
+        }
+    }
     bool good = (auth_settings_each_key(settings->api_key, add_key, authenticator) ||
                  error_set(err, ERROR_INTERNAL, "no memory for the API keys, or an empty one")) &&
                 (!has_users || prepare_for_users(authenticator, err));
@@ -158,6 +167,7 @@ bool authenticator_init(struct authenticator *authenticator, const struct settin
 void authenticator_free(struct authenticator *authenticator) {
     open_webui_free(authenticator->open_webui);
     identity_announcer_free(authenticator->announcer);
+    login_limit_free(authenticator->login_limit);
     free(authenticator->key_digests);
     *authenticator = (struct authenticator){0};
 }
@@ -176,6 +186,17 @@ static bool is_api_key(const struct authenticator *authenticator, const char *di
     return found;
 }
 
+/* A token was refused: one more failure of its address, unless that has to wait anyway, and is told so. */
+static void note_failure(const struct authenticator *authenticator, struct request *request, int64_t wait_seconds,
+                         struct error *err) {
+    if (wait_seconds > 0) {
+        request->retry_after_seconds = wait_seconds;
+        error_set(err, ERROR_TOO_MANY, "Too many failed logins from this address");
+    } else {
+        login_limit_count(authenticator->login_limit, request_client(request), clock_monotonic_ms());
+    }
+}
+
 static bool identify(const struct authenticator *authenticator, struct request *request, struct identity *identity,
                      struct error *err) {
     if (authenticator->mode->check == NULL) {
@@ -189,9 +210,15 @@ static bool identify(const struct authenticator *authenticator, struct request *
     if (!digest_sha256_hex(presented.token, strlen(presented.token), presented.digest)) {
         return error_set(err, ERROR_INTERNAL, "cannot compute SHA-256");
     }
+    int64_t wait_seconds =
+        login_limit_wait_seconds(authenticator->login_limit, request_client(request), clock_monotonic_ms());
+    presented.is_suspect = wait_seconds > 0;
     identity->is_trusted = is_api_key(authenticator, presented.digest);
     bool known = identity->is_trusted || authenticator->mode->check(authenticator, request, &presented, identity, err);
     explicit_bzero(presented.digest, sizeof presented.digest);
+    if (!known && !request->is_put_aside && err->code == ERROR_UNAUTHORIZED) {
+        note_failure(authenticator, request, wait_seconds, err);
+    }
     return known;
 }
 

@@ -16,6 +16,7 @@
 
 struct open_webui;
 struct identity_announcer;
+struct login_limit;
 
 /* Who a request has proved to be. */
 struct identity {
@@ -31,6 +32,7 @@ struct authenticator {
     size_t key_count;
     const struct settings *settings;
     struct identity_announcer *announcer; /* where users have tokens; its caller runs it in a thread */
+    struct login_limit *login_limit;      /* NULL: none */
     struct open_webui *open_webui;        /* in that mode; its caller runs it in a thread */
 };
 
@@ -43,8 +45,10 @@ void authenticator_free(struct authenticator *authenticator);
 const char *authenticator_mode(const struct authenticator *authenticator);
 
 /* Looks at the Authorization header. ERROR_UNAUTHORIZED with one of the sentences that clients match on: `Missing
- * Authorization header`, `Invalid Authorization header`, `Invalid API key`, `Invalid token`; another code if the token
- * cannot be checked now. The presented token is overwritten in the request, whatever comes out; unless this returned
+ * Authorization header`, `Invalid Authorization header`, `Invalid API key`, `Invalid token`; ERROR_TOO_MANY with
+ * request->retry_after_seconds if the client's address has had too many tokens refused, and this is neither an API key
+ * nor a token that is, or in this process once was, known to be good; another code if the token cannot be checked now.
+ * The presented token is overwritten in the request, whatever comes out; unless this returned
  * false and request->is_put_aside is set: then nothing is decided, and the request is the waiter's (token_waiter.h). */
 bool authenticate(const struct authenticator *authenticator, struct request *request, struct identity *identity,
                   struct error *err);

@@ -1,7 +1,7 @@
 #include "fcgi-api/authorizer.h"
 
 #include "common/names.h"
-#include "fcgi-api/auth_failures.h"
+#include "fcgi-api/refusal.h"
 #include "fcgi-api/uri.h"
 
 /* Where a request may go: checked, defaults filled in, borrowed from the request. */
@@ -36,21 +36,13 @@ static bool decide(const struct identity *identity, const struct request *reques
            uri_check_instance_target(request_parameter(request, "REQUEST_URI"), err);
 }
 
-static void refuse(const struct api *api, const struct request *request, const struct error *err,
-                   struct answer *answer) {
-    if (err->code == ERROR_UNAUTHORIZED) {
-        auth_failures_add(api->auth_failures, request, err);
-    }
-    answer_error(answer, err);
-}
-
 void authorizer_answer(const struct api *api, struct request *request, struct answer *answer) {
     struct error err = {0};
     struct identity identity;
     struct destination destination = {0};
     if (!authenticate(&api->authenticator, request, &identity, &err)) {
         if (!request->is_put_aside) {
-            refuse(api, request, &err, answer);
+            refuse_credentials(api, request, &err, answer);
         }
     } else if (decide(&identity, request, &destination, &err)) {
         /* Variable-*: FastCGI 1.0 §6.3. None of the three can hold a line feed. */

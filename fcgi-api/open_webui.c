@@ -175,12 +175,16 @@ static bool ask(struct open_webui *open_webui, const char *token, const char *di
     return true;
 }
 
-bool open_webui_check(struct open_webui *open_webui, const char *token, const char *digest, struct token_waiter *waiter,
-                      struct token_outcome *outcome) {
+bool open_webui_check(struct open_webui *open_webui, const char *token, const char *digest, bool familiar_only,
+                      struct token_waiter *waiter, struct token_outcome *outcome) {
     bool is_known = true;
     *outcome = (struct token_outcome){0};
     pthread_mutex_lock(&open_webui->lock);
-    enum verdict verdict = verdicts_find(open_webui->verdicts, digest, clock_monotonic_ms(), outcome->user_id);
+    int64_t now_ms = clock_monotonic_ms();
+    enum verdict verdict = verdicts_find(open_webui->verdicts, digest, now_ms, outcome->user_id);
+    if (verdict == VERDICT_UNKNOWN && familiar_only && !verdicts_is_familiar(open_webui->verdicts, digest, now_ms)) {
+        verdict = VERDICT_REFUSED;
+    }
     if (verdict == VERDICT_REFUSED) {
         error_set(&outcome->err, ERROR_UNAUTHORIZED, "Invalid token");
     } else if (verdict == VERDICT_UNKNOWN && (waiter == NULL || open_webui->is_stopping)) {
@@ -212,10 +216,13 @@ static void remember(struct open_webui *open_webui, const struct question *quest
         verdicts_refuse(open_webui->verdicts, question->digest, monotonic_ms);
         return;
     }
-    int64_t until_ms = outcome->err.code == ERROR_NONE ? remember_until_ms(open_webui, question, now_ms) : 0;
+    if (outcome->err.code != ERROR_NONE) {
+        return;
+    }
+    int64_t until_ms = remember_until_ms(open_webui, question, now_ms);
+    verdicts_accept(open_webui->verdicts, question->digest, outcome->user_id, monotonic_ms,
+                    until_ms > 0 ? monotonic_ms + until_ms - now_ms : monotonic_ms);
     if (until_ms > 0) {
-        verdicts_accept(open_webui->verdicts, question->digest, outcome->user_id, monotonic_ms,
-                        monotonic_ms + until_ms - now_ms);
         identity_announcer_tell(open_webui->announcer, question->digest, outcome->user_id, until_ms);
     }
 }

@@ -22,9 +22,10 @@ struct open_webui *open_webui_new(const char *url, int64_t ttl_seconds, struct i
 void open_webui_free(struct open_webui *open_webui);
 
 /* True: `outcome` says what is known, or that `waiter` is NULL and so nobody can be asked. False: `waiter` was taken
- * over and will be resumed. `digest` is the token's. */
-bool open_webui_check(struct open_webui *open_webui, const char *token, const char *digest, struct token_waiter *waiter,
-                      struct token_outcome *outcome);
+ * over and will be resumed. `digest` is the token's. `familiar_only`: of a token that was never good nobody is asked;
+ * it is refused as if it were bad. */
+bool open_webui_check(struct open_webui *open_webui, const char *token, const char *digest, bool familiar_only,
+                      struct token_waiter *waiter, struct token_outcome *outcome);
 
 /* Asks what is to be asked until open_webui_stop(); then resumes all who wait with an error. Runs in a thread of its
  * own. */

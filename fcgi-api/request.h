@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/error.h"
 #include "common/json.h"
@@ -22,6 +23,7 @@ struct request {
     int (*read_body)(void *argument, size_t max_bytes, struct buffer *body);
     void *body_argument;
     struct token_waiter *waiter; /* NULL: this request cannot be put aside */
+    int64_t retry_after_seconds; /* where authenticate() set ERROR_TOO_MANY */
     bool is_put_aside;           /* by authenticate(): no answer yet, and this request is the waiter's */
 };
 

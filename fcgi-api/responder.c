@@ -4,7 +4,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "fcgi-api/auth_failures.h"
+#include "fcgi-api/refusal.h"
 #include "fcgi-api/routes.h"
 
 #define METHOD_NOT_ALLOWED 405
@@ -39,10 +39,7 @@ void responder_answer(const struct api *api, const struct provisioner *provision
         if (request->is_put_aside) {
             return;
         }
-        if (err.code == ERROR_UNAUTHORIZED) {
-            auth_failures_add(api->auth_failures, request, &err);
-        }
-        answer_error(answer, &err);
+        refuse_credentials(api, request, &err, answer);
         return;
     }
     if (method == NULL || target == NULL || target[0] != '/') {

@@ -8,12 +8,13 @@ struct entry {
     char digest[DIGEST_HEX_SIZE];
     int64_t until_ms;
     UT_hash_handle hh; /* in the order in which they came */
-    char user_id[];    /* empty in `refused` */
+    char user_id[];    /* of those accepted, else empty */
 };
 
 struct verdicts {
     struct entry *accepted;
     struct entry *refused;
+    struct entry *familiar;
 };
 
 static void drop(struct entry **table, struct entry *entry) {
@@ -63,6 +64,7 @@ void verdicts_free(struct verdicts *verdicts) {
     if (verdicts != NULL) {
         empty(&verdicts->accepted);
         empty(&verdicts->refused);
+        empty(&verdicts->familiar);
         free(verdicts);
     }
 }
@@ -70,6 +72,7 @@ void verdicts_free(struct verdicts *verdicts) {
 static void forget(struct verdicts *verdicts, const char *digest) {
     drop(&verdicts->accepted, find(verdicts->accepted, digest));
     drop(&verdicts->refused, find(verdicts->refused, digest));
+    drop(&verdicts->familiar, find(verdicts->familiar, digest));
 }
 
 void verdicts_accept(struct verdicts *verdicts, const char *digest, const char *user_id, int64_t now_ms,
@@ -78,6 +81,7 @@ void verdicts_accept(struct verdicts *verdicts, const char *digest, const char *
     if (until_ms > now_ms) {
         put(&verdicts->accepted, VERDICTS_ACCEPTED_MAX, digest, user_id, now_ms, until_ms);
     }
+    put(&verdicts->familiar, VERDICTS_ACCEPTED_MAX, digest, "", now_ms, now_ms + VERDICTS_FAMILIAR_MS);
 }
 
 void verdicts_refuse(struct verdicts *verdicts, const char *digest, int64_t now_ms) {
@@ -99,4 +103,9 @@ enum verdict verdicts_find(struct verdicts *verdicts, const char *digest, int64_
     }
     drop(&verdicts->refused, entry);
     return VERDICT_UNKNOWN;
+}
+
+bool verdicts_is_familiar(struct verdicts *verdicts, const char *digest, int64_t now_ms) {
+    struct entry *entry = find(verdicts->familiar, digest);
+    return entry != NULL && entry->until_ms > now_ms;
 }

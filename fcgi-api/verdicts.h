@@ -5,6 +5,7 @@
 #ifndef TERMINALS_FCGI_API_VERDICTS_H
 #define TERMINALS_FCGI_API_VERDICTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/digest.h"
@@ -12,7 +13,8 @@
 
 #define VERDICTS_ACCEPTED_MAX 20000
 #define VERDICTS_REFUSED_MAX  4096
-#define VERDICTS_REFUSED_MS   5000 /* how long a refusal is remembered */
+#define VERDICTS_REFUSED_MS   5000                  /* how long a refusal is remembered */
+#define VERDICTS_FAMILIAR_MS  (24 * 60 * 60 * 1000) /* how long it is known that a token was good once */
 
 struct verdicts;
 enum verdict { VERDICT_UNKNOWN, VERDICT_ACCEPTED, VERDICT_REFUSED };
@@ -21,7 +23,8 @@ enum verdict { VERDICT_UNKNOWN, VERDICT_ACCEPTED, VERDICT_REFUSED };
 struct verdicts *verdicts_new(void);
 void verdicts_free(struct verdicts *verdicts);
 
-/* Remembers a good token of `user_id` until `until_ms`, or a refused one for a few seconds. No memory: forgets it. */
+/* Remembers a good token of `user_id` until `until_ms` (which may have passed: then only that it was good), or a
+ * refused one for a few seconds. No memory: forgets it. */
 void verdicts_accept(struct verdicts *verdicts, const char *digest, const char *user_id, int64_t now_ms,
                      int64_t until_ms);
 void verdicts_refuse(struct verdicts *verdicts, const char *digest, int64_t now_ms);
@@ -29,5 +32,8 @@ void verdicts_refuse(struct verdicts *verdicts, const char *digest, int64_t now_
 /* What is known at `now_ms`; fills `user_id` if it is VERDICT_ACCEPTED. */
 enum verdict verdicts_find(struct verdicts *verdicts, const char *digest, int64_t now_ms,
                            char user_id[NAME_USER_ID_MAX_BYTES + 1]);
+
+/* Whether this token was accepted in the last day, and not refused since. It may be good no longer. */
+bool verdicts_is_familiar(struct verdicts *verdicts, const char *digest, int64_t now_ms);
 
 #endif

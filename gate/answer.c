@@ -5,11 +5,17 @@
 #include "common/error.h"
 #include "common/json.h"
 
+/* What we answer is data, for no frame and no page (as HAProxy says on its own answers; it cannot tell ours from an
+ * instance's). */
+#define OURS                                                                                                           \
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\nX-Frame-Options: DENY\r\n"                 \
+    "Referrer-Policy: no-referrer\r\n"
+
 /* `is_head`: the answer to a HEAD has no body but says how long it would be (RFC 9110 §9.3.2). */
 static bool append(struct buffer *out, int status, const char *headers, const char *body, size_t length, bool is_head) {
     buffer_append_format(out,
                          "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-                         "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
+                         "Cache-Control: no-store\r\nConnection: close\r\n" OURS "%s\r\n",
                          status, http_reason_phrase(status), length, headers);
     if (!is_head) {
         buffer_append(out, body, length);

@@ -719,7 +719,7 @@ def test_an_instance_cannot_speak_for_us(world):
     got = world.hot("/x", ["Origin: http://site.example"])
     assert got.get("X-Terminals-Evil") is None
     assert got.get("Access-Control-Allow-Credentials") is None
-    assert got.all("Set-Cookie") == ["a=1", "b=2"]
+    assert got.all("Set-Cookie") == ["a=1; Path=/x", "b=2; Path=/x"]
     assert got.all("Access-Control-Allow-Origin") == ["*"]
 
 

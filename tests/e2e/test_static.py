@@ -51,7 +51,7 @@ def test_bodies_and_encodings_pass_unchanged(static, fake):
 
 def test_two_cookies_stay_two(static):
     answer = static.request("u", "GET", "/cookies").expect(200)
-    assert [value for name, value in answer.headers if name == "set-cookie"] == ["c0=0", "c1=1"]
+    assert [value for name, value in answer.headers if name == "set-cookie"] == ["c0=0; Path=/cookies", "c1=1; Path=/cookies"]
 
 
 def test_every_user_is_a_tenant_of_the_one_instance(static, fake):

@@ -85,6 +85,19 @@ static void test_good_tokens_are_bounded_too(void **state) {
     assert_int_equal(look(*state, VERDICTS_ACCEPTED_MAX, 1), VERDICT_ACCEPTED);
 }
 
+static void test_a_token_that_was_good_is_familiar_until_it_is_refused(void **state) {
+    verdicts_accept(*state, digest_of(1), "alice", 0, 10);
+    verdicts_accept(*state, digest_of(2), "bob", 0, 0); /* not to be remembered as good */
+    assert_int_equal(look(*state, 1, 10), VERDICT_UNKNOWN);
+    assert_int_equal(look(*state, 2, 0), VERDICT_UNKNOWN);
+    assert_true(verdicts_is_familiar(*state, digest_of(1), 10));
+    assert_true(verdicts_is_familiar(*state, digest_of(2), VERDICTS_FAMILIAR_MS - 1));
+    assert_false(verdicts_is_familiar(*state, digest_of(2), VERDICTS_FAMILIAR_MS));
+    assert_false(verdicts_is_familiar(*state, digest_of(3), 0));
+    verdicts_refuse(*state, digest_of(1), 20);
+    assert_false(verdicts_is_familiar(*state, digest_of(1), 20));
+}
+
 static void test_open_webuis_answers_are_told_apart(void **state) {
     (void)state;
     static const struct {
@@ -133,6 +146,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_the_last_word_holds, make, release),
         cmocka_unit_test_setup_teardown(test_a_flood_of_bad_tokens_pushes_out_bad_ones_only, make, release),
         cmocka_unit_test_setup_teardown(test_good_tokens_are_bounded_too, make, release),
+        cmocka_unit_test_setup_teardown(test_a_token_that_was_good_is_familiar_until_it_is_refused, make, release),
         cmocka_unit_test(test_open_webuis_answers_are_told_apart),
     };
     return cmocka_run_group_tests_name("verdicts", tests, NULL, NULL);

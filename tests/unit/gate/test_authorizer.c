@@ -193,6 +193,7 @@ static void test_close_codes(void **state) {
     assert_int_equal(close_code_from_authorizer_status(422), 4002);
     assert_int_equal(close_code_from_authorizer_status(400), 4003);
     assert_int_equal(close_code_from_authorizer_status(403), 4003);
+    assert_int_equal(close_code_from_authorizer_status(429), 4003);
     assert_int_equal(close_code_from_authorizer_status(503), 4003);
     assert_int_equal(close_code_from_error(ERROR_NOT_FOUND), 4004);
     assert_int_equal(close_code_from_error(ERROR_UNAUTHORIZED), 4001);
