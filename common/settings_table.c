@@ -22,8 +22,10 @@ static const char *const log_format_choices[] = {"text", "json", NULL};
     { name, SETTING_NUMBER, AT(field), value, readers, NULL, minimum, maximum }
 #define SWITCH(name, field, value, readers)                                                                            \
     { name, SETTING_SWITCH, AT(field), value, readers, NULL, 0, 0 }
-#define AMOUNT(name, field, value)                                                                                     \
-    { name, SETTING_AMOUNT, AT(field), value, READER_PROVISIONER, NULL, 0, 0 }
+#define AMOUNT(name, field)                                                                                            \
+    { name, SETTING_AMOUNT, AT(field), NULL, READER_PROVISIONER, NULL, 0, 0 }
+#define QUANTITY(name, field, value, readers)                                                                          \
+    { name, SETTING_AMOUNT, AT(field), value, readers, NULL, 0, 0 }
 #define CHOICE(name, field, value, readers, choices)                                                                   \
     { name, SETTING_CHOICE, AT(field), value, readers, choices, 0, 0 }
 
@@ -60,9 +62,9 @@ const struct setting settings_table[] = {
            READER_GATE | READER_HAPROXY | READER_API, 1, 3600),
     NUMBER("PROXY_READ_TIMEOUT_SECONDS", proxy_read_timeout_seconds, "360", READER_GATE | READER_HAPROXY | READER_API,
            1, 86400),
-    AMOUNT("MAX_CPU", max_cpu, NULL),
-    AMOUNT("MAX_MEMORY", max_memory, NULL),
-    AMOUNT("MAX_STORAGE", max_storage, NULL),
+    AMOUNT("MAX_CPU", max_cpu),
+    AMOUNT("MAX_MEMORY", max_memory),
+    AMOUNT("MAX_STORAGE", max_storage),
     TEXT("ALLOWED_IMAGES", allowed_images, NULL, READER_PROVISIONER),
     SECRET("ENCRYPTION_KEY", encryption_key, READER_PROVISIONER),
     CHOICE("LOG_LEVEL", log_level, "INFO", EVERYBODY, log_level_choices),
@@ -83,7 +85,7 @@ const struct setting settings_table[] = {
     TEXT("KUBERNETES_KUBECONFIG", kubernetes_kubeconfig, NULL, READER_PROVISIONER),
     TEXT("KUBERNETES_IMAGE", kubernetes_image, NULL, READER_PROVISIONER),
     TEXT("KUBERNETES_STORAGE_CLASS", kubernetes_storage_class, NULL, READER_PROVISIONER),
-    AMOUNT("KUBERNETES_STORAGE_SIZE", kubernetes_storage_size, "1Gi"),
+    QUANTITY("KUBERNETES_STORAGE_SIZE", kubernetes_storage_size, "1Gi", READER_PROVISIONER),
     CHOICE("KUBERNETES_STORAGE_MODE", kubernetes_storage_mode, "per-user", READER_PROVISIONER, storage_choices),
     CHOICE("KUBERNETES_SERVICE_TYPE", kubernetes_service_type, "ClusterIP", READER_PROVISIONER, service_choices),
     TEXT("KUBERNETES_LABELS", kubernetes_labels, NULL, READER_PROVISIONER),
@@ -92,10 +94,10 @@ const struct setting settings_table[] = {
     SWITCH("KUBERNETES_RESTRICTED", kubernetes_restricted, "false", READER_PROVISIONER),
     TEXT("KUBERNETES_POD_SECURITY_CONTEXT", kubernetes_pod_security_context, NULL, READER_PROVISIONER),
     TEXT("KUBERNETES_CONTAINER_SECURITY_CONTEXT", kubernetes_container_security_context, NULL, READER_PROVISIONER),
-    AMOUNT("KUBERNETES_DEFAULT_CPU_REQUEST", kubernetes_default_cpu_request, "100m"),
-    AMOUNT("KUBERNETES_DEFAULT_CPU_LIMIT", kubernetes_default_cpu_limit, "1"),
-    AMOUNT("KUBERNETES_DEFAULT_MEMORY_REQUEST", kubernetes_default_memory_request, "256Mi"),
-    AMOUNT("KUBERNETES_DEFAULT_MEMORY_LIMIT", kubernetes_default_memory_limit, "1Gi"),
+    QUANTITY("KUBERNETES_DEFAULT_CPU_REQUEST", kubernetes_default_cpu_request, "100m", READER_PROVISIONER),
+    QUANTITY("KUBERNETES_DEFAULT_CPU_LIMIT", kubernetes_default_cpu_limit, "1", READER_PROVISIONER),
+    QUANTITY("KUBERNETES_DEFAULT_MEMORY_REQUEST", kubernetes_default_memory_request, "256Mi", READER_PROVISIONER),
+    QUANTITY("KUBERNETES_DEFAULT_MEMORY_LIMIT", kubernetes_default_memory_limit, "1Gi", READER_PROVISIONER),
     TEXT("LOCAL_BINARY", local_binary, "open-terminal", READER_PROVISIONER),
     NUMBER("LOCAL_PORT_RANGE_START", local_port_range_start, "9000", READER_PROVISIONER, 1024, 65535),
     CHOICE("LOCAL_SANDBOX", local_sandbox, "auto", READER_PROVISIONER, sandbox_choices),

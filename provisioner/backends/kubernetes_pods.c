@@ -121,12 +121,13 @@ static void put(struct kubernetes_pods *pods, struct kubernetes_pod *pod) {
     HASH_FIND_STR(pods->pods, pod->name, old);
     if (old != NULL) {
         HASH_DEL(pods->pods, old);
-        if (strcmp(old->uid, pod->uid) != 0) {
-            pods->callbacks.pod(pods->callbacks.argument, old, true);
-        }
-        kubernetes_pod_free(old);
     }
+    /* Before anybody is told: whoever looks for the name finds the new one. */
     HASH_ADD_STR(pods->pods, name, pod);
+    if (old != NULL && strcmp(old->uid, pod->uid) != 0) {
+        pods->callbacks.pod(pods->callbacks.argument, old, true);
+    }
+    kubernetes_pod_free(old);
     pods->callbacks.pod(pods->callbacks.argument, pod, false);
 }
 
