@@ -127,6 +127,8 @@ static void pod_is(struct kubernetes_purge *purge, const struct kubernetes_pod *
         error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files failed: %s", pod->reason);
     } else if (pod->state == KUBERNETES_POD_STUCK) {
         error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files cannot start: %s", pod->reason);
+    } else if (pod->state == KUBERNETES_POD_UNSCHEDULABLE && strstr(pod->reason, "ersistent") == NULL) {
+        error_set(&purge->err, ERROR_CAPACITY, "the pod that removes the files finds no node: %s", pod->reason);
     } else if (pod->state != KUBERNETES_POD_ENDED) {
         return;
     }
