@@ -20,7 +20,7 @@ static const struct subcommand {
     const char *help;
 } subcommands[] = {
     {"serve", serve, "start everything and keep it running until Ctrl-C"},
-    {"reap", reap, "stop the instances that nobody uses, now"},
+    {"reap", reap, "stop the instances that nobody uses and do the resets that are due, now"},
     {"check", check, "ask one of the processes whether it is there"},
     {"make-key", make_key, "make an API key in a file, unless there is one"},
     {"db", db, "the database: its version, and the key that the instances' keys are encrypted with"},

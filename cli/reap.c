@@ -39,8 +39,9 @@ static bool sweep(const struct settings *settings, struct error *err) {
     if (answer == NULL || !ipc_answer_ok(answer, err)) {
         return false;
     }
-    printf("checked=%lld stopped=%lld kept=%lld\n", (long long)json_get_int(answer, "checked", 0),
-           (long long)json_get_int(answer, "stopped", 0), (long long)json_get_int(answer, "kept", 0));
+    printf("checked=%lld stopped=%lld kept=%lld reset=%lld\n", (long long)json_get_int(answer, "checked", 0),
+           (long long)json_get_int(answer, "stopped", 0), (long long)json_get_int(answer, "kept", 0),
+           (long long)json_get_int(answer, "reset", 0));
     return true;
 }
 

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/civil.h"
+
 static int64_t clock_ms(clockid_t id) {
     struct timespec now = {0};
     clock_gettime(id, &now); /* cannot fail for the two clocks used here */
@@ -80,12 +82,6 @@ static int take_fraction_ms(const char **text) {
     return milliseconds;
 }
 
-static int days_in_month(int year, int month) {
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return month == 2 && leap ? 29 : days[month - 1];
-}
-
 bool clock_parse_rfc3339(const char *text, int64_t *unix_ms) {
     struct tm utc = {0};
     int milliseconds = 0;
@@ -115,7 +111,7 @@ bool clock_parse_rfc3339(const char *text, int64_t *unix_ms) {
             return false;
         }
     }
-    if (day < 1 || day > days_in_month(year, month)) {
+    if (day < 1 || day > civil_days_in_month(year, month)) {
         return false;
     }
     /* A leap second (60) becomes the second after it, as everywhere in POSIX. */

@@ -211,6 +211,19 @@ void call_update_policy(const struct exchange *exchange, struct answer *answer) 
     }
 }
 
+void call_update_lifecycle(const struct exchange *exchange, struct answer *answer) {
+    struct json_object *request = make_request(exchange, answer);
+    cleanup_json struct json_object *body = request == NULL ? NULL : body_read(exchange->request, false, answer);
+    if (body == NULL || !json_add(request, "lifecycle", json_object_get(body))) {
+        json_object_put(request);
+        return; /* if without a status: answer_write() says 500 */
+    }
+    cleanup_json struct json_object *reply = ask(exchange, request, answer);
+    if (reply != NULL) {
+        answer_with_result(exchange, reply, answer);
+    }
+}
+
 void call_config(const struct exchange *exchange, struct answer *answer) {
     cleanup_json struct json_object *reply = make_request_and_ask(exchange, answer);
     if (reply == NULL) {

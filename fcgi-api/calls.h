@@ -19,6 +19,9 @@ void call_create_policy(const struct exchange *exchange, struct answer *answer);
 /* Gives the policy in the path the data of the body. */
 void call_update_policy(const struct exchange *exchange, struct answer *answer);
 
+/* Gives the policy in the path the lifecycle that the body is. */
+void call_update_lifecycle(const struct exchange *exchange, struct answer *answer);
+
 /* {"detail": "deleted"} */
 void call_delete(const struct exchange *exchange, struct answer *answer);
 

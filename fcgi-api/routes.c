@@ -58,6 +58,8 @@ static const struct route routes[] = {
     {"GET",    API "/policies/{policy_id}",        call_member,        "policy_get",       NULL,          "policy_id", "policy",      WAIT_NONE,     false, NULL},
     {"PUT",    API "/policies/{policy_id}",        call_update_policy, "policy_update",    NULL,          "policy_id", "policy",      WAIT_NONE,     false, NULL},
     {"DELETE", API "/policies/{policy_id}",        call_delete,        "policy_delete",    NULL,          "policy_id", NULL,          WAIT_NONE,     false, NULL},
+    {"GET",    API "/policies/{policy_id}/lifecycle", call_member,     "lifecycle_get",    NULL,          "policy_id", "lifecycle",   WAIT_NONE,     false, NULL},
+    {"PUT",    API "/policies/{policy_id}/lifecycle", call_update_lifecycle, "lifecycle_update", NULL,    "policy_id", "lifecycle",   WAIT_NONE,     false, NULL},
     {"GET",    API "/terminals",                   call_list,          "terminal_list",    page_query,    NULL,        "terminals",   WAIT_NONE,     false, NULL},
     {"POST",   API "/terminals/stop",              call_member,        "terminal_stop",    NULL,          NULL,        "tenant",      WAIT_INSTANCE, false, stop_body},
     {"POST",   API "/terminals/refresh",           call_member,        "terminal_refresh", NULL,          NULL,        "result",      WAIT_MANY,     false, refresh_body},

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,12 +17,14 @@
 #define SYMLINKS_MAX      40 /* as the kernel's own limit, path_resolution(7) */
 #define NAME_ATTEMPTS_MAX 100
 #define NEW_FILE_MODE     0666 /* the umask takes from it */
+#define DRAFT_MODE        0600
 
 struct atomic_file {
-    char *path;   /* as given, for errors */
-    char *target; /* behind all symbolic links; NULL: written in place */
-    int folder;   /* the target's; -1 in place */
-    int fd;
+    char *path;                               /* as given, for errors */
+    char *target;                             /* behind all symbolic links; NULL: written in place */
+    int folder;                               /* the target's; -1 in place */
+    int fd;                                   /* what is written goes here */
+    int in_place;                             /* a regular file that gets it at the commit; -1: there is none */
     bool is_new;                              /* there was no target */
     char temporary[PATH_TEMPORARY_NAME_SIZE]; /* the name in `folder` that has the new content, "" while it has none */
 };
@@ -80,15 +83,26 @@ static bool open_temporary(struct atomic_file *file) {
     return false;
 }
 
+/* A file without a name for what is to be written in place: best on the same disk. -1: there can be none. */
+static int open_draft(const char *path) {
+    cleanup_free char *folder = path_folder(path);
+    int fd = folder == NULL ? -1 : open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, DRAFT_MODE);
+    return fd >= 0 ? fd : open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, DRAFT_MODE);
+}
+
 /* O_NONBLOCK: a pipe that nobody reads fails with ENXIO instead of waiting for a reader. */
 static bool open_in_place(struct atomic_file *file) {
-    file->fd = open(file->path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (file->fd < 0) {
+    struct stat status;
+    cleanup_close int fd = open(file->path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0) {
         return false;
     }
-    struct stat status;
-    if (fstat(file->fd, &status) == 0 && S_ISREG(status.st_mode) && ftruncate(file->fd, 0) != 0) {
+    if (S_ISREG(status.st_mode) && (file->fd = open_draft(file->path)) >= 0) {
+        file->in_place = steal_fd(&fd);
+    } else if (S_ISREG(status.st_mode) && ftruncate(fd, 0) != 0) {
         return false;
+    } else {
+        file->fd = steal_fd(&fd);
     }
     free(file->target);
     file->target = NULL;
@@ -143,6 +157,7 @@ struct atomic_file *atomic_file_open(const char *path, struct error *err) {
     }
     file->folder = -1;
     file->fd = -1;
+    file->in_place = -1;
     file->path = strdup(path);
     file->target = follow_links(path);
     if (file->path == NULL || file->target == NULL || !open_replacement(file)) {
@@ -195,11 +210,34 @@ static bool put_in_place(struct atomic_file *file) {
     return true;
 }
 
+/* Copies the draft over the file, once the disk has room for it. False: errno says. */
+static bool copy_in_place(const struct atomic_file *file) {
+    struct stat status;
+    off_t offset = 0;
+    if (fstat(file->fd, &status) != 0 ||
+        (status.st_size > 0 && fallocate(file->in_place, FALLOC_FL_KEEP_SIZE, 0, status.st_size) != 0 &&
+         errno != EOPNOTSUPP && errno != ENOSYS)) {
+        return false;
+    }
+    while (offset < status.st_size) {
+        ssize_t copied = sendfile(file->in_place, file->fd, &offset, (size_t)(status.st_size - offset));
+        if (copied < 0 && errno == EINTR) {
+            continue;
+        }
+        if (copied <= 0) {
+            errno = copied == 0 ? EIO : errno;
+            return false;
+        }
+    }
+    return ftruncate(file->in_place, status.st_size) == 0;
+}
+
 bool atomic_file_commit(struct atomic_file *file, struct error *err) {
-    if (file->target != NULL && !put_in_place(file)) {
+    bool is_draft = file->in_place >= 0;
+    if ((file->target != NULL && !put_in_place(file)) || (is_draft && !copy_in_place(file))) {
         return error_set_path(err, errno, file->path);
     }
-    int fd = steal_fd(&file->fd);
+    int fd = steal_fd(is_draft ? &file->in_place : &file->fd);
     if (close(fd) != 0 && errno != EINTR) { /* where a full disk shows on a network file system */
         return error_set_path(err, errno, file->path);
     }
@@ -215,6 +253,9 @@ void atomic_file_free(struct atomic_file *file) {
     }
     if (file->fd >= 0) {
         close(file->fd);
+    }
+    if (file->in_place >= 0) {
+        close(file->in_place);
     }
     if (file->folder >= 0) {
         close(file->folder);

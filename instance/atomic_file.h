@@ -4,7 +4,9 @@
  * The new content goes into a file without a name (O_TMPFILE; where the file system has none, into a hidden one) in the
  * target's folder, which takes the target's place when all of it is there, with the target's permissions. Symbolic
  * links are followed. What cannot be replaced is written in place instead: devices, pipes and sockets of the user, a
- * file with several hard links, and one in a folder where the user may not create files. */
+ * file with several hard links, and one in a folder where the user may not create files. Into the latter two the new
+ * content goes when all of it is there and the disk has promised the room: only a death in that moment leaves a part.
+ */
 #ifndef TERMINALS_INSTANCE_ATOMIC_FILE_H
 #define TERMINALS_INSTANCE_ATOMIC_FILE_H
 

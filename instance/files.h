@@ -38,6 +38,7 @@ void files_view(struct http_request *request);            /* files_view.c */
 void files_serve(struct http_request *request);           /* files_view.c */
 void files_write(struct http_request *request);           /* files_write.c */
 void files_replace(struct http_request *request);         /* files_replace.c */
+void files_archive(struct http_request *request);         /* files_archive.c */
 void files_grep(struct http_request *request);            /* files_grep.c */
 void files_glob(struct http_request *request);            /* files_glob.c */
 extern const struct http_body_reader files_upload_reader; /* files_upload.c */

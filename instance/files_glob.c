@@ -31,11 +31,16 @@ struct glob {
 
 static void add_match(struct glob *glob, const struct file_walk_entry *entry) {
     struct buffer *out = &glob->matches;
+    struct stat status;
+    if (!file_walk_status(entry, &status)) {
+        return;
+    }
     buffer_append_string(out, out->length > 0 ? ",{\"path\":" : "{\"path\":");
     utf8_append_json(out, entry->relative, strlen(entry->relative));
-    buffer_append_format(out, ",\"type\":\"%s\",\"size\":%jd,\"modified\":",
-                         S_ISDIR(entry->status->st_mode) ? "directory" : "file", (intmax_t)entry->status->st_size);
-    append_timestamp(out, entry->status->st_mtim);
+    buffer_append_format(out,
+                         ",\"type\":\"%s\",\"size\":%jd,\"modified\":", S_ISDIR(status.st_mode) ? "directory" : "file",
+                         (intmax_t)status.st_size);
+    append_timestamp(out, status.st_mtim);
     buffer_append(out, "}", 1);
     glob->results++;
 }
@@ -48,7 +53,7 @@ static enum file_walk_step visit(void *state, const struct file_walk_entry *entr
     if (patterns_match(&glob->exclude, entry->name, entry->relative)) {
         return FILE_WALK_SKIP;
     }
-    bool is_wanted = S_ISDIR(entry->status->st_mode) ? glob->takes_folders : glob->takes_files;
+    bool is_wanted = entry->type == FILE_WALK_FOLDER ? glob->takes_folders : glob->takes_files;
     if (!is_wanted || !patterns_match(&glob->pattern, entry->name, entry->relative)) {
         return FILE_WALK_ON;
     }

@@ -1,7 +1,9 @@
-/* files_read.c - GET /files/read: text as JSON, whole or some of its lines, and images as they are.
+/* files_read.c - GET /files/read: text as JSON, whole or some of its lines, the text of documents, and images as they
+ * are.
  *
- * The file is read once, in pieces; only the lines that were asked for are kept. Text is UTF-8; as in the original, CR
- * LF and lone CR become LF, and lines are those of Python's splitlines(). */
+ * The text is read once, in pieces; only the lines that were asked for are kept. As in the original, CR LF and lone CR
+ * become LF, and lines are those of Python's splitlines(). What is no UTF-8 is read again by a process of its own
+ * (text_child.h), and so are documents from the start. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,17 +15,25 @@
 #include "instance/files.h"
 #include "instance/files_text.h"
 #include "instance/mime.h"
+#include "instance/text_child.h"
 #include "instance/utf8.h"
 #include "instance/work.h"
 
 #define CHUNK_BYTES       (64 * 1024)
 #define CONTENT_MAX_BYTES (64L * 1024 * 1024) /* of one answer; a bigger file is read in ranges */
 #define BIG_FILE_BYTES    (512L * 1024)       /* from here on it is read off the loop */
+#define BINARY_PREFIXES   "image"             /* of media types that are sent as they are, unless they are text */
+#define ENCODED           "encoded"           /* text_child.h: text that is no UTF-8 */
+
+static const char byte_order_mark[] = "\xEF\xBB\xBF";
 
 struct reading {
     struct work work;
     char *path;
     int fd;
+    const char *type;          /* its media type */
+    const char *kind;          /* of document that a process of its own reads; NULL: UTF-8 from `fd` */
+    enum text_child_word word; /* how that ended */
     struct stat status;
     struct line_range range;
 
@@ -78,11 +88,12 @@ static size_t usable_length(const char *text, size_t length, bool is_end) {
 }
 
 /* False: *err says, unless it merely turned out to be no text (is_text is false then). */
-static bool read_text(struct reading *reading, char *chunk) {
+static bool read_text(struct reading *reading, int fd, char *chunk) {
     size_t kept = 0;
+    bool is_start = true;
     ssize_t got;
     do {
-        got = read(reading->fd, chunk + kept, CHUNK_BYTES - kept);
+        got = read(fd, chunk + kept, CHUNK_BYTES - kept);
         if (got < 0 && errno == EINTR) {
             got = 1; /* nothing was read; go on */
             continue;
@@ -92,9 +103,16 @@ static bool read_text(struct reading *reading, char *chunk) {
         }
         size_t length = kept + (size_t)got;
         size_t usable = usable_length(chunk, length, got == 0);
-        if (usable == SIZE_MAX) {
+        if (usable == SIZE_MAX || (reading->kind == NULL && memchr(chunk + kept, '\0', length - kept) != NULL)) {
             reading->is_text = false;
             return true;
+        }
+        if (is_start && usable > 0) {
+            size_t mark = strncmp(chunk, byte_order_mark, strlen(byte_order_mark)) == 0 ? strlen(byte_order_mark) : 0;
+            length -= mark;
+            usable -= mark;
+            memmove(chunk, chunk + mark, length);
+            is_start = false;
         }
         char rest[8]; /* a cut character or a CR: normalizing may move what is before it */
         kept = length - usable;
@@ -109,6 +127,19 @@ static bool read_text(struct reading *reading, char *chunk) {
     return true;
 }
 
+static void read_document(struct reading *reading, char *chunk) {
+    struct text_child child;
+    if (!text_child_start(reading->fd, reading->kind, &child)) {
+        error_set_errno(&reading->err, ERROR_INTERNAL, "start reading a document");
+        return;
+    }
+    if (read_text(reading, child.text, chunk) && !atomic_load(&reading->work.is_abandoned)) {
+        reading->word = text_child_word(&child);
+        reading->is_text = reading->is_text && reading->word == TEXT_CHILD_READ;
+    }
+    text_child_close(&child);
+}
+
 static void reading_run(struct work *work) {
     struct reading *reading = (struct reading *)work;
     cleanup_free char *chunk = malloc(CHUNK_BYTES);
@@ -117,7 +148,11 @@ static void reading_run(struct work *work) {
         return;
     }
     reading->is_text = true;
-    read_text(reading, chunk);
+    if (reading->kind == NULL) {
+        read_text(reading, reading->fd, chunk);
+    } else {
+        read_document(reading, chunk);
+    }
 }
 
 static void respond_text(struct reading *reading) {
@@ -134,17 +169,43 @@ static void respond_text(struct reading *reading) {
     http_respond_buffer(reading->work.request, 200, "application/json", &json);
 }
 
+/* True for what may be text in another encoding: what says that it is, and what says nothing. */
+static bool may_be_encoded(const char *type) {
+    static const char *const types[] = {MIME_UNKNOWN,       "application/json",         "application/yaml",
+                                        "application/x-sh", "application/x-tex",        "application/xhtml+xml",
+                                        "text/xml",         "application/manifest+json"};
+    bool is_found = mime_is_text(type);
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]) && !is_found; i++) {
+        is_found = strcmp(type, types[i]) == 0;
+    }
+    return is_found;
+}
+
+/* Once more from the start, off the loop, as text in another encoding. */
+static void read_again(struct reading *reading) {
+    reading->kind = ENCODED;
+    reading->total_lines = 0;
+    reading->is_line_open = false;
+    reading->content.length = 0;
+    reading->content_bytes = 0;
+    work_do(reading->work.request, &reading->work, true);
+}
+
 /* Not text: an image is sent as it is, anything else is refused. */
 static void respond_binary(struct reading *reading) {
-    char start[MIME_SNIFF_BYTES];
-    ssize_t length = pread(reading->fd, start, sizeof(start), 0);
-    const char *type = mime_of_file(reading->path, start, length > 0 ? (size_t)length : 0);
-    if (mime_is_image(type)) {
-        http_respond_file(reading->work.request, 200, type, steal_fd(&reading->fd), 0,
-                          (uint64_t)reading->status.st_size);
+    struct http_request *request = reading->work.request;
+    intmax_t size = (intmax_t)reading->status.st_size;
+    bool is_document = reading->kind != NULL && strcmp(reading->kind, ENCODED) != 0;
+    if (mime_is_listed(reading->type, BINARY_PREFIXES)) {
+        http_respond_file(request, 200, reading->type, steal_fd(&reading->fd), 0, (uint64_t)size);
+    } else if (is_document && reading->word == TEXT_CHILD_NO_TOOL) {
+        http_respond_error(request, 415, "Unsupported binary file type: %s (%jd bytes): reading it needs %s",
+                           reading->type, size, text_child_tool(reading->kind));
+    } else if (is_document) {
+        http_respond_error(request, 415, "Unsupported binary file type: %s (%jd bytes): it is damaged, or protected",
+                           reading->type, size);
     } else {
-        http_respond_error(reading->work.request, 415, "Unsupported binary file type: %s (%jd bytes)", type,
-                           (intmax_t)reading->status.st_size);
+        http_respond_error(request, 415, "Unsupported binary file type: %s (%jd bytes)", reading->type, size);
     }
 }
 
@@ -154,6 +215,8 @@ static void reading_respond(struct work *work) {
         files_respond_error(work->request, FILES_CALL_READS, &reading->err);
     } else if (reading->is_text) {
         respond_text(reading);
+    } else if (reading->kind == NULL && may_be_encoded(reading->type)) {
+        read_again(reading);
     } else {
         respond_binary(reading);
     }
@@ -194,10 +257,14 @@ void files_read(struct http_request *request) {
         http_respond_json(request, 200, NULL);
         return;
     }
+    char start[MIME_SNIFF_BYTES];
+    ssize_t length = pread(fd, start, sizeof(start), 0);
+    reading->type = mime_of_file(path, start, length > 0 ? (size_t)length : 0);
+    reading->kind = text_child_kind(reading->type);
     reading->work = (struct work){.run = reading_run, .respond = reading_respond, .release = reading_release};
     reading->path = steal_pointer(&path);
     reading->fd = steal_fd(&fd);
     reading->status = status;
     reading->range = range;
-    work_do(request, &reading->work, status.st_size >= BIG_FILE_BYTES);
+    work_do(request, &reading->work, reading->kind != NULL || status.st_size >= BIG_FILE_BYTES);
 }

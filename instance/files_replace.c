@@ -8,6 +8,7 @@
 #include "instance/atomic_file.h"
 #include "instance/files.h"
 #include "instance/files_text.h"
+#include "instance/json_lax.h"
 #include "instance/mime.h"
 #include "instance/utf8.h"
 #include "instance/work.h"
@@ -62,15 +63,17 @@ static void read_line_member(struct http_request *request, struct json_object *c
     if (!json_object_object_get_ex(chunk, name, &value) || value == NULL) {
         return;
     }
-    if (!json_object_is_type(value, json_type_int)) {
-        invalid(request, index, name, "int_type", "Input should be a valid integer", value);
-    } else if (json_object_get_int64(value) < 1) {
+    struct json_problem problem;
+    int64_t number;
+    if (!json_lax_integer(value, &number, &problem)) {
+        invalid(request, index, name, problem.type, problem.message, value);
+    } else if (number < 1) {
         struct json_object *context = json_object_new_object();
         json_add_int(context, "ge", 1);
         http_invalid_at(request, "greater_than_equal", location(index, name),
                         "Input should be greater than or equal to 1", json_object_get(value), context);
     } else {
-        *line = json_object_get_int64(value);
+        *line = number;
     }
 }
 
@@ -87,10 +90,9 @@ static struct replacement read_replacement(struct http_request *request, struct 
     read_line_member(request, chunk, index, "end_line", &replacement.range.last);
     struct json_object *multiple;
     if (json_object_object_get_ex(chunk, "allow_multiple", &multiple)) {
-        if (json_object_is_type(multiple, json_type_boolean)) {
-            replacement.allow_multiple = json_object_get_boolean(multiple);
-        } else {
-            invalid(request, index, "allow_multiple", "bool_type", "Input should be a valid boolean", multiple);
+        struct json_problem problem;
+        if (!json_lax_boolean(multiple, &replacement.allow_multiple, &problem)) {
+            invalid(request, index, "allow_multiple", problem.type, problem.message, multiple);
         }
     }
     return replacement;

@@ -37,6 +37,17 @@ bool patterns_match(const struct patterns *patterns, const char *name, const cha
     return false;
 }
 
+bool patterns_share(const struct patterns *patterns, struct patterns *copy) {
+    for (size_t i = 0; i < patterns->count; i++) {
+        struct regex *regex = regex_share(patterns->list[i]);
+        if (regex == NULL) {
+            return false;
+        }
+        copy->list[copy->count++] = regex;
+    }
+    return true;
+}
+
 void patterns_free(struct patterns *patterns) {
     for (size_t i = 0; i < patterns->count; i++) {
         regex_free(patterns->list[i]);

@@ -23,6 +23,9 @@ bool patterns_read(struct http_request *request, const char *name, struct patter
  * lies in no subfolder. */
 bool patterns_match(const struct patterns *patterns, const char *name, const char *relative);
 
+/* The same patterns for another thread (regex_share()); `copy` starts as {0}. False: no memory. */
+bool patterns_share(const struct patterns *patterns, struct patterns *copy);
+
 void patterns_free(struct patterns *patterns);
 
 /* {"<key>": query, "path": …, "matches": [<matches>], "truncated": …}; `matches` is what stands between the brackets.

@@ -1,5 +1,7 @@
-/* files_view.c - GET /files/view and /files/serve/…: a file as it is, from its descriptor. */
+/* files_view.c - GET and HEAD /files/view and /files/serve/…: a file as it is, or a range of it, from its descriptor.
+ */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +10,7 @@
 #include "common/cleanup.h"
 #include "instance/files.h"
 #include "instance/files_path.h"
+#include "instance/http_range.h"
 #include "instance/instance.h"
 #include "instance/mime.h"
 #include "instance/url.h"
@@ -24,6 +27,48 @@ static void respond_sizeless(struct http_request *request, const char *type, int
         body.length += got > 0 ? (size_t)got : 0;
     }
     http_respond_buffer(request, 200, type, &body);
+}
+
+#define ETAG_SIZE 80
+
+/* Changes with the content, as far as the file system's clock tells. */
+static void make_etag(const struct stat *status, char etag[ETAG_SIZE]) {
+    snprintf(etag, ETAG_SIZE, "\"%jx-%jx-%jx.%lx\"", (uintmax_t)status->st_ino, (uintmax_t)status->st_size,
+             (uintmax_t)status->st_mtim.tv_sec, (unsigned long)status->st_mtim.tv_nsec);
+}
+
+/* A range is of the content that the client has the rest of, or not served (RFC 9110 §13.1.5). There is no
+ * Last-Modified (nor has the original one), so a date validates nothing. */
+static bool is_range_of(struct http_request *request, const char *etag) {
+    const char *if_range = http_header(request, "If-Range");
+    return if_range == NULL || strcmp(if_range, etag) == 0;
+}
+
+static void respond_with_content(struct http_request *request, const char *type, int fd, const struct stat *status) {
+    uint64_t size = (uint64_t)status->st_size;
+    struct http_range range = {0, size};
+    char etag[ETAG_SIZE];
+    char content_range[80];
+    make_etag(status, etag);
+    enum http_range_kind kind = HTTP_RANGE_WHOLE;
+    if (is_range_of(request, etag)) {
+        kind = http_range_parse(http_header(request, "Range"), size, &range);
+    }
+    http_add_header(request, "Accept-Ranges", "bytes");
+    http_add_header(request, "ETag", etag);
+    if (kind == HTTP_RANGE_UNSATISFIABLE) {
+        snprintf(content_range, sizeof(content_range), "bytes */%" PRIu64, size);
+        http_add_header(request, "Content-Range", content_range);
+        http_respond_error(request, 416, "The file has %" PRIu64 " bytes", size);
+        close(fd);
+        return;
+    }
+    if (kind == HTTP_RANGE_PART) {
+        snprintf(content_range, sizeof(content_range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range.first,
+                 range.first + range.length - 1, size);
+        http_add_header(request, "Content-Range", content_range);
+    }
+    http_respond_file(request, kind == HTTP_RANGE_PART ? 206 : 200, type, fd, (off_t)range.first, range.length);
 }
 
 static void respond_with_file(struct http_request *request, const char *path) {
@@ -45,7 +90,7 @@ static void respond_with_file(struct http_request *request, const char *path) {
     if (status.st_size == 0 && length != 0) {
         respond_sizeless(request, type, fd);
     } else {
-        http_respond_file(request, 200, type, steal_fd(&fd), 0, (uint64_t)status.st_size);
+        respond_with_content(request, type, steal_fd(&fd), &status);
     }
 }
 

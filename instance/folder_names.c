@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define BLOCK_BYTES (32 * 1024)
+
 static size_t offset_at(const char *place) {
     size_t offset;
     memcpy(&offset, place, sizeof(offset));
@@ -18,29 +20,33 @@ static int compare(const void *a, const void *b, void *text) {
     return strcmp((const char *)text + offset_at(a), (const char *)text + offset_at(b));
 }
 
+static void add_name(struct folder_names *names, const struct dirent64 *entry) {
+    const char *name = entry->d_name;
+    if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'))) {
+        return;
+    }
+    size_t offset = names->text.length + 1;
+    buffer_append(&names->offsets, &offset, sizeof(offset));
+    buffer_append(&names->text, &entry->d_type, 1);
+    buffer_append(&names->text, name, strlen(name) + 1);
+}
+
+/* Not readdir(3), which would want the descriptor for itself and asks the kernel three things more. */
 bool folder_names_read(int fd, struct folder_names *names) {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    DIR *folder = copy < 0 ? NULL : fdopendir(copy);
-    if (folder == NULL) {
-        if (copy >= 0) {
-            close(copy);
+    _Alignas(struct dirent64) char entries[BLOCK_BYTES];
+    ssize_t length;
+    while ((length = getdents64(fd, entries, sizeof(entries))) > 0) {
+        for (ssize_t at = 0; at < length;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
+            add_name(names, entry);
+            at += entry->d_reclen;
         }
-        return false;
     }
-    struct dirent *entry;
-    while ((errno = 0, entry = readdir(folder)) != NULL) {
-        const char *name = entry->d_name;
-        if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'))) {
-            continue;
-        }
-        size_t offset = names->text.length;
-        buffer_append(&names->offsets, &offset, sizeof(offset));
-        buffer_append(&names->text, name, strlen(name) + 1);
+    if (length == 0 && (names->text.failed || names->offsets.failed)) {
+        errno = ENOMEM;
+        length = -1;
     }
-    int problem = errno;
-    closedir(folder);
-    errno = names->text.failed || names->offsets.failed ? ENOMEM : problem;
-    if (errno != 0) {
+    if (length < 0) {
         return false;
     }
     names->count = names->offsets.length / sizeof(size_t);
@@ -52,6 +58,10 @@ bool folder_names_read(int fd, struct folder_names *names) {
 
 const char *folder_names_at(const struct folder_names *names, size_t index) {
     return names->text.data + offset_at(names->offsets.data + index * sizeof(size_t));
+}
+
+unsigned char folder_names_type_at(const struct folder_names *names, size_t index) {
+    return (unsigned char)folder_names_at(names, index)[-1];
 }
 
 void folder_names_free(struct folder_names *names) {

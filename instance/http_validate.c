@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "instance/http_body.h"
 #include "instance/http_request.h"
+#include "instance/json_lax.h"
 #include "instance/utf8.h"
 
 #define ECHOED_INPUT_MAX_BYTES (64 * 1024)
@@ -109,10 +109,8 @@ bool http_query_integer(struct http_request *request, const char *name, int64_t 
     if (text == NULL) {
         return true;
     }
-    char *end = NULL;
-    errno = 0;
-    long long number = strtoll(text, &end, 10);
-    if (end == text || *end != '\0') {
+    int64_t number;
+    if (!json_lax_number(text, &number)) {
         http_invalid(request, "int_parsing", "query", name,
                      "Input should be a valid integer, unable to parse string as an integer", echo(text), NULL);
         return false;
@@ -155,22 +153,12 @@ bool http_query_number(struct http_request *request, const char *name, double mi
 }
 
 bool http_query_boolean(struct http_request *request, const char *name, bool *value) {
-    static const struct {
-        const char *word;
-        bool truth;
-    } words[] = {
-        {"true", true},   {"1", true},  {"on", true},   {"t", true},  {"yes", true}, {"y", true},
-        {"false", false}, {"0", false}, {"off", false}, {"f", false}, {"no", false}, {"n", false},
-    };
     const char *text = http_query(request, name, NULL);
     if (text == NULL) {
         return true;
     }
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (strcasecmp(text, words[i].word) == 0) {
-            *value = words[i].truth;
-            return true;
-        }
+    if (json_lax_word(text, value)) {
+        return true;
     }
     http_invalid(request, "bool_parsing", "query", name, "Input should be a valid boolean, unable to interpret input",
                  echo(text), NULL);
@@ -231,12 +219,11 @@ bool http_json_boolean(struct http_request *request, const char *name, bool *val
     if (!find_member(request, name, false, &member, &result)) {
         return result;
     }
-    if (!json_object_is_type(member, json_type_boolean)) {
-        http_invalid(request, "bool_type", "body", name, "Input should be a valid boolean", json_object_get(member),
-                     NULL);
+    struct json_problem problem;
+    if (!json_lax_boolean(member, value, &problem)) {
+        http_invalid(request, problem.type, "body", name, problem.message, json_object_get(member), NULL);
         return false;
     }
-    *value = json_object_get_boolean(member);
     return true;
 }
 

@@ -16,6 +16,7 @@
 #include "instance/process_table.h"
 #include "instance/session_folders.h"
 #include "instance/terminal_table.h"
+#include "instance/text_reader.h"
 
 struct program {
     struct instance instance;
@@ -57,6 +58,7 @@ static bool watch_signals(struct program *program, struct error *err) {
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGXFSZ); /* a file too large for a limit (ulimit -f) is an error of write(2), not our death */
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
         return error_set_errno(err, ERROR_INTERNAL, "block signals");
     }
@@ -115,6 +117,9 @@ static void stop(struct program *program) {
 int main(int argc, char **argv) {
     struct options options;
     struct error err = {0};
+    if (argc > 1 && strcmp(argv[1], "text") == 0) {
+        return text_main(argc, argv); /* called by ourselves (text_child.c) */
+    }
     log_configure("instance", LOG_WARNING, LOG_TEXT);
     if (!options_parse(argc, argv, &options, &err)) {
         fprintf(stderr, "open-terminal: %s\n%s", err.message, options_usage);

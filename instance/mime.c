@@ -164,8 +164,16 @@ const char *mime_of_file(const char *name, const void *start, size_t length) {
     return type;
 }
 
-bool mime_is_image(const char *type) {
-    return strncmp(type, "image/", 6) == 0;
+bool mime_is_listed(const char *type, const char *prefixes) {
+    while (*prefixes != '\0') {
+        prefixes += strspn(prefixes, ", ");
+        size_t length = strcspn(prefixes, ", ");
+        if (length > 0 && strncasecmp(type, prefixes, length) == 0) {
+            return true;
+        }
+        prefixes += length;
+    }
+    return false;
 }
 
 bool mime_is_text(const char *type) {

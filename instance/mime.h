@@ -15,8 +15,8 @@ const char *mime_of_name(const char *name);
 /* The same, and an unknown name is an image if its first bytes say so. */
 const char *mime_of_file(const char *name, const void *start, size_t length);
 
-/* "image/…" */
-bool mime_is_image(const char *type);
+/* True if the type begins with one of the prefixes, which are separated by commas: "image, audio/mpeg". */
+bool mime_is_listed(const char *type, const char *prefixes);
 
 /* True for text/…, which is served with `; charset=utf-8`. */
 bool mime_is_text(const char *type);

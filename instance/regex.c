@@ -4,186 +4,104 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "instance/regex_automaton.h"
 #include "instance/regex_program.h"
 #include "instance/utf8.h"
 
 #define PATTERN_MAX_CHARACTERS 4096
 #define REPLACEMENT_CHARACTER  0xFFFD
-
-/* Places in the program, each at most once. */
-struct places {
-    uint32_t *list;
-    size_t count;
-};
+#define MISSES_MIN             32  /* so many lines with a literal and no match, */
+#define MISS_BYTES_MIN         256 /* and one in so many bytes: then looking for literals costs more than it saves */
 
 struct regex {
-    struct regex_program program;
-    struct places waiting; /* the sets that the next character is tried on */
-    struct places led;     /* where the last character led */
-    uint64_t *seen;        /* per instruction: the round in which it was reached last */
-    uint64_t round;        /* one a character */
-    uint32_t *stack;       /* of places to follow */
+    struct regex_program *program;
+    bool is_shared;                    /* the program is another one's */
+    struct regex_automaton *automaton; /* NULL until it is needed */
+    enum regex_text kind;              /* of the automaton */
+    bool failed;
 };
 
-/* Where in the text a round is. */
-struct position {
-    bool is_start;
-    bool is_end;
-    bool is_word_edge;
-};
-
-bool regex_is_word(uint32_t c) {
-    return c >= 0x80 ? c != 0xA0 && c != 0xD7 && c != 0xF7 && (c < 0x2000 || c > 0x206F) && c != 0x3000
-                     : c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-
-/* Letters with two cases, by their upper one. */
-static const struct {
-    uint32_t first, last, distance;
-} upper[] = {{'A', 'Z', 32},     {0xC0, 0xD6, 32},   {0xD8, 0xDE, 32},
-             {0x391, 0x3A9, 32}, {0x410, 0x42F, 32}, {0x400, 0x40F, 80}};
-
-/* The other case of a letter, or the character itself. */
-static uint32_t to_lower(uint32_t c) {
-    for (size_t i = 0; i < sizeof(upper) / sizeof(upper[0]); i++) {
-        if (c >= upper[i].first && c <= upper[i].last) {
-            return c + upper[i].distance;
-        }
+/* The automaton for such texts; NULL: no memory. */
+static struct regex_automaton *automaton_for(struct regex *regex, enum regex_text kind) {
+    if (regex->automaton == NULL || regex->kind != kind) {
+        regex_automaton_free(regex->automaton);
+        regex->automaton = regex_automaton_new(regex->program, kind);
+        regex->kind = kind;
     }
-    return c;
-}
-
-static uint32_t to_upper(uint32_t c) {
-    for (size_t i = 0; i < sizeof(upper) / sizeof(upper[0]); i++) {
-        if (c >= upper[i].first + upper[i].distance && c <= upper[i].last + upper[i].distance) {
-            return c - upper[i].distance;
-        }
-    }
-    return c;
-}
-
-static const struct regex_instruction *instruction_at(const struct regex *regex, uint32_t index) {
-    return (const struct regex_instruction *)(const void *)regex->program.instructions.data + index;
-}
-
-static bool is_in_ranges(const struct regex *regex, const struct regex_set *set, uint32_t c) {
-    const struct regex_range *ranges = (const struct regex_range *)(const void *)regex->program.ranges.data;
-    for (uint32_t i = 0; i < set->range_count; i++) {
-        const struct regex_range *range = &ranges[set->range_start + i];
-        if (c >= range->first && c <= range->last) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool takes(const struct regex *regex, uint32_t set_index, uint32_t c) {
-    const struct regex_set *set = (const struct regex_set *)(const void *)regex->program.sets.data + set_index;
-    bool is_in = is_in_ranges(regex, set, c) || (regex->program.ignore_case && (is_in_ranges(regex, set, to_lower(c)) ||
-                                                                                is_in_ranges(regex, set, to_upper(c))));
-    return is_in != set->is_negated;
-}
-
-static bool holds(const struct position *position, uint32_t assertion) {
-    switch (assertion) {
-    case REGEX_AT_START:
-        return position->is_start;
-    case REGEX_AT_END:
-        return position->is_end;
-    case REGEX_AT_WORD_EDGE:
-        return position->is_word_edge;
-    default:
-        return !position->is_word_edge;
-    }
-}
-
-/* Follows the program from `place` as far as it goes without a character, to the sets that wait for one. True if that
- * is to its end. Each instruction is followed once a round, and puts two on the stack at most. */
-static bool reach(struct regex *regex, uint32_t place, const struct position *position) {
-    size_t depth = 0;
-    regex->stack[depth++] = place;
-    while (depth > 0) {
-        place = regex->stack[--depth];
-        if (regex->seen[place] == regex->round) {
-            continue;
-        }
-        regex->seen[place] = regex->round;
-        const struct regex_instruction *instruction = instruction_at(regex, place);
-        switch (instruction->operation) {
-        case REGEX_MATCH:
-            return true;
-        case REGEX_SET:
-            regex->waiting.list[regex->waiting.count++] = place;
-            break;
-        case REGEX_ASSERT:
-            if (holds(position, instruction->first)) {
-                regex->stack[depth++] = place + 1;
-            }
-            break;
-        default:
-            regex->stack[depth++] = instruction->second;
-            regex->stack[depth++] = instruction->first;
-        }
-    }
-    return false;
+    regex->failed = regex->failed || regex->automaton == NULL;
+    return regex->automaton;
 }
 
 bool regex_search(struct regex *regex, const char *text, size_t length) {
-    size_t at = 0;
-    bool was_word = false;
-    regex->led.count = 0;
-    for (;;) {
-        uint32_t c = REPLACEMENT_CHARACTER;
-        size_t size = utf8_decode(text + at, length - at, &c);
-        bool is_word = at < length && regex_is_word(c);
-        struct position position = {.is_start = at == 0, .is_end = at == length, .is_word_edge = is_word != was_word};
-        regex->round++;
-        regex->waiting.count = 0;
-        for (size_t i = 0; i < regex->led.count; i++) {
-            if (reach(regex, regex->led.list[i], &position)) {
-                return true;
-            }
+    struct regex_automaton *automaton = automaton_for(regex, REGEX_TEXT_WHOLE);
+    return automaton != NULL && regex_automaton_search(automaton, text, length, &regex->failed) != NULL;
+}
+
+/* Looks at the lines that have a literal in them, and only at these. When that are so many that it is no help, *rest is
+ * where to go on without. */
+static const char *find_by_literals(struct regex *regex, const char *text, const char *end, const char **rest) {
+    const struct regex_literals *literals = &regex->program->literals;
+    const char *at = text;
+    const char *found;
+    size_t misses = 0;
+    *rest = NULL;
+    while ((found = regex_literals_search(literals, at, (size_t)(end - at))) != NULL && !literals->are_complete) {
+        const char *before = memrchr(at, '\n', (size_t)(found - at));
+        const char *line = before != NULL ? before + 1 : at;
+        const char *line_feed = memchr(found, '\n', (size_t)(end - found));
+        const char *next = line_feed != NULL ? line_feed + 1 : end;
+        const char *match = regex_automaton_search(regex->automaton, line, (size_t)(next - line), &regex->failed);
+        if (match != NULL) {
+            return match;
         }
-        if (reach(regex, 0, &position)) { /* a match may begin here, too */
-            return true;
+        if (++misses >= MISSES_MIN && (size_t)(next - text) / misses < MISS_BYTES_MIN) {
+            *rest = next;
+            return NULL;
         }
-        if (at == length) {
-            return false;
-        }
-        regex->led.count = 0;
-        for (size_t i = 0; i < regex->waiting.count; i++) {
-            uint32_t place = regex->waiting.list[i];
-            if (takes(regex, instruction_at(regex, place)->first, c)) {
-                regex->led.list[regex->led.count++] = place + 1;
-            }
-        }
-        was_word = is_word;
-        at += size > 0 ? size : 1;
+        at = next;
     }
+    return found;
+}
+
+const char *regex_find_line(struct regex *regex, const char *text, size_t length) {
+    const char *end = text + length;
+    const char *rest = text;
+    if (automaton_for(regex, REGEX_TEXT_LINES) == NULL) {
+        return NULL;
+    }
+    if (regex->program->literals.count > 0) {
+        const char *found = find_by_literals(regex, text, end, &rest);
+        if (found != NULL || rest == NULL) {
+            return found;
+        }
+    }
+    return rest == end ? NULL : regex_automaton_search(regex->automaton, rest, (size_t)(end - rest), &regex->failed);
+}
+
+bool regex_failed(const struct regex *regex) {
+    return regex->failed;
 }
 
 void regex_free(struct regex *regex) {
     if (regex == NULL) {
         return;
     }
-    buffer_free(&regex->program.instructions);
-    buffer_free(&regex->program.sets);
-    buffer_free(&regex->program.ranges);
-    free(regex->waiting.list);
-    free(regex->led.list);
-    free(regex->seen);
-    free(regex->stack);
+    regex_automaton_free(regex->automaton);
+    if (!regex->is_shared && regex->program != NULL) {
+        buffer_free(&regex->program->instructions);
+        buffer_free(&regex->program->sets);
+        buffer_free(&regex->program->ranges);
+        free(regex->program);
+    }
     free(regex);
 }
 
-/* Room for what running the program takes. */
-static bool prepare(struct regex *regex) {
-    size_t length = regex->program.instructions.length / sizeof(struct regex_instruction);
-    regex->waiting.list = calloc(length, sizeof(uint32_t));
-    regex->led.list = calloc(length, sizeof(uint32_t));
-    regex->seen = calloc(length, sizeof(uint64_t));
-    regex->stack = calloc(2 * length + 1, sizeof(uint32_t));
-    return regex->waiting.list != NULL && regex->led.list != NULL && regex->seen != NULL && regex->stack != NULL;
+struct regex *regex_share(const struct regex *regex) {
+    struct regex *other = calloc(1, sizeof(*other));
+    if (other != NULL) {
+        *other = (struct regex){.program = regex->program, .is_shared = true};
+    }
+    return other;
 }
 
 static void cleanup_regex_function(struct regex **regex) {
@@ -192,19 +110,12 @@ static void cleanup_regex_function(struct regex **regex) {
 
 static struct regex *compile(const uint32_t *pattern, size_t length, bool ignore_case, struct error *err) {
     __attribute__((cleanup(cleanup_regex_function))) struct regex *regex = calloc(1, sizeof(*regex));
-    if (regex == NULL) {
+    if (regex == NULL || (regex->program = calloc(1, sizeof(*regex->program))) == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    regex->program.ignore_case = ignore_case;
-    if (!regex_parse(pattern, length, &regex->program, err)) {
-        return NULL;
-    }
-    if (!prepare(regex)) {
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return NULL;
-    }
-    return steal_pointer(&regex);
+    regex->program->ignore_case = ignore_case;
+    return regex_parse(pattern, length, regex->program, err) ? steal_pointer(&regex) : NULL;
 }
 
 /* Grows a pattern character by character; how long it may get is checked first. */

@@ -14,7 +14,6 @@ struct parser {
     size_t at;
     int depth;
     bool dot_takes_all; /* (?s) */
-    uint32_t steps;     /* of emitting: repeats of nothing emit nothing, and could go on for ever */
     struct regex_program *program;
     struct buffer nodes;
     struct error *err;
@@ -502,6 +501,9 @@ bool regex_parse(const uint32_t *pattern, size_t length, struct regex_program *p
         ok = false;
     }
     ok = ok && regex_emit(&parser.nodes, root, program, err);
+    if (ok) {
+        regex_literals_find(&parser.nodes, root, program);
+    }
     buffer_free(&parser.nodes);
     return ok;
 }

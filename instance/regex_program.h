@@ -8,6 +8,7 @@
 
 #include "common/buffer.h"
 #include "common/error.h"
+#include "instance/regex_literal.h"
 
 #define REGEX_CODE_POINT_MAX 0x10FFFF
 
@@ -47,7 +48,41 @@ struct regex_program {
     struct buffer sets;         /* of struct regex_set */
     struct buffer ranges;       /* of struct regex_range */
     bool ignore_case;
+    struct regex_literals literals;
 };
+
+/* Where in the text the program is. */
+struct regex_position {
+    bool is_start;
+    bool is_end;
+    bool is_word_edge;
+};
+
+/* What running the program takes. Places are indices of instructions; each is in a list at most once. */
+struct regex_run {
+    const struct regex_program *program;
+    uint32_t *waiting; /* the sets that the next character is tried on */
+    size_t waiting_count;
+    uint32_t *led; /* where the last character led */
+    size_t led_count;
+    uint64_t *seen; /* per instruction: the round in which it was reached last */
+    uint64_t round; /* one a character */
+    uint32_t *stack;
+};
+
+/* False: no memory. To be freed in any case. */
+bool regex_run_prepare(struct regex_run *run, const struct regex_program *program);
+void regex_run_free(struct regex_run *run);
+
+/* Follows the program from all places of `led`, and from its start, to the sets that wait for a character. True if that
+ * leads to its end: there is a match. */
+bool regex_run_reach(struct regex_run *run, const struct regex_position *position);
+
+/* Tries a character on the sets that wait, and makes `led` of where it leads. */
+void regex_run_take(struct regex_run *run, uint32_t c);
+
+/* True if a set takes the character. */
+bool regex_set_takes(const struct regex_program *program, uint32_t set_index, uint32_t c);
 
 /* Fills a program that is {0} (or has ignore_case set). False as regex_compile(); the caller frees the buffers in any
  * case. */

@@ -65,6 +65,14 @@ size_t utf8_valid_prefix(const char *text, size_t length, bool *is_cut) {
     size_t at = 0;
     *is_cut = false;
     while (at < length) {
+        uint64_t eight; /* ASCII is most of most texts */
+        while (length - at >= sizeof(eight) &&
+               (memcpy(&eight, bytes + at, sizeof(eight)), eight & 0x8080808080808080U) == 0) {
+            at += sizeof(eight);
+        }
+        if (at == length) {
+            break;
+        }
         int size = sequence_length(bytes + at, length - at);
         if (size <= 0) {
             *is_cut = size < 0;

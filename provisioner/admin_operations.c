@@ -11,6 +11,7 @@
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/request.h"
+#include "provisioner/resets.h"
 #include "provisioner/tenants.h"
 
 /* {"total", and one for each state} */
@@ -146,26 +147,62 @@ void operation_openapi(struct provisioner *provisioner, struct ipc_call *call, s
     provisioner->operations->openapi(provisioner->backend, on_document, call);
 }
 
-static void on_swept(void *argument, const struct sweep_result *result, const struct error *err) {
-    struct ipc_call *call = argument;
-    if (err != NULL) {
-        ipc_call_fail(call, err);
+/* What is due and what is idle are looked after side by side. */
+struct reap {
+    struct ipc_call *call;
+    struct sweep_result swept;
+    struct resets_result resets;
+    struct error err; /* of the sweep */
+    int left;
+};
+
+static void one_reaped(struct reap *reap) {
+    if (--reap->left > 0) {
         return;
     }
-    struct json_object *answer = ipc_call_new_answer(call);
-    if (answer == NULL || !(json_add_int(answer, "checked", (int64_t)result->checked) &&
-                            json_add_int(answer, "stopped", (int64_t)result->stopped) &&
-                            json_add_int(answer, "kept", (int64_t)result->kept))) {
+    if (reap->err.code != ERROR_NONE) {
+        ipc_call_fail(reap->call, &reap->err);
+        free(reap);
+        return;
+    }
+    struct json_object *answer = ipc_call_new_answer(reap->call);
+    if (answer == NULL || !(json_add_int(answer, "checked", (int64_t)reap->swept.checked) &&
+                            json_add_int(answer, "stopped", (int64_t)reap->swept.stopped) &&
+                            json_add_int(answer, "kept", (int64_t)reap->swept.kept) &&
+                            json_add_int(answer, "reset", (int64_t)reap->resets.reset))) {
         json_object_put(answer);
         answer = NULL;
     }
-    ipc_call_answer(call, answer);
+    ipc_call_answer(reap->call, answer);
+    free(reap);
+}
+
+static void on_swept(void *argument, const struct sweep_result *result, const struct error *err) {
+    struct reap *reap = argument;
+    reap->swept = *result;
+    if (err != NULL) {
+        reap->err = *err;
+    }
+    one_reaped(reap);
+}
+
+static void on_reset(void *argument, const struct resets_result *result) {
+    struct reap *reap = argument;
+    reap->resets = *result;
+    one_reaped(reap);
 }
 
 void operation_reap(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)request;
+    struct reap *reap = malloc(sizeof *reap);
+    if (reap == NULL) {
+        ipc_call_answer(call, NULL);
+        return;
+    }
+    *reap = (struct reap){.call = call, .left = 2};
     audit_retention_begin(provisioner->retention);
-    idle_sweep(provisioner, on_swept, call);
+    resets_run(provisioner, on_reset, reap);
+    idle_sweep(provisioner, on_swept, reap);
 }
 
 void operation_rotate_key(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {

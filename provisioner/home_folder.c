@@ -3,43 +3,24 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <utlist.h>
 
 #include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/names.h"
-#include "provisioner/remove_tree.h"
+#include "provisioner/removals.h"
 #include "provisioner/run_folder.h"
 
-#define TRASH             ".trash"
-#define LEFTOVERS_AT_ONCE 16 /* threads; the rest is for the next start */
-
-/* A removal under way. The thread owns `err` until it has written its byte to the pipe. */
-struct removal {
-    struct home_folders *folders;
-    char name[64]; /* below .trash */
-    pthread_t thread;
-    int pipe[2];
-    struct event *event;
-    struct error err;
-    bool ok;
-    void (*done)(void *argument, const struct error *err);
-    void *argument;
-    struct removal *prev, *next;
-};
+#define TRASH  ".trash"
+#define INSIDE "home" /* a folder of the trash has what was moved there by this name */
 
 struct home_folders {
     char *path; /* absolute */
     int fd;
-    struct event_base *base;
-    struct removal *removals;
-    atomic_bool cancelled;
+    struct removals *removals;
 };
 
 /* Opens the folder `path` (relative, slashes between components) below `parent`; with `create`, makes what is missing.
@@ -72,7 +53,6 @@ struct home_folders *home_folders_open(const char *data_dir, struct event_base *
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    folders->base = base;
     folders->fd = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     folders->path = realpath(data_dir, NULL);
     if (folders->fd < 0 || folders->path == NULL) {
@@ -80,28 +60,21 @@ struct home_folders *home_folders_open(const char *data_dir, struct event_base *
         home_folders_close(folders);
         return NULL;
     }
-    return folders;
-}
-
-static void removal_free(struct removal *removal) {
-    DL_DELETE(removal->folders->removals, removal);
-    if (removal->event != NULL) {
-        event_free(removal->event);
+    cleanup_buffer struct buffer trash = {0};
+    if (!buffer_append_format(&trash, "%s/" TRASH, folders->path) ||
+        (folders->removals = removals_open(trash.data, base)) == NULL) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        home_folders_close(folders);
+        return NULL;
     }
-    close(removal->pipe[0]);
-    close(removal->pipe[1]);
-    free(removal);
+    return folders;
 }
 
 void home_folders_close(struct home_folders *folders) {
     if (folders == NULL) {
         return;
     }
-    atomic_store(&folders->cancelled, true);
-    while (folders->removals != NULL) {
-        pthread_join(folders->removals->thread, NULL);
-        removal_free(folders->removals);
-    }
+    removals_close(folders->removals);
     if (folders->fd >= 0) {
         close(folders->fd);
     }
@@ -135,83 +108,18 @@ char *home_folder_create(struct home_folders *folders, const char *user_id, cons
     return result;
 }
 
-/* Empties and removes .trash/<name>. */
-static bool remove_from_trash(struct home_folders *folders, int trash, const char *name, struct error *err) {
-    cleanup_close int fd = openat(trash, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-        return error_set_errno(err, ERROR_INTERNAL, "open `%s/" TRASH "/%s`", folders->path, name);
-    }
-    if (!remove_tree_contents(fd, &folders->cancelled, err)) {
-        return error_prefix(err, "empty `%s/" TRASH "/%s`", folders->path, name);
-    }
-    return unlinkat(trash, name, AT_REMOVEDIR) == 0 ||
-           error_set_errno(err, ERROR_INTERNAL, "remove `%s/" TRASH "/%s`", folders->path, name);
-}
-
-static void *removal_thread(void *argument) {
-    struct removal *removal = argument;
-    struct home_folders *folders = removal->folders;
-    cleanup_close int trash = open_below(folders->fd, TRASH, false);
+/* The trash, made if need be. -1 with *err. */
+static int open_trash(struct home_folders *folders, struct error *err) {
+    int trash = open_below(folders->fd, TRASH, true);
     if (trash < 0) {
-        error_set_errno(&removal->err, ERROR_INTERNAL, "open `%s/" TRASH "`", folders->path);
-    } else {
-        removal->ok = remove_from_trash(folders, trash, removal->name, &removal->err);
+        error_set_errno(err, ERROR_INTERNAL, "create `%s/" TRASH "`", folders->path);
     }
-    ssize_t written;
-    do {
-        written = write(removal->pipe[1], "", 1);
-    } while (written < 0 && errno == EINTR);
-    return NULL;
+    return trash;
 }
 
-static void on_removed(evutil_socket_t fd, short what, void *argument) {
-    (void)fd;
-    (void)what;
-    struct removal *removal = argument;
-    pthread_join(removal->thread, NULL);
-    struct error err = removal->err;
-    bool ok = removal->ok;
-    void (*done)(void *, const struct error *) = removal->done;
-    void *done_argument = removal->argument;
-    removal_free(removal);
-    done(done_argument, ok ? NULL : &err);
-}
-
-static bool start_removal(struct home_folders *folders, const char *name,
-                          void (*done)(void *argument, const struct error *err), void *argument, struct error *err) {
-    struct removal *removal = calloc(1, sizeof *removal);
-    if (removal == NULL) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    *removal = (struct removal){.folders = folders, .done = done, .argument = argument};
-    strncpy(removal->name, name, sizeof removal->name - 1);
-    if (pipe2(removal->pipe, O_CLOEXEC) < 0) {
-        free(removal);
-        return error_set_errno(err, ERROR_CAPACITY, "open a pipe");
-    }
-    DL_APPEND(folders->removals, removal);
-    removal->event = event_new(folders->base, removal->pipe[0], EV_READ, on_removed, removal);
-    if (removal->event == NULL || event_add(removal->event, NULL) < 0) {
-        removal_free(removal);
-        return error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    int problem = pthread_create(&removal->thread, NULL, removal_thread, removal);
-    if (problem != 0) {
-        removal_free(removal);
-        errno = problem;
-        return error_set_errno(err, ERROR_CAPACITY, "start a thread");
-    }
-    return true;
-}
-
-/* Renames the home into a new folder below .trash, whose name is written to `name`. 1, 0 if there is no home, -1 with
- * *err. */
-static int move_to_trash(struct home_folders *folders, const char *relative, char name[37], struct error *err) {
-    cleanup_close int trash = open_below(folders->fd, TRASH, true);
-    if (trash < 0 || !digest_uuid(name) || mkdirat(trash, name, 0700) < 0) {
-        error_set_errno(err, ERROR_INTERNAL, "create a folder in `%s/" TRASH "`", folders->path);
-        return -1;
-    }
+/* Renames the home into the folder `name` of the trash, which has nothing of that name in it. */
+static enum home_folder_put move_to_trash(struct home_folders *folders, const char *relative, int trash,
+                                          const char *name, struct error *err) {
     char copy[NAME_FOLDER_SIZE];
     snprintf(copy, sizeof copy, "%s", relative);
     char *slash = strrchr(copy, '/');
@@ -221,32 +129,109 @@ static int move_to_trash(struct home_folders *folders, const char *relative, cha
     }
     cleanup_close int parent = open_below(folders->fd, slash == NULL ? "." : copy, false);
     cleanup_close int into = openat(trash, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (parent >= 0 && into >= 0 && renameat(parent, last, into, "home") == 0) {
-        return 1;
+    if (parent >= 0 && into >= 0 && renameat(parent, last, into, INSIDE) == 0) {
+        return HOME_FOLDER_PUT_AWAY;
     }
     int saved = errno;
     unlinkat(trash, name, AT_REMOVEDIR);
     if (saved == ENOENT) {
-        return 0;
+        return HOME_FOLDER_ABSENT;
     }
     errno = saved;
     error_set_errno(err, ERROR_INTERNAL, "move `%s/%s` to the trash", folders->path, relative);
-    return -1;
+    return HOME_FOLDER_FAILED;
 }
 
 void home_folder_purge(struct home_folders *folders, const char *user_id, const char *policy_id, const char *context_id,
                        void (*done)(void *argument, const struct error *err), void *argument) {
     struct error err = {0};
-    char relative[NAME_FOLDER_SIZE];
     char name[37];
-    int moved = relative_path(user_id, policy_id, context_id, relative, &err)
-                    ? move_to_trash(folders, relative, name, &err)
-                    : -1;
-    if (moved == 0) {
+    enum home_folder_put put = HOME_FOLDER_FAILED;
+    if (digest_uuid(name)) {
+        put = home_folder_put_away(folders, user_id, policy_id, context_id, name, &err);
+    } else {
+        error_set(&err, ERROR_INTERNAL, "the kernel gives no random bytes");
+    }
+    if (put == HOME_FOLDER_FAILED) {
+        done(argument, &err);
+    } else if (put == HOME_FOLDER_ABSENT) {
         done(argument, NULL);
-    } else if (moved < 0 || !start_removal(folders, name, done, argument, &err)) {
+    } else {
+        home_folder_discard(folders, name, done, argument);
+    }
+}
+
+static bool is_put_away(int trash, const char *mark) {
+    cleanup_close int fd = openat(trash, mark, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 && faccessat(fd, INSIDE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+bool home_folder_is_put_away(const struct home_folders *folders, const char *mark) {
+    cleanup_close int trash = open_below(folders->fd, TRASH, false);
+    return trash >= 0 && is_put_away(trash, mark);
+}
+
+enum home_folder_put home_folder_put_away(struct home_folders *folders, const char *user_id, const char *policy_id,
+                                          const char *context_id, const char *mark, struct error *err) {
+    char relative[NAME_FOLDER_SIZE];
+    cleanup_close int trash =
+        relative_path(user_id, policy_id, context_id, relative, err) ? open_trash(folders, err) : -1;
+    if (trash < 0) {
+        return HOME_FOLDER_FAILED;
+    }
+    if (is_put_away(trash, mark)) {
+        return HOME_FOLDER_PUT_AWAY;
+    }
+    /* There is one already where we were killed before the folder was moved. */
+    if (mkdirat(trash, mark, 0700) < 0 && errno != EEXIST) {
+        error_set_errno(err, ERROR_INTERNAL, "create `%s/" TRASH "/%s`", folders->path, mark);
+        return HOME_FOLDER_FAILED;
+    }
+    return move_to_trash(folders, relative, trash, mark, err);
+}
+
+void home_folder_discard(struct home_folders *folders, const char *mark,
+                         void (*done)(void *argument, const struct error *err), void *argument) {
+    struct error err = {0};
+    if (!removals_add(folders->removals, mark, done, argument, &err)) {
         done(argument, &err);
     }
+}
+
+/* A stream over the trash, or NULL if there is none. */
+static DIR *list_trash(const struct home_folders *folders) {
+    cleanup_close int fd = open_below(folders->fd, TRASH, false);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    if (directory != NULL) {
+        steal_fd(&fd);
+    }
+    return directory;
+}
+
+/* The next folder's name, or NULL at the end. */
+static const char *next_name(DIR *directory) {
+    struct dirent *entry;
+    while ((entry = readdir(directory)) != NULL) {
+        if (entry->d_name[0] != '.' && strlen(entry->d_name) <= HOME_FOLDER_MARK_MAX_BYTES) {
+            return entry->d_name;
+        }
+    }
+    return NULL;
+}
+
+bool home_folders_each_put_away(const struct home_folders *folders,
+                                bool (*each)(void *argument, const char *mark, struct error *err), void *argument,
+                                struct error *err) {
+    DIR *directory = list_trash(folders);
+    const char *name = NULL;
+    bool ok = true;
+    while (ok && directory != NULL && (name = next_name(directory)) != NULL) {
+        ok = !is_put_away(dirfd(directory), name) || each(argument, name, err);
+    }
+    if (directory != NULL) {
+        closedir(directory);
+    }
+    return ok;
 }
 
 static void on_trash_emptied(void *argument, const struct error *err) {
@@ -257,26 +242,17 @@ static void on_trash_emptied(void *argument, const struct error *err) {
 }
 
 void home_folders_empty_trash(struct home_folders *folders) {
-    int fd = open_below(folders->fd, TRASH, false);
-    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    DIR *directory = list_trash(folders);
+    const char *name = NULL;
     if (directory == NULL) {
-        if (fd >= 0) {
-            close(fd);
-        }
         return; /* no purge ever was */
     }
-    int left = LEFTOVERS_AT_ONCE;
-    struct dirent *entry;
-    while (left > 0 && (entry = readdir(directory)) != NULL) {
+    while ((name = next_name(directory)) != NULL) {
         struct error err;
-        if (entry->d_name[0] == '.' || strlen(entry->d_name) >= sizeof folders->removals->name) {
-            continue;
-        }
-        if (!start_removal(folders, entry->d_name, on_trash_emptied, NULL, &err)) {
+        if (!removals_add(folders->removals, name, on_trash_emptied, NULL, &err)) {
             log_warning(NULL, "what earlier purges left: %s", err.message);
             break;
         }
-        left--;
     }
     closedir(directory);
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "common/error.h"
+#include "provisioner/removals.h"
 
 struct home_folders;
 
@@ -29,7 +30,26 @@ char *home_folder_create(struct home_folders *folders, const char *user_id, cons
 void home_folder_purge(struct home_folders *folders, const char *user_id, const char *policy_id, const char *context_id,
                        void (*done)(void *argument, const struct error *err), void *argument);
 
-/* Removes what earlier purges did not finish. */
+/* A purge in two steps, for who must know after being killed whether the first was made. Putting away moves that folder
+ * to `.trash/<mark>/`, at once and whole or not at all; where something was put away under this mark before, nothing is
+ * moved. `mark` is a plain name of HOME_FOLDER_MARK_MAX_BYTES at most. HOME_FOLDER_ABSENT: there was no folder. */
+#define HOME_FOLDER_MARK_MAX_BYTES REMOVALS_NAME_MAX_BYTES
+enum home_folder_put { HOME_FOLDER_FAILED, HOME_FOLDER_ABSENT, HOME_FOLDER_PUT_AWAY };
+enum home_folder_put home_folder_put_away(struct home_folders *folders, const char *user_id, const char *policy_id,
+                                          const char *context_id, const char *mark, struct error *err);
+bool home_folder_is_put_away(const struct home_folders *folders, const char *mark);
+
+/* The second step: removes what was put away, as home_folder_purge() does. Until then, or the next
+ * home_folders_empty_trash(), it stays there. */
+void home_folder_discard(struct home_folders *folders, const char *mark,
+                         void (*done)(void *argument, const struct error *err), void *argument);
+
+/* Calls `each` for the marks under which something is put away, until it returns false (which is then the result). */
+bool home_folders_each_put_away(const struct home_folders *folders,
+                                bool (*each)(void *argument, const char *mark, struct error *err), void *argument,
+                                struct error *err);
+
+/* Removes what earlier purges did not finish, and what was put away. */
 void home_folders_empty_trash(struct home_folders *folders);
 
 #endif

@@ -148,6 +148,8 @@ static const struct {
     {"policy_create", operation_policy_create},
     {"policy_update", operation_policy_update},
     {"policy_delete", operation_policy_delete},
+    {"lifecycle_get", operation_lifecycle_get},
+    {"lifecycle_update", operation_lifecycle_update},
     {"terminal_list", operation_terminal_list},
     {"terminal_stop", operation_terminal_stop},
     {"terminal_refresh", operation_terminal_refresh},

@@ -31,6 +31,9 @@ operation_function operation_resolve, operation_lookup, operation_recover, opera
 operation_function operation_policy_list, operation_policy_get, operation_policy_create, operation_policy_update,
     operation_policy_delete;
 
+/* lifecycle_operations.c */
+operation_function operation_lifecycle_get, operation_lifecycle_update;
+
 /* terminal_operations.c */
 operation_function operation_terminal_list, operation_terminal_stop, operation_terminal_refresh;
 

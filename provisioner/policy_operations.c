@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "provisioner/audit.h"
+#include "provisioner/lifecycles.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/request.h"
@@ -96,6 +97,7 @@ void operation_policy_delete(struct provisioner *provisioner, struct ipc_call *c
         ipc_call_fail(call, &err);
         return;
     }
+    lifecycles_forget(provisioner, policy_id);
     record(provisioner, "policy_deleted", policy_id, actor);
     operation_answer(call, NULL, NULL);
 }

@@ -17,9 +17,11 @@
 #include "provisioner/identities.h"
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
+#include "provisioner/lifecycles.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/refresh.h"
+#include "provisioner/resets.h"
 #include "provisioner/siem_queue.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
@@ -60,7 +62,8 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     provisioner->vault = vault_open(provisioner->store, settings->encryption_key, key_file.data, err);
-    return provisioner->vault != NULL && policies_load(provisioner, err) && tenants_load(provisioner, err);
+    return provisioner->vault != NULL && policies_load(provisioner, err) && lifecycles_load(provisioner, err) &&
+           tenants_load(provisioner, err);
 }
 
 static bool open_homes(struct provisioner *provisioner, struct error *err) {
@@ -69,6 +72,11 @@ static bool open_homes(struct provisioner *provisioner, struct error *err) {
         if (provisioner->homes == NULL) {
             return false;
         }
+    }
+    if (!resets_load(provisioner, err)) {
+        return false;
+    }
+    if (provisioner->homes != NULL) {
         home_folders_empty_trash(provisioner->homes);
     }
     return true;
@@ -153,11 +161,17 @@ static void on_swept(void *argument, const struct sweep_result *result, const st
     (void)err; /* logged by the sweep */
 }
 
+static void on_reset(void *argument, const struct resets_result *result) {
+    (void)argument;
+    (void)result; /* logged by the run */
+}
+
 static void on_sweep_timer(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     struct provisioner *provisioner = argument;
     audit_retention_begin(provisioner->retention);
+    resets_run(provisioner, on_reset, NULL);
     idle_sweep(provisioner, on_swept, NULL);
 }
 
@@ -231,7 +245,9 @@ void provisioner_close(struct provisioner *provisioner) {
     home_folders_close(provisioner->homes);
     tenants_free_all(provisioner);
     refresh_free_all(provisioner);
+    resets_free(provisioner);
     identities_free(provisioner);
+    lifecycles_free(provisioner);
     policies_free(provisioner);
     vault_close(provisioner->vault);
     audit_retention_close(provisioner->retention);

@@ -26,7 +26,9 @@ struct audit_retention;
 struct backlog;
 struct siem_queue;
 struct stored_policy;
+struct lifecycle;
 struct refresh;
+struct reset_run;
 
 struct provisioner {
     const struct settings *settings;
@@ -50,6 +52,7 @@ struct provisioner {
     int64_t identities_swept_ms;
     struct stored_policy *policies; /* policies.c */
     size_t policies_bytes;
+    struct lifecycle *lifecycles; /* lifecycles.c */
 
     struct tenant *start_queue; /* first come, first served */
     size_t queued_starts;
@@ -69,6 +72,7 @@ struct provisioner {
     struct event *sweep_timer;
     struct sweep *sweep; /* the one under way, or NULL */
     struct refresh *refreshes;
+    struct reset_run *reset_run; /* the one under way, or NULL */
 
     struct audit_row *staged_audit; /* audit.h */
     size_t staged_audit_count;

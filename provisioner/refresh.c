@@ -12,9 +12,8 @@
 #include "provisioner/ipc_server.h"
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
+#include "provisioner/tenant_batch.h"
 #include "provisioner/tenant_files.h"
-
-#define REFRESHES_A_TURN 4
 
 struct refresh {
     struct provisioner *provisioner;
@@ -22,14 +21,9 @@ struct refresh {
     bool reset;
     struct json_object *actor;
     struct refresh_result result;
-    char (*chosen)[DIGEST_HEX_SIZE]; /* by route key: a tenant may vanish meanwhile */
-    size_t chosen_count;
-    size_t next;        /* of `chosen` */
-    size_t in_progress; /* stops and emptyings */
-    bool is_advancing;  /* no recursion */
+    struct tenant_batch *batch; /* those that match */
     int64_t began_ms;
     struct event *timer;
-    struct event *step; /* goes on in the next turn of the loop */
     refresh_done *done;
     void *argument;
     struct refresh *prev, *next_refresh;
@@ -40,11 +34,8 @@ static void refresh_free(struct refresh *refresh) {
     if (refresh->timer != NULL) {
         event_free(refresh->timer);
     }
-    if (refresh->step != NULL) {
-        event_free(refresh->step);
-    }
+    tenant_batch_free(refresh->batch);
     json_object_put(refresh->actor);
-    free(refresh->chosen);
     free(refresh);
 }
 
@@ -55,15 +46,6 @@ static void finish(struct refresh *refresh, const struct error *err) {
 
 /* --- one tenant after the other ----------------------------------------------------------------------------------- */
 
-static void advance(struct refresh *refresh);
-
-static void one_done(struct refresh *refresh) {
-    refresh->in_progress--;
-    if (!refresh->provisioner->is_closing) {
-        advance(refresh);
-    }
-}
-
 static void on_emptied(void *argument, const struct error *err) {
     struct refresh *refresh = argument;
     if (err != NULL) {
@@ -71,14 +53,14 @@ static void on_emptied(void *argument, const struct error *err) {
     } else {
         refresh->result.reset++;
     }
-    one_done(refresh);
+    tenant_batch_one_done(refresh->batch);
 }
 
 /* The tenant's instance does not run. The folder is out of the way when this returns, before any new start. */
 static void empty_folder(struct refresh *refresh, struct tenant *tenant) {
     struct provisioner *provisioner = refresh->provisioner;
     if (!refresh->reset || !tenant_files_exist(provisioner) || tenant->is_being_deleted) {
-        one_done(refresh);
+        tenant_batch_one_done(refresh->batch);
         return;
     }
     audit_append_tenant(provisioner, tenant, "tenant_reset", NULL, NULL, refresh->actor);
@@ -90,7 +72,7 @@ static void on_stopped(void *argument, struct tenant *tenant, const struct error
     if (tenant == NULL) {
         log_error(json_get_string(refresh->actor, "request_id"), "refresh: %s",
                   err == NULL ? "the tenant was deleted" : err->message);
-        one_done(refresh);
+        tenant_batch_one_done(refresh->batch);
         return;
     }
     refresh->result.refreshed++;
@@ -110,18 +92,16 @@ static void put_back(struct refresh *refresh, struct tenant *tenant) {
     }
 }
 
-static void do_one(struct refresh *refresh, const char *route_key) {
-    struct tenant *tenant = tenants_find(refresh->provisioner, route_key);
-    if (tenant == NULL) {
-        return;
-    }
-    refresh->in_progress++;
+static void do_one(void *argument, struct tenant *tenant) {
+    struct refresh *refresh = argument;
+    char route_key[DIGEST_HEX_SIZE];
+    memcpy(route_key, tenant->record.route_key, sizeof route_key);
     if (!tenant->is_live) {
         empty_folder(refresh, tenant);
     } else if (refresh->only_idle && is_active(refresh, tenant)) {
         put_back(refresh, tenant);
         refresh->result.skipped_active++;
-        one_done(refresh);
+        tenant_batch_one_done(refresh->batch);
     } else {
         stops_want(refresh->provisioner, tenant, "tenant_stopped", refresh->actor, on_stopped, refresh);
         /* Still draining: its stop could not be written down. */
@@ -134,8 +114,8 @@ static void do_one(struct refresh *refresh, const char *route_key) {
 
 /* What is still to do is not done: who drains gets his route back. */
 static void give_up(struct refresh *refresh, const struct error *err) {
-    for (size_t i = 0; i < refresh->chosen_count; i++) {
-        struct tenant *tenant = tenants_find(refresh->provisioner, refresh->chosen[i]);
+    for (size_t i = 0; i < tenant_batch_count(refresh->batch); i++) {
+        struct tenant *tenant = tenant_batch_tenant(refresh->batch, i);
         if (tenant != NULL && tenant->is_live) {
             put_back(refresh, tenant);
         }
@@ -143,36 +123,12 @@ static void give_up(struct refresh *refresh, const struct error *err) {
     finish(refresh, err);
 }
 
-/* Goes on while there is something to do and room for it, a few in each turn of the loop, so that thousands keep nobody
- * else waiting. What is done at once comes back here and does not recurse. */
-static void advance(struct refresh *refresh) {
-    if (refresh->is_advancing) {
-        return;
+static void on_finished(void *argument, const struct error *err) {
+    if (err == NULL) {
+        finish(argument, NULL);
+    } else {
+        give_up(argument, err);
     }
-    refresh->is_advancing = true;
-    for (int i = 0;
-         i < REFRESHES_A_TURN && refresh->next < refresh->chosen_count && refresh->in_progress < REFRESHES_AT_ONCE;
-         i++) {
-        do_one(refresh, refresh->chosen[refresh->next++]);
-    }
-    refresh->is_advancing = false;
-    if (refresh->next == refresh->chosen_count && refresh->in_progress == 0) {
-        finish(refresh, NULL);
-    } else if (refresh->next < refresh->chosen_count && refresh->in_progress < REFRESHES_AT_ONCE) {
-        /* A timer: event_active() would come back before anybody else is looked after. */
-        const struct timeval at_once = {0};
-        if (event_add(refresh->step, &at_once) < 0 && refresh->in_progress == 0) {
-            struct error err;
-            error_set(&err, ERROR_INTERNAL, "out of memory");
-            give_up(refresh, &err);
-        }
-    }
-}
-
-static void on_step(evutil_socket_t fd, short what, void *argument) {
-    (void)fd;
-    (void)what;
-    advance(argument);
 }
 
 /* --- the steps before --------------------------------------------------------------------------------------------- */
@@ -193,7 +149,7 @@ static void on_second_look(void *argument, bool ok, const struct route_activity 
         return;
     }
     activity_merge(refresh->provisioner, routes, count);
-    advance(refresh);
+    tenant_batch_run(refresh->batch);
 }
 
 static void on_gate_reported(evutil_socket_t fd, short what, void *argument) {
@@ -233,8 +189,8 @@ static void on_first_look(void *argument, bool ok, const struct route_activity *
     }
     activity_merge(provisioner, routes, count);
     refresh->began_ms = clock_monotonic_ms();
-    for (size_t i = 0; i < refresh->chosen_count; i++) {
-        struct tenant *tenant = tenants_find(provisioner, refresh->chosen[i]);
+    for (size_t i = 0; i < tenant_batch_count(refresh->batch); i++) {
+        struct tenant *tenant = tenant_batch_tenant(refresh->batch, i);
         if (tenant != NULL && tenant->record.status == INSTANCE_RUNNING && !tenant->is_being_adopted &&
             !tenant->has_requests) {
             tenant->is_draining = true;
@@ -250,9 +206,9 @@ static bool is_wanted(const char *wanted, const char *name) {
 
 static bool choose(struct refresh *refresh, const struct refresh_filter *filter) {
     struct provisioner *provisioner = refresh->provisioner;
-    refresh->chosen = calloc(HASH_CNT(by_route, provisioner->tenants_by_route) + 1, sizeof *refresh->chosen);
-    refresh->step = event_new(provisioner->base, -1, 0, on_step, refresh);
-    if (refresh->chosen == NULL || refresh->step == NULL) {
+    const struct tenant_batch_calls calls = {do_one, on_finished, refresh};
+    refresh->batch = tenant_batch_new(provisioner, &calls);
+    if (refresh->batch == NULL) {
         return false;
     }
     TENANTS_EACH(provisioner, tenant) {
@@ -260,10 +216,10 @@ static bool choose(struct refresh *refresh, const struct refresh_filter *filter)
         if ((tenant->is_live || filter->reset) && !tenant->is_being_deleted &&
             is_wanted(filter->user_id, record->user_id) && is_wanted(filter->policy_id, record->policy_id) &&
             is_wanted(filter->context_id, record->context_id)) {
-            memcpy(refresh->chosen[refresh->chosen_count++], record->route_key, DIGEST_HEX_SIZE);
+            tenant_batch_add(refresh->batch, tenant);
         }
     }
-    refresh->result.matched = refresh->chosen_count;
+    refresh->result.matched = tenant_batch_count(refresh->batch);
     return true;
 }
 
@@ -292,10 +248,10 @@ void refresh_begin(struct provisioner *provisioner, const struct refresh_filter 
     DL_APPEND2(provisioner->refreshes, refresh, prev, next_refresh);
     if (!choose(refresh, filter)) {
         finish(refresh, &err);
-    } else if (refresh->only_idle && refresh->chosen_count > 0) {
+    } else if (refresh->only_idle && refresh->result.matched > 0) {
         haproxy_runtime_activity(provisioner->haproxy, on_first_look, refresh);
     } else {
-        advance(refresh);
+        tenant_batch_run(refresh->batch);
     }
 }
 

@@ -8,9 +8,6 @@
 #include "provisioner/provisioner.h"
 #include "provisioner/request.h"
 
-/* So many are stopped, or their folders emptied (each on a thread), at once. */
-#define REFRESHES_AT_ONCE 16
-
 struct refresh_result {
     size_t matched;        /* instances; with `reset`, tenants that have none as well */
     size_t refreshed;      /* instances stopped */

@@ -102,6 +102,38 @@ bool store_each_policy(struct store *store,
                        bool (*row)(void *argument, const struct policy_record *record, struct error *err),
                        void *argument, struct error *err);
 
+/* One row of `lifecycles`, which goes with its policy's. */
+struct lifecycle_record {
+    const char *policy_id;
+    const char *schedule;
+    const char *time_zone;
+    int64_t since_ms; /* when it was set */
+};
+
+/* Inserts the row, or overwrites the one of the same policy. */
+bool store_save_lifecycle(struct store *store, const struct lifecycle_record *record, struct error *err);
+bool store_delete_lifecycle(struct store *store, const char *policy_id, struct error *err);
+
+/* Calls `row` for each lifecycle until it returns false. */
+bool store_each_lifecycle(struct store *store,
+                          bool (*row)(void *argument, const struct lifecycle_record *record, struct error *err),
+                          void *argument, struct error *err);
+
+/* One row of `resets`, which goes with its tenant's. */
+struct reset_record {
+    const char *tenant_id;
+    const char *route_key; /* the tenant's; on the way out only */
+    int64_t due_at_ms;     /* the newest due time that is done with */
+};
+
+/* Inserts the row, or overwrites the one of the same tenant. */
+bool store_save_reset(struct store *store, const struct reset_record *record, struct error *err);
+
+/* Calls `row` for each row until it returns false. */
+bool store_each_reset(struct store *store,
+                      bool (*row)(void *argument, const struct reset_record *record, struct error *err), void *argument,
+                      struct error *err);
+
 /* One row of `identities`: the digest of a token and whom it stands for ("*": anybody). */
 struct identity_record {
     const char *digest;

@@ -33,6 +33,16 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
                               "ON CONFLICT (id) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at",
     [STATEMENT_DELETE_POLICY] = "DELETE FROM policies WHERE id = $1",
     [STATEMENT_LIST_POLICIES] = "SELECT id, data, created_at, updated_at FROM policies ORDER BY created_at, id",
+    [STATEMENT_SAVE_LIFECYCLE] =
+        "INSERT INTO lifecycles (policy_id, schedule, time_zone, since) VALUES ($1, $2, $3, $4) ON CONFLICT "
+        "(policy_id) "
+        "DO UPDATE SET schedule = excluded.schedule, time_zone = excluded.time_zone, since = excluded.since",
+    [STATEMENT_DELETE_LIFECYCLE] = "DELETE FROM lifecycles WHERE policy_id = $1",
+    [STATEMENT_LIST_LIFECYCLES] = "SELECT policy_id, schedule, time_zone, since FROM lifecycles ORDER BY policy_id",
+    [STATEMENT_SAVE_RESET] = "INSERT INTO resets (tenant_id, due_at) VALUES ($1, $2) "
+                             "ON CONFLICT (tenant_id) DO UPDATE SET due_at = excluded.due_at",
+    [STATEMENT_LIST_RESETS] = "SELECT resets.tenant_id, tenants.route_key, resets.due_at FROM resets "
+                              "JOIN tenants ON tenants.id = resets.tenant_id",
     [STATEMENT_DELETE_API_KEYS] = "DELETE FROM identities WHERE user_id = '*'",
     [STATEMENT_ADD_API_KEY] = "INSERT INTO identities (digest, user_id) VALUES ($1, '*') "
                               "ON CONFLICT (digest) DO UPDATE SET user_id = '*', expires_at = NULL",

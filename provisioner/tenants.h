@@ -58,6 +58,8 @@ struct tenant {
     bool has_requests;      /* HAProxy was pushing requests of it when it was last asked */
     int64_t drain_began_ms;
     int64_t start_requested_ms;
+    int64_t last_reset_ms;  /* the newest due time done with (Unix; resets.h); 0: none */
+    int64_t reset_retry_ms; /* not before this (monotonic), after one that failed; 0: any time */
     struct event *start_timer;
 
     struct json_object *actor;  /* who caused the start, stop or deletion under way, for the audit log */

@@ -221,7 +221,7 @@ def test_stats_and_status_pass(shared):
 
 def test_unknown_paths_and_methods(shared):
     for path in ("/api/v1", "/api/v1/", "/api/v1/nothing", "/api/v1/tenants/a/b", "/api/v1//tenants",
-                 "/api/v1/policies/a/lifecycle", "/api/v1/terminals/a", "/api/v1/tenantsx"):
+                 "/api/v1/policies/a/lifecycles", "/api/v1/policies/a/lifecycle/b", "/api/v1/terminals/a", "/api/v1/tenantsx"):
         shared.call("GET", path).expect_detail(404, "Not Found")
         shared.call("GET", path, token=None).expect(401)
     reply = shared.call("PUT", "/api/v1/tenants/alice").expect_detail(405, "Method Not Allowed")

@@ -59,6 +59,8 @@ ROUTES = [
     ("GET", "/api/v1/policies/nothing", "alice", "admin", 404),
     ("PUT", "/api/v1/policies/nothing", "alice", "admin", 422),
     ("DELETE", "/api/v1/policies/nothing", "alice", "admin", 404),
+    ("GET", "/api/v1/policies/nothing/lifecycle", "alice", "admin", 404),
+    ("PUT", "/api/v1/policies/nothing/lifecycle", "alice", "admin", 422),
     ("GET", "/api/v1/terminals", "alice", "admin", 200),
     ("POST", "/api/v1/terminals/stop", "alice", "admin", 422),
     ("GET", "/api/v1/nothing", "alice", "anybody's", 404),

@@ -1,13 +1,19 @@
 """The file endpoints of the native instance, as a user drives them, and as the original was recorded to answer."""
 import http.client
+import io
 import json
 import os
+import random
 import re
 import socket
+import subprocess
 import threading
 import time
+import zipfile
 from urllib.parse import quote, urlencode
 
+import documents
+import instance_process
 import pytest
 from instance_process import InstanceProcess
 from replay import Replay
@@ -17,7 +23,22 @@ from replay import Replay
 
 class FilesReplay(Replay):
     """Sizes of folders are the file system's; files that python3-docx and its like would have made may be missing; the
-    original walks folders in the order of the disk."""
+    original walks folders in the order of the disk, also into an archive."""
+
+    def theirs(self, transcript):
+        return self.unzipped(super().theirs(transcript))
+
+    def ours(self, answer, transcript):
+        return self.unzipped(super().ours(answer, transcript))
+
+    @staticmethod
+    def unzipped(answer):
+        """An archive of several files as what is in it. That of one file is compared byte for byte."""
+        status, headers, body = answer
+        if headers["content-type"] == "application/zip" and zipfile.ZipFile(io.BytesIO(body)).namelist()[1:]:
+            archive = zipfile.ZipFile(io.BytesIO(body))
+            body = sorted((entry.filename, archive.read(entry), entry.flag_bits, entry.create_version) for entry in archive.infolist())
+        return status, headers, body
 
     def masked(self, value):
         value = super().masked(value)
@@ -38,6 +59,14 @@ def write_in_session(replay):
     assert answer.status == 200, answer
 
 
+def make_document(name, content):
+    """What the fixtures make with libraries that need not be installed."""
+    def before(replay):
+        if not (replay.instance.home / name).exists():
+            (replay.instance.home / name).write_bytes(content)
+    return before
+
+
 def remove_made_folder(replay):
     write_in_session(replay)
     assert replay.instance.call("DELETE", "/files/delete?path=m").status == 200
@@ -45,15 +74,19 @@ def remove_made_folder(replay):
 
 REPLAY = FilesReplay(
     ["/files/cwd", "/files/list", "/files/read", "/files/display", "/files/view", "/files/serve", "/files/write", "/files/upload",
-     "/files/replace", "/files/mkdir", "/files/delete", "/files/move", "/files/grep", "/files/glob"],
-    before={"glob": remove_made_folder},
+     "/files/replace", "/files/mkdir", "/files/delete", "/files/move", "/files/grep", "/files/glob", "/files/archive"],
+    before={
+        "glob": remove_made_folder,
+        "read docx": make_document("a.docx", documents.docx(documents.paragraph("hello docx"))),
+        "read pdf": make_document("a.pdf", documents.pdf("")),
+    },
     deviations={
         "auth non-ascii": "500 of the original; 401 here",
         "read bad pdf": "500 of the original; 415 here",
+        "read latin1": "the original reads UTF-8 only",
         "write NUL path": "500 of the original; 400 here",
         "replace binary": "500 of the original; 400 here",
-        "read docx": "text of documents comes with issue 5",
-        "read pdf": "the same",
+        "view range hdr ignored": "the original ignores Range; 206 here",
     })
 
 
@@ -353,3 +386,248 @@ def test_an_expression_made_to_stall_does_not(instance):
     assert instance.get("grep", query="(a|a)*(a|a)*(a|aa)+$b").json()["matches"] == []
     assert instance.get("grep", query="(((a{1,50}){1,50}){1,50}){1,50}").status == 400
     assert time.monotonic() - begin < 10
+
+
+# ---- searching ----
+
+
+def grep(instance, query, **parameters):
+    answer = instance.get("grep", query=query, **parameters)
+    assert answer.status == 200, answer
+    return answer.json()
+
+
+def make_tree(instance, folders=12, files=40):
+    """Files of random words; returns {path: lines}."""
+    chance = random.Random(7)
+    words = ["alpha", "beta", "gamma", "delta", "Alpha", "caf\u00e9", "x1", "42", "end."]
+    tree = {}
+    for folder in range(folders):
+        assert instance.call("POST", "/files/mkdir", {"path": f"t/{folder % 4}/{folder}"}).status == 200
+        for file in range(files):
+            lines = [" ".join(chance.choices(words, k=6)) for _ in range(chance.randrange(40))]
+            path = f"t/{folder % 4}/{folder}/f{file}.txt"
+            tree[path] = lines
+            (instance.folder / path).write_text(("\r\n" if file % 5 == 0 else "\n").join(lines) + ("\n" if file % 3 else ""), encoding="utf-8")
+    return tree
+
+
+@pytest.mark.parametrize("query,options", [("alpha beta gamma delta", {}), (r"^42.*end\.$", {}), (r"\bx1 (caf\u00e9 )+42\b", {}), ("ALPHA caf\u00e9 x1", {"case_insensitive": "true"}),
+                                           ("x1 42 x1|end. end. end.", {}), ("end. 42 x1", {"regex": "false"}), (r"\d\d \d\d \d\d", {})])
+def test_a_tree_is_searched_as_line_by_line_would(instance, query, options):
+    tree = make_tree(instance)
+    pattern = re.compile(re.escape(query) if options.get("regex") else query, re.IGNORECASE if options.get("case_insensitive") else 0)
+    expected = [(path, number, line) for path, lines in tree.items() for number, line in enumerate(lines, 1) if pattern.search(line)]
+    found = grep(instance, query, path="t", max_results=500, **options)
+    matches = [(os.path.relpath(m["file"], instance.folder), m["line"], m["content"]) for m in found["matches"]]
+    assert 0 < len(expected) <= 500 and sorted(matches) == sorted(expected)
+    assert [m[0] for m in matches] == sorted((m[0] for m in matches), key=lambda path: path.split("/")), "not in order"
+    assert grep(instance, query, path="t", max_results=500, **options) == found, "not the same twice"
+    some = grep(instance, query, path="t", max_results=len(expected) // 2 or 1, **options)
+    assert some["matches"] == found["matches"][:len(expected) // 2 or 1] and some["truncated"] == (len(expected) > 1)
+    assert not grep(instance, query, path="t", max_results=len(expected), **options)["truncated"]
+
+
+def test_a_search_never_follows_a_link_out_of_the_tree(instance):
+    instance.write("inside/f", "needle")
+    instance.write("outside/f", "needle")
+    os.symlink("../outside/f", instance.folder / "inside" / "to-file")
+    os.symlink("../outside", instance.folder / "inside" / "to-folder")
+    os.symlink("f", instance.folder / "inside" / "within")
+    os.symlink(".", instance.folder / "inside" / "loop")
+    found = [m["file"] for m in grep(instance, "needle", path="inside")["matches"]]
+    assert [os.path.basename(name) for name in found] == ["f", "within"]
+    assert len(grep(instance, "needle", path="inside/to-folder")["matches"]) == 1, "a link that is named is followed"
+    assert len(grep(instance, "needle", path="inside/to-file")["matches"]) == 1
+    paths = [m["path"] for m in instance.get("glob", pattern="*", path="inside").json()["matches"]]
+    assert paths == ["f", "loop", "to-file", "to-folder", "within"]
+
+
+def test_large_files_and_long_lines_are_searched(instance):
+    lines = [f"line {i}" for i in range(400000)]
+    lines[399000] = "x" * 700000 + " needle"
+    lines[399999] = "the last needle"
+    (instance.folder / "large").write_text("\n".join(lines))
+    found = grep(instance, "needle", path="large")["matches"]
+    assert [m["line"] for m in found] == [399001, 400000] and found[1]["content"] == "the last needle"
+    assert found[0]["content"] == "x" * 2000, "a long line is cut"
+
+
+@pytest.mark.parametrize("content", [b"needle\0", b"needle \xff", b"needle\n" + b"text\n" * 100000 + b"\0", b"needle\n" + b"text\n" * 100000 + b"\xe9"])
+def test_what_is_no_text_is_not_searched(instance, content):
+    (instance.folder / "binary").write_bytes(content)
+    assert grep(instance, "needle")["matches"] == []
+
+
+def test_patterns_choose_the_files_that_are_searched(instance):
+    for name in ("a.py", "b.txt", "sub/c.py", "sub/d.md"):
+        instance.write(name, "needle")
+    names = lambda **parameters: [os.path.relpath(m["file"], instance.folder) for m in grep(instance, "needle", **parameters)["matches"]]
+    assert names(include="*.py") == ["a.py", "sub/c.py"]
+    assert names(include=["*.md", "b.*"]) == ["b.txt", "sub/d.md"]
+    assert names(include="sub/*") == ["sub/c.py", "sub/d.md"]
+    assert names(include="null") == ["a.py", "b.txt", "sub/c.py", "sub/d.md"]
+
+
+# ---- downloads ----
+
+
+def test_part_of_a_file_can_be_asked_for(instance):
+    (instance.folder / "ten").write_bytes(b"0123456789")
+    whole = instance.get("view", path="ten")
+    assert (whole.status, whole.headers["accept-ranges"]) == (200, "bytes")
+    for wanted, status, body, content_range in [
+            ("bytes=0-3", 206, b"0123", "bytes 0-3/10"), ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+            ("bytes=-2", 206, b"89", "bytes 8-9/10"), ("bytes=-99", 206, b"0123456789", "bytes 0-9/10"),
+            ("bytes=8-99", 206, b"89", "bytes 8-9/10"), ("BYTES=1-1", 206, b"1", "bytes 1-1/10"),
+            ("bytes=10-", 416, None, "bytes */10"), ("bytes=-0", 416, None, "bytes */10"),
+            ("bytes=3-2", 200, b"0123456789", None), ("bytes=0-1,4-5", 200, b"0123456789", None), ("lines=1-2", 200, b"0123456789", None),
+            ("bytes=", 200, b"0123456789", None), ("bytes=-", 200, b"0123456789", None), ("bytes=x-3", 200, b"0123456789", None),
+            ("bytes=99999999999999999999999-", 416, None, "bytes */10")]:
+        for path in ("/files/view?path=ten", f"/files/serve{instance.folder}/ten"):
+            answer = instance.call("GET", path, headers={"Range": wanted})
+            assert (answer.status, answer.headers.get("content-range")) == (status, content_range), (wanted, answer)
+            assert body is None or answer.body == body, (wanted, answer)
+
+
+def test_a_range_of_a_file_that_changed_is_the_whole_new_one(instance):
+    instance.write("f", "old content")
+    etag = instance.get("view", path="f").headers["etag"]
+    part = {"Range": "bytes=0-2", "If-Range": etag}
+    assert instance.call("GET", "/files/view?path=f", headers=part).body == b"old"
+    instance.write("f", "new content")
+    changed = instance.call("GET", "/files/view?path=f", headers=part)
+    assert (changed.status, changed.body) == (200, b"new content")
+    dated = instance.call("GET", "/files/view?path=f", headers={**part, "If-Range": "Mon, 23 Nov 2026 09:33:51 GMT"})
+    assert dated.status == 200
+
+
+def test_the_size_of_a_file_can_be_asked_for_without_it(instance):
+    instance.write("f", "twelve bytes")
+    answer = instance.call("HEAD", "/files/view?path=f")
+    assert (answer.status, answer.headers["content-length"], answer.body) == (200, "12", b"")
+    part = instance.call("HEAD", f"/files/serve{instance.folder}/f", headers={"Range": "bytes=2-"})
+    assert (part.status, part.headers["content-length"], part.headers["content-range"]) == (206, "10", "bytes 2-11/12")
+
+
+def archive_of(answer):
+    assert answer.status == 200, answer
+    archive = zipfile.ZipFile(io.BytesIO(answer.body))
+    assert archive.testzip() is None
+    return archive
+
+
+def test_an_archive_holds_everything_below_its_folders(instance):
+    instance.write("top/a.txt", "a")
+    instance.write("top/\u6587/b.txt", "b" * 1000)
+    big = os.urandom(1 << 20) + bytes(1 << 20)
+    (instance.folder / "top" / "big").write_bytes(big)
+    os.mkdir(instance.folder / "top" / "empty")
+    os.symlink("a.txt", instance.folder / "top" / "link")
+    os.symlink(".", instance.folder / "top" / "loop")
+    os.symlink("/nope", instance.folder / "top" / "broken")
+    os.mkfifo(instance.folder / "top" / "pipe")
+    answer = instance.call("POST", "/files/archive", {"paths": ["top", "top/a.txt"]})
+    assert answer.headers["content-disposition"] == 'attachment; filename="download.zip"'
+    archive = archive_of(answer)
+    assert archive.namelist() == ["top/a.txt", "top/big", "top/empty/", "top/link", "top/\u6587/b.txt", "a.txt"]
+    assert archive.read("top/big") == big and archive.read("top/link") == b"a" and archive.read("top/\u6587/b.txt") == b"b" * 1000
+
+
+def test_an_archive_of_any_name_has_a_header_every_client_can_read(instance):
+    instance.write('\u6587 "1".txt', "x")
+    answer = instance.call("POST", "/files/archive", {"paths": ['\u6587 "1".txt']})
+    assert answer.headers["content-disposition"] == "attachment; filename=\"_ _1_.txt.zip\"; filename*=UTF-8''%E6%96%87%20%221%22.txt.zip"
+    assert archive_of(answer).namelist() == ['\u6587 "1".txt']
+
+
+def test_an_archive_that_would_lack_something_is_refused(instance):
+    instance.write("d/a", "x")
+    assert instance.call("POST", "/files/archive", {"paths": ["d", "d/nope"]}).json() == {"detail": "Path not found: d/nope"}
+    assert instance.call("POST", "/files/archive", {"paths": ["a\0b"]}).status == 404
+    assert instance.call("POST", "/files/archive", {"paths": []}).status == 400
+    bad = instance.call("POST", "/files/archive", {"paths": ["d", 1]})
+    assert (bad.status, bad.json()["detail"][0]["loc"]) == (422, ["body", "paths", 1])
+    assert instance.call("POST", "/files/archive", {}).json()["detail"][0]["type"] == "missing"
+    (instance.folder / "d" / "a").chmod(0)
+    refused = instance.call("POST", "/files/archive", {"paths": ["d"]})
+    assert refused.status == 403 and str(instance.folder / "d" / "a") in refused.json()["detail"], refused
+
+
+def test_an_archive_cut_short_is_noticed(instance):
+    """What cannot be read comes after more than is kept back: the answer has begun, so only its end can tell."""
+    instance.write("d/a", "")
+    (instance.folder / "d" / "a").write_bytes(os.urandom(1 << 20))
+    (instance.folder / "d" / "b").write_bytes(b"secret")
+    (instance.folder / "d" / "b").chmod(0)
+    with pytest.raises(http.client.IncompleteRead):
+        instance.call("POST", "/files/archive", {"paths": ["d"]})
+
+
+def test_a_client_that_leaves_an_archive_leaves_no_thread(instance):
+    (instance.folder / "big").write_bytes(os.urandom(8 << 20))
+    pid = instance.process.process.pid
+    before = len(os.listdir(f"/proc/{pid}/fd"))
+    body = json.dumps({"paths": ["big"]}).encode()
+    with socket.create_connection(("127.0.0.1", instance.process.port)) as client:
+        client.sendall(b"POST /files/archive HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nX-Session-Id: %s\r\nContent-Type: application/json\r\n"
+                       b"Content-Length: %d\r\n\r\n%s" % (instance.name.encode(), len(body), body))
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+    deadline = time.monotonic() + 20
+    while len(os.listdir(f"/proc/{pid}/task")) > 1 or len(os.listdir(f"/proc/{pid}/fd")) > before:
+        assert time.monotonic() < deadline, "the thread or its pipe is still there"
+        time.sleep(0.01)
+
+
+# ---- no room ----
+
+
+@pytest.fixture(name="small_disk")
+def small_disk_fixture(instance):
+    """A folder of the session that is a disk of 1 MiB."""
+    assert instance.call("POST", "/files/mkdir", {"path": "disk"}).status == 200
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "disk", instance.folder / "disk"], check=False,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a file system is not allowed here")
+    yield instance.folder / "disk"
+    subprocess.run(["umount", instance.folder / "disk"], check=True)
+
+
+def test_a_full_disk_is_a_clear_answer_and_loses_nothing(instance, small_disk):
+    too_much = "x" * (2 << 20)
+    instance.write("disk/kept", "old")
+    instance.write("disk/linked", "old")
+    os.link(small_disk / "linked", small_disk / "other-name")
+    before = instance.names("disk")
+    for name in ("kept", "linked", "new"):
+        answer = instance.call("POST", "/files/write", {"path": f"disk/{name}", "content": too_much})
+        assert answer.status == 400 and "No space left on device" in answer.json()["detail"], answer
+        answer = instance.upload(name.encode(), too_much.encode(), "disk")
+        assert answer.status == 400 and "No space left on device" in answer.json()["detail"], answer
+    answer = instance.call("POST", "/files/replace", {"path": "disk/kept", "replacements": [{"target": "old", "replacement": too_much}]})
+    assert answer.status == 400 and "No space left on device" in answer.json()["detail"], answer
+    (instance.folder / "big").write_bytes(too_much.encode())
+    answer = instance.call("POST", "/files/move", {"source": "big", "destination": "disk/big"})
+    assert answer.status == 400 and (instance.folder / "big").stat().st_size == len(too_much), answer
+    assert instance.names("disk") == before and [p.read_text() for p in sorted(small_disk.iterdir())] == ["old"] * 3
+    assert os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize > 900 << 10, "what was written is still taken"
+    instance.write("disk/new", "there is room again")
+
+
+def test_a_file_above_the_limit_of_the_process_is_an_error_and_not_the_end():
+    with InstanceProcess() as instance:
+        identity = {"user": instance_process.ORDINARY_USER, "extra_groups": [], "group": instance_process.ORDINARY_USER} if instance.is_root else {}
+        subprocess.run(["prlimit", "--fsize=1000:1000", "--pid", str(instance.process.pid)], check=True, **identity)
+        answer = instance.call("POST", "/files/write", {"path": "f", "content": "x" * 5000})
+        assert answer.status == 400 and "File too large" in answer.json()["detail"], answer
+        assert instance.call("GET", "/files/list").json()["entries"] == []
+
+
+def test_a_file_with_two_names_keeps_them(instance):
+    instance.write("a", "old")
+    os.link(instance.folder / "a", instance.folder / "b")
+    instance.write("a", "much longer than before")
+    assert (instance.folder / "b").read_text() == "much longer than before"
+    instance.write("a", "short")
+    assert (instance.folder / "b").read_text() == "short" and instance.names() == ["a", "b"]

@@ -3,7 +3,8 @@
 
 #include "fcgi-api/responder.h"
 
-static const char answers[] = "{\"policy\":{\"id\":\"p\"},\"tenant\":{},\"result\":{}}";
+static const char answers[] =
+    "{\"policy\":{\"id\":\"p\"},\"tenant\":{},\"result\":{},\"lifecycle\":{\"reset\":\"@daily\"}}";
 
 /* A body, or the status with which reading it ends. */
 struct fake_body {
@@ -70,6 +71,14 @@ static void test_each_body_becomes_its_request(void **state) {
         {"PUT", "/policies", "{}", 405, NULL, ""},
         {"POST", "/policies/p", "{}", 405, NULL, ""},
         {"DELETE", "/policies/p", "", 200, "{\"op\":\"policy_delete\",\"policy_id\":\"p\"}", "deleted"},
+        {"PUT", "/policies/p/lifecycle", "{\"reset\":{\"schedule\":\"@weekly\"}}", 200,
+         "{\"op\":\"lifecycle_update\",\"policy_id\":\"p\",\"lifecycle\":{\"reset\":{\"schedule\":\"@weekly\"}}}",
+         "@daily"},
+        {"PUT", "/policies/p/lifecycle", "", 422, NULL, "[\"body\"]"},
+        {"PUT", "/policies/p/lifecycle", "[]", 422, NULL, "valid dictionary"},
+        {"PUT", "/policies/P/lifecycle", "{}", 400, NULL, "policy id"},
+        {"GET", "/policies/p/lifecycle", "", 200, "{\"op\":\"lifecycle_get\",\"policy_id\":\"p\"}", "@daily"},
+        {"DELETE", "/policies/p/lifecycle", "", 405, NULL, ""},
         {"POST", "/terminals/stop", "{\"user_id\":\"u\",\"policy_id\":null,\"context_id\":\"chat:1\"}", 200,
          "{\"op\":\"terminal_stop\",\"user_id\":\"u\",\"context_id\":\"chat:1\"}", ""},
         {"POST", "/terminals/stop", "{}", 422, NULL, "[\"body\",\"user_id\"]"},

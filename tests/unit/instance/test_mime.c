@@ -50,12 +50,23 @@ static void test_an_image_without_a_known_name_is_still_an_image(void **state) {
     assert_string_equal(mime_of_file("/photo.txt", "\x89PNG\r\n\x1a\n....", 12), "text/plain");
 }
 
+static void test_types_are_listed_by_their_beginnings(void **state) {
+    (void)state;
+    assert_true(mime_is_listed("image/png", "image"));
+    assert_true(mime_is_listed("audio/mpeg", "image, audio/"));
+    assert_true(mime_is_listed("image/png", "audio,IMAGE/PNG"));
+    assert_false(mime_is_listed("text/plain", "image,audio"));
+    assert_false(mime_is_listed("text/plain", ""));
+    assert_false(mime_is_listed("text/plain", " , "));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_table_is_sorted),
         cmocka_unit_test(test_every_row_is_found),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_an_image_without_a_known_name_is_still_an_image),
+        cmocka_unit_test(test_types_are_listed_by_their_beginnings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
