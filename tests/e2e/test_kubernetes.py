@@ -1,5 +1,6 @@
 """The `kubernetes` backend against an API server as strict as the real one: who asks, gets a pod; what becomes of it."""
 import contextlib
+import datetime
 import ipaddress
 import json
 import os
@@ -130,6 +131,19 @@ def test_a_reset_gives_a_fresh_claim(shared, user):
     shared.run(user, "echo old > ~/old")
     shared.admin("POST", "/terminals/refresh", json_body={"user_id": user, "only_idle": False, "reset": True}).expect(200)
     assert shared.run(user, "cat ~/old 2>/dev/null; true") == ""
+
+
+def test_a_scheduled_reset_gives_a_fresh_claim():
+    with kubernetes_stack() as stack:
+        policy(stack, "weekly", {})
+        stack.run("alice", "echo old > ~/old", prefix="/p/weekly")
+        stack.run("alice", "echo kept > ~/kept")
+        at = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)).isoformat(timespec="seconds")
+        stack.admin("PUT", "/policies/weekly/lifecycle", json_body={"reset": {"schedule": at}}).expect(200)
+        eventually(lambda: "reset=1" in stack.terminals("reap").stdout.split(), 15, what="the reset", interval=0.2)
+        assert stack.run("alice", "cat ~/old 2>/dev/null; true", prefix="/p/weekly") == ""
+        assert stack.run("alice", "cat ~/kept") == "kept\n"
+        assert "reset=0" in stack.terminals("reap").stdout.split(), "it was reset twice"
 
 
 @pytest.mark.parametrize("mode, access", [("shared", "ReadWriteMany"), ("shared-rwo", "ReadWriteOnce")])
