@@ -1,8 +1,9 @@
-# The images of docker-compose.yml, one a target:
+# The images of docker-compose.yml, one a target (`make images` builds those for users):
 #
 #     terminals   our processes; the command says which
 #     instance    the native instance: what a user gets, unless TERMINALS_IMAGE names another image
 #     haproxy     an upstream HAProxy with our configuration
+#     instance-debian  the native instance on a Debian with the tools people expect; an alternative to `instance`
 #
 # The first two are made from scratch: programs, the libraries they load, and nothing else that could need an update or
 # help an intruder. (`docker build` without BuildKit builds all stages up to the target, hence their order.)
@@ -48,3 +49,17 @@ USER 10001:10001
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/share/terminals/start"]
 CMD []
+
+# As PID 1 the instance buries whatever ends, so it needs no init beside it; nothing in here runs as root, and there is no sudo.
+FROM ${BASE_IMAGE} AS instance-debian
+COPY scripts/install-deps /tmp/
+RUN /tmp/install-deps instance && rm -rf /tmp/install-deps /var/lib/apt/lists/* && \
+    ln -s /usr/bin/fdfind /usr/local/bin/fd && useradd --create-home --shell /bin/bash --uid 1000 user
+COPY --from=builder /image/instance/usr/bin/open-terminal /usr/bin/open-terminal
+ENV HOME=/home/user SHELL=/bin/bash LANG=C.UTF-8
+WORKDIR /home/user
+USER 1000:1000
+EXPOSE 8000
+HEALTHCHECK --interval=60s --timeout=5s --start-period=5s CMD ["curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:8000/health"]
+ENTRYPOINT ["open-terminal"]
+CMD ["run"]

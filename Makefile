@@ -65,6 +65,12 @@ install: ## install the programs and the systemd service (PREFIX, DESTDIR as usu
 	@[ -n "$(DESTDIR)" ] || systemd-sysusers terminals.conf
 	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
+# BUILD_FLAGS goes to `docker build`: --build-arg BASE_IMAGE=…, for example.
+.PHONY: images
+images: ## build the two images for users: open-terminal-native:latest (small) and open-terminal-native:debian
+	docker build $(BUILD_FLAGS) --target instance --tag open-terminal-native:latest .
+	docker build $(BUILD_FLAGS) --target instance-debian --tag open-terminal-native:debian .
+
 .PHONY: bench fuzz format install-deps clean
 bench: ## measure, and print the tables that the README quotes
 	@scripts/install-deps test
@@ -115,6 +121,8 @@ $(BUILD)/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/common/openapi_document.o: instance/openapi.json
+$(BUILD)/instance/docs_page.o: instance/docs.html
+$(BUILD)/instance/notebook_kernel.o: instance/notebook_bridge.py
 
 # Unit tests: tests/unit/<folder>/test_<what>.c, each a cmocka program linked with its folder (without main.c) and common.
 # A test may #include the .c file it looks into.

@@ -54,3 +54,13 @@ char **environment_make(struct json_object *extra) {
     list[used] = NULL;
     return list;
 }
+
+const char *environment_shell(void) {
+    const char *const shells[] = {getenv("SHELL"), "/bin/bash", "/bin/sh"};
+    for (size_t i = 0; i < sizeof shells / sizeof shells[0]; i++) {
+        if (shells[i] != NULL && shells[i][0] == '/' && access(shells[i], X_OK) == 0) {
+            return shells[i];
+        }
+    }
+    return "/bin/sh";
+}

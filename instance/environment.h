@@ -8,4 +8,7 @@
  * A name that is empty or holds "=" is left out. One block: free() it. NULL: no memory. */
 char **environment_make(struct json_object *extra);
 
+/* The user's shell: $SHELL, else /bin/bash, else /bin/sh; the first that there is. Borrowed. */
+const char *environment_shell(void);
+
 #endif

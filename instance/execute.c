@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 #include "instance/environment.h"
 #include "instance/escapes.h"
+#include "instance/options.h"
 #include "instance/process_table.h"
 #include "instance/routes.h"
 #include "instance/session_folders.h"
@@ -202,8 +203,7 @@ static struct process *find_process(struct http_request *request) {
     return process;
 }
 
-static void read_wait_and_tail(struct http_request *request, int64_t *wait_ms, int64_t *tail) {
-    double wait_seconds = 0;
+static void read_wait_and_tail(struct http_request *request, double wait_seconds, int64_t *wait_ms, int64_t *tail) {
     http_query_number(request, "wait", 0, WAIT_MAX_SECONDS, &wait_seconds);
     http_query_integer(request, "tail", 1, INT64_MAX, tail);
     *wait_ms = (int64_t)(wait_seconds * 1000);
@@ -255,7 +255,7 @@ static void start_command(struct http_request *request) {
     size_t command_length = 0;
     size_t path_length = 0;
     struct json_object *extra = NULL;
-    read_wait_and_tail(request, &wait_ms, &part.tail);
+    read_wait_and_tail(request, http_instance(request)->options->execute_timeout, &wait_ms, &part.tail);
     http_json_text(request, "command", true, &command, &command_length);
     http_json_text(request, "cwd", false, &path, &path_length);
     read_environment(request, &extra);
@@ -300,7 +300,7 @@ static void list_commands(struct http_request *request) {
 static void get_status(struct http_request *request) {
     int64_t wait_ms = 0;
     struct part part = {0};
-    read_wait_and_tail(request, &wait_ms, &part.tail);
+    read_wait_and_tail(request, 0, &wait_ms, &part.tail);
     http_query_integer(request, "offset", 0, INT64_MAX / 2, &part.offset);
     if (http_refused_as_invalid(request)) {
         return;

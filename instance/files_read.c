@@ -14,7 +14,9 @@
 #include "common/cleanup.h"
 #include "instance/files.h"
 #include "instance/files_text.h"
+#include "instance/instance.h"
 #include "instance/mime.h"
+#include "instance/options.h"
 #include "instance/text_child.h"
 #include "instance/utf8.h"
 #include "instance/work.h"
@@ -22,7 +24,6 @@
 #define CHUNK_BYTES       (64 * 1024)
 #define CONTENT_MAX_BYTES (64L * 1024 * 1024) /* of one answer; a bigger file is read in ranges */
 #define BIG_FILE_BYTES    (512L * 1024)       /* from here on it is read off the loop */
-#define BINARY_PREFIXES   "image"             /* of media types that are sent as they are, unless they are text */
 #define ENCODED           "encoded"           /* text_child.h: text that is no UTF-8 */
 
 static const char byte_order_mark[] = "\xEF\xBB\xBF";
@@ -196,7 +197,7 @@ static void respond_binary(struct reading *reading) {
     struct http_request *request = reading->work.request;
     intmax_t size = (intmax_t)reading->status.st_size;
     bool is_document = reading->kind != NULL && strcmp(reading->kind, ENCODED) != 0;
-    if (mime_is_listed(reading->type, BINARY_PREFIXES)) {
+    if (mime_is_listed(reading->type, http_instance(request)->options->binary_mime_prefixes)) {
         http_respond_file(request, 200, reading->type, steal_fd(&reading->fd), 0, (uint64_t)size);
     } else if (is_document && reading->word == TEXT_CHILD_NO_TOOL) {
         http_respond_error(request, 415, "Unsupported binary file type: %s (%jd bytes): reading it needs %s",

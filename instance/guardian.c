@@ -8,29 +8,47 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "instance/descendants.h"
 
-#define START_TIMEOUT_MS 2000
+#define START_TIMEOUT_MS   2000
+#define DESCRIPTORS_WANTED 65536
+
+/* What programs get: set once, before anything runs. */
+static struct rlimit descriptor_limit;
+
+void guardian_raise_descriptor_limit(void) {
+    if (getrlimit(RLIMIT_NOFILE, &descriptor_limit) == 0) {
+        struct rlimit raised = descriptor_limit;
+        raised.rlim_cur = raised.rlim_max < DESCRIPTORS_WANTED ? raised.rlim_max : DESCRIPTORS_WANTED;
+        if (raised.rlim_cur > descriptor_limit.rlim_cur) {
+            setrlimit(RLIMIT_NOFILE, &raised);
+        }
+    }
+}
 
 /* ---- what runs in the program's process, and in the guardian's: no malloc(), since other threads may have held its
  * lock when we forked ---- */
 
-static void run_program(const struct guardian_program *program, int terminal, int folder) {
+static void run_program(const struct guardian_program *program, int terminal, int folder, int channel) {
     sigset_t none;
     sigemptyset(&none);
     setpgid(0, 0);
     tcsetpgrp(terminal, getpid()); /* SIGTTOU, which would stop us here, is still blocked */
     for (int fd = 0; fd <= 2; fd++) {
-        dup2(terminal, fd);
+        dup2(program->has_channel && fd < 2 ? channel : terminal, fd);
     }
     if (fchdir(folder) != 0) {
         _exit(126); /* as a shell's status for what may not be entered */
     }
     close_range(3, ~0U, 0);
+    if (descriptor_limit.rlim_cur > 0) {
+        setrlimit(RLIMIT_NOFILE, &descriptor_limit);
+    }
     signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -81,7 +99,12 @@ static void guard(int reports, pid_t program, const sigset_t *signals) {
 }
 
 static void run_guardian(const struct guardian_program *program, pid_t parent, int terminal, int reports) {
-    enum { REPORTS = 3, FOLDER = 4, TERMINAL = 5 }; /* where the descriptors are moved: all others are closed */
+    enum {
+        REPORTS = 3,
+        FOLDER = 4,
+        TERMINAL = 5,
+        CHANNEL = 6
+    }; /* where the descriptors are moved: all others are closed */
     sigset_t signals;
     sigfillset(&signals);
     sigprocmask(SIG_BLOCK, &signals, NULL);
@@ -90,19 +113,21 @@ static void run_guardian(const struct guardian_program *program, pid_t parent, i
     if (getppid() != parent || !descendants_adopt(NULL)) {
         _exit(1);
     }
-    /* Through numbers above all three targets, so that none is overwritten before it is moved. */
+    /* Through numbers above all four targets, so that none is overwritten before it is moved. */
     int high_reports = fcntl(reports, F_DUPFD, 10);
     int high_folder = fcntl(program->folder, F_DUPFD, 10);
     int high_terminal = fcntl(terminal, F_DUPFD, 10);
-    if (dup2(high_reports, REPORTS) < 0 || dup2(high_folder, FOLDER) < 0 || dup2(high_terminal, TERMINAL) < 0) {
+    int high_channel = fcntl(program->has_channel ? program->channel : terminal, F_DUPFD, 10);
+    if (dup2(high_reports, REPORTS) < 0 || dup2(high_folder, FOLDER) < 0 || dup2(high_terminal, TERMINAL) < 0 ||
+        dup2(high_channel, CHANNEL) < 0) {
         _exit(1);
     }
-    close_range(TERMINAL + 1, ~0U, 0);
+    close_range(CHANNEL + 1, ~0U, 0);
     setsid();
     ioctl(TERMINAL, TIOCSCTTY, 0);
     pid_t pid = fork();
     if (pid == 0) {
-        run_program(program, TERMINAL, FOLDER);
+        run_program(program, TERMINAL, FOLDER, CHANNEL);
     }
     if (pid < 0) {
         _exit(1);
@@ -111,6 +136,7 @@ static void run_guardian(const struct guardian_program *program, pid_t parent, i
     /* The terminal hangs up when the last process that has it open closes it: that must not be us. */
     close(TERMINAL);
     close(FOLDER);
+    close(CHANNEL);
     close_range(0, 2, 0);
     guard(REPORTS, pid, &signals);
     _exit(0);

@@ -24,6 +24,8 @@ struct guardian_program {
     int folder; /* an open directory, where the program starts; stays the caller's */
     unsigned short rows;
     unsigned short columns;
+    bool has_channel; /* standard input and output are `channel`, a socket, instead of the terminal */
+    int channel;      /* stays the caller's */
 };
 
 struct guardian {
@@ -41,6 +43,10 @@ struct guardian_report {
     int kind;
     int value;
 };
+
+/* Lets this process have as many descriptors as it may: what it serves must not stop when a client opens many
+ * connections. Programs that are started get the limit that we had before. Call it once, at the start. */
+void guardian_raise_descriptor_limit(void);
 
 /* Starts both. Both descriptors are close-on-exec and the caller's. False with *err. */
 bool guardian_start(const struct guardian_program *program, struct guardian *guardian, struct error *err);

@@ -50,6 +50,8 @@ struct http_route {
     /* Called instead of `handle` for a WebSocket handshake, and without a key being asked for; NULL: refused with 403.
      */
     void (*upgrade)(struct http_request *request);
+    /* False: as if the route were not there. NULL: it always is. */
+    bool (*is_offered)(const struct instance *instance);
 };
 
 /* Ends a route table. */
@@ -59,6 +61,10 @@ struct http_route {
 /* ---- the request ---- */
 
 struct instance *http_instance(const struct http_request *request);
+
+/* True if the request carries the key, or none is asked for. Routes are behind it by themselves; `upgrade` is not. */
+bool http_is_authorized(const struct http_request *request);
+
 const char *http_method(const struct http_request *request);
 
 /* The target as it was sent, still encoded: "/files/list", "directory=a%20b" (without "?"; "" when there is none). */
@@ -124,10 +130,11 @@ bool http_query_boolean(struct http_request *request, const char *name, bool *va
 bool http_json_text(struct http_request *request, const char *name, bool required, const char **value, size_t *length);
 bool http_json_array(struct http_request *request, const char *name, bool required, struct json_object **value);
 bool http_json_boolean(struct http_request *request, const char *name, bool *value);
+bool http_json_integer(struct http_request *request, const char *name, bool required, int64_t *value);
 
 /* ---- the response ---- */
 
-/* Adds a header to the answer that follows. Not for Content-Length, Transfer-Encoding, Connection, Date, Content-Type.
+/* Adds a header to the answer that follows. Not for Content-Length, Transfer-Encoding, Date, Content-Type.
  * A value with control characters is dropped. */
 void http_add_header(struct http_request *request, const char *name, const char *value);
 

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "instance/utf8.h"
+
 #define BODY_MAX_DEPTH 64
 
 /* application/json, application/<anything>+json, or none at all (RFC 6839 §3.1). */
@@ -35,7 +37,6 @@ static const char *syntax_message(enum json_tokener_error problem) {
         {json_tokener_error_parse_object_value_sep, "Expecting ',' delimiter"},
         {json_tokener_error_parse_array, "Expecting ',' delimiter"},
         {json_tokener_error_parse_string, "Invalid \\escape"},
-        {json_tokener_error_parse_utf8_string, "Invalid UTF-8"},
         {json_tokener_error_depth, "Too deeply nested"},
     };
     for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
@@ -85,10 +86,82 @@ static size_t find_lone_surrogate(const char *text, size_t length) {
     return length;
 }
 
+/* Where a string begins that does not end; `length` if there is none. */
+static size_t find_open_string(const char *text, size_t length) {
+    size_t start = length;
+    for (size_t at = 0; at < length; at++) {
+        if (text[at] == '"') {
+            start = start == length ? at : length;
+        } else if (text[at] == '\\' && start != length) {
+            at++;
+        }
+    }
+    return start;
+}
+
+/* What json-c takes though it is no JSON (RFC 8259 §7): a control character in a string as it is, and strings in
+ * single quotes. Where the first one is, `length` if nowhere. The text was parsed. */
+static size_t find_lenience(const char *text, size_t length) {
+    bool is_inside = false;
+    for (size_t at = 0; at < length; at++) {
+        if (is_inside ? (unsigned char)text[at] < 0x20 : text[at] == '\'') {
+            return at;
+        }
+        is_inside = text[at] == '"' ? !is_inside : is_inside;
+        at += is_inside && text[at] == '\\';
+    }
+    return length;
+}
+
+static const char *lenience_message(const char *text, size_t at) {
+    if (text[at] != '\'') {
+        return "Invalid control character at";
+    }
+    while (at > 0 && strchr(" \t\r\n", text[at - 1]) != NULL) {
+        at--;
+    }
+    return syntax_message(at > 0 && text[at - 1] == '{' ? json_tokener_error_parse_object_key_name
+                                                        : json_tokener_error_parse_unexpected);
+}
+
+/* Our parser's word for what is wrong, and where it saw it, made those of Python's. */
+static void speak_python(const char *text, size_t length, struct http_body_syntax *syntax) {
+    size_t at = syntax->position < length ? syntax->position : length;
+    size_t before = at;
+    while (before > 0 && strchr(" \t\r\n", text[before - 1]) != NULL) {
+        before--;
+    }
+    if (at == length && find_open_string(text, length) < length) {
+        *syntax = (struct http_body_syntax){find_open_string(text, length), "Unterminated string starting at"};
+    } else if (at < length && (text[at] == '}' || text[at] == ']') && before > 0 && text[before - 1] == ',') {
+        *syntax = (struct http_body_syntax){before - 1, text[at] == '}' ? "Illegal trailing comma before end of object"
+                                                                        : "Illegal trailing comma before end of array"};
+    } else if (at < length && syntax->message == syntax_message(json_tokener_error_parse_string)) {
+        bool is_control = (unsigned char)text[at] < 0x20;
+        while (!is_control && at > 0 && text[at] != '\\') {
+            at--;
+        }
+        *syntax = (struct http_body_syntax){at, is_control ? "Invalid control character at" : syntax->message};
+    } else {
+        while (at > 0 && at < length && isalpha((unsigned char)text[at]) && isalpha((unsigned char)text[at - 1])) {
+            at--; /* "nope" began like null, but the whole word is none */
+        }
+        syntax->position = at;
+    }
+}
+
+/* Python counts characters. */
+static size_t count_characters(const char *text, size_t length) {
+    size_t count = 0;
+    for (size_t i = 0; i < length; i++) {
+        count += ((unsigned char)text[i] & 0xc0) != 0x80;
+    }
+    return count;
+}
+
 static enum http_body_problem parse_text(struct json_tokener *tokener, const char *text, size_t length,
                                          struct json_object **value, struct http_body_syntax *syntax) {
-    json_tokener_set_flags(tokener,
-                           JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8 | JSON_TOKENER_ALLOW_TRAILING_CHARS);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
     *value = json_tokener_parse_ex(tokener, text, (int)length);
     enum json_tokener_error problem = json_tokener_get_error(tokener);
     size_t used = json_tokener_get_parse_end(tokener);
@@ -100,11 +173,17 @@ static enum http_body_problem parse_text(struct json_tokener *tokener, const cha
     }
     *syntax = (struct http_body_syntax){used, syntax_message(problem)};
     if (problem != json_tokener_success) {
+        speak_python(text, length, syntax);
         return HTTP_BODY_NO_JSON;
     }
     syntax->position = skip_space(text, used, length);
     if (syntax->position < length) {
         syntax->message = "Extra data";
+        return HTTP_BODY_NO_JSON;
+    }
+    syntax->position = find_lenience(text, length);
+    if (syntax->position < length) {
+        syntax->message = lenience_message(text, syntax->position);
         return HTTP_BODY_NO_JSON;
     }
     syntax->position = find_lone_surrogate(text, length);
@@ -128,12 +207,16 @@ enum http_body_problem http_body_parse(const char *text, size_t length, const ch
         *value = json_object_new_string_len(text, (int)length);
         return *value != NULL ? HTTP_BODY_NO_OBJECT : HTTP_BODY_OUT_OF_MEMORY;
     }
+    if (!utf8_is_valid(text, length)) {
+        return HTTP_BODY_NO_TEXT;
+    }
     struct json_tokener *tokener = json_tokener_new_ex(BODY_MAX_DEPTH);
     if (tokener == NULL) {
         return HTTP_BODY_OUT_OF_MEMORY;
     }
     enum http_body_problem problem = parse_text(tokener, text, length, value, syntax);
     if (problem == HTTP_BODY_NO_JSON) {
+        syntax->position = count_characters(text, syntax->position < length ? syntax->position : length);
         json_object_put(*value);
         *value = NULL;
     }

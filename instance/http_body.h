@@ -10,13 +10,14 @@
 enum http_body_problem {
     HTTP_BODY_FINE,
     HTTP_BODY_MISSING,   /* nothing was sent, or null */
+    HTTP_BODY_NO_TEXT,   /* not UTF-8 */
     HTTP_BODY_NO_JSON,   /* see position and message */
     HTTP_BODY_NO_OBJECT, /* another JSON value (in *value), or a content type that is not JSON (*value: the text) */
     HTTP_BODY_OUT_OF_MEMORY,
 };
 
 struct http_body_syntax {
-    size_t position;     /* in bytes */
+    size_t position;     /* in characters */
     const char *message; /* as Python's json module says it */
 };
 

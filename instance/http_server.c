@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "common/cleanup.h"
@@ -22,6 +23,7 @@
 #define DROPPED_BODY_MAX_BYTES (1024 * 1024)
 #define ALLOW_SIZE             64
 #define SILENCE_MAX_SECONDS    60u
+#define CONNECTIONS_MAX        16384u
 
 struct http_server {
     struct instance *instance;
@@ -112,7 +114,7 @@ static void end_request(void *cls, struct MHD_Connection *connection, void **con
 }
 
 /* Bearer credentials (RFC 6750 §2.1); the scheme in any case (RFC 9110 §11.1). */
-static bool is_authorized(const struct http_request *request) {
+bool http_is_authorized(const struct http_request *request) {
     const char *api_key = request->instance->api_key;
     if (api_key == NULL) {
         return true;
@@ -138,7 +140,7 @@ static bool redirect_slash(struct http_request *request) {
     } else {
         memcpy(other + length++, "/", 2);
     }
-    if (!router_knows(other, length)) {
+    if (!router_knows(request->instance, other, length)) {
         return false;
     }
     const char *host = http_header(request, "Host");
@@ -179,11 +181,11 @@ static void begin_handling(struct http_request *request) {
     request->is_upgrade = websocket_is_asked_for(request);
     if (request->is_upgrade) {
         if (result != ROUTER_FOUND || request->route->upgrade == NULL) {
-            http_respond_error(request, 403, "Forbidden");
+            websocket_refuse(request, 403, "");
         }
     } else if (result != ROUTER_FOUND) {
         refuse_path(request, result, allow);
-    } else if (!request->route->is_open && !is_authorized(request)) {
+    } else if (!request->route->is_open && !http_is_authorized(request)) {
         http_respond_error(request, 401, "Invalid API key");
     } else if (request->route->body == HTTP_BODY_STREAMED) {
         request->route->reader->begin(request);
@@ -318,22 +320,32 @@ static void run_daemon(struct loop_watch *watch, uint32_t events) {
     MHD_run(loop_owner(watch, struct http_server, watch)->daemon);
 }
 
+/* Half of the descriptors there are: shells, commands and files need some too. */
+static unsigned connection_limit(void) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 2 * CONNECTIONS_MAX ? (unsigned)limit.rlim_cur / 2
+                                                                                         : CONNECTIONS_MAX;
+}
+
 struct http_server *http_server_start(struct instance *instance, const char *host, unsigned port, struct error *err) {
-    cleanup_close int listener = listen_on(host, port, err);
-    if (listener < 0) {
+    cleanup_close int listener = host != NULL ? listen_on(host, port, err) : -1;
+    if (listener < 0 && host != NULL) {
         return NULL;
     }
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+    flags |= host == NULL ? MHD_USE_NO_LISTEN_SOCKET : 0;
     struct http_server *server = calloc(1, sizeof *server);
     if (server == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
     server->instance = instance;
-    server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0, NULL, NULL,
-                                      serve, server, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_URI_LOG_CALLBACK,
-                                      begin_request, server, MHD_OPTION_NOTIFY_COMPLETED, end_request, server,
-                                      MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                                      MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_MAX_SECONDS, MHD_OPTION_END);
+    server->daemon =
+        MHD_start_daemon(flags, 0, NULL, NULL, serve, server, MHD_OPTION_URI_LOG_CALLBACK, begin_request, server,
+                         MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded,
+                         NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_MAX_SECONDS,
+                         MHD_OPTION_CONNECTION_LIMIT, connection_limit(),
+                         listener >= 0 ? MHD_OPTION_LISTEN_SOCKET : MHD_OPTION_END, listener, MHD_OPTION_END);
     if (server->daemon == NULL) {
         error_set_errno(err, ERROR_INTERNAL, "start the HTTP server");
         free(server);
@@ -348,6 +360,15 @@ struct http_server *http_server_start(struct instance *instance, const char *hos
         return NULL;
     }
     return server;
+}
+
+bool http_server_adopt(struct http_server *server, int fd) {
+    static const struct sockaddr nobody = {.sa_family = AF_UNIX};
+    if (MHD_add_connection(server->daemon, fd, &nobody, sizeof nobody) != MHD_YES) {
+        return false;
+    }
+    http_server_run_soon(server);
+    return true;
 }
 
 void http_server_stop(struct http_server *server) {

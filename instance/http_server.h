@@ -7,9 +7,12 @@
 
 struct http_server;
 
-/* Listens on `host` ("0.0.0.0", "::1", "localhost"; no name is looked up) and `port` and serves the route tables.
- * NULL with *err. */
+/* Listens on `host` ("0.0.0.0", "::1", "localhost"; no name is looked up) and `port` and serves the route tables; with
+ * a NULL host it serves what http_server_adopt() brings and nobody else. NULL with *err. */
 struct http_server *http_server_start(struct instance *instance, const char *host, unsigned port, struct error *err);
+
+/* Serves one more connection; `fd`, a stream socket, is taken over if that succeeds. */
+bool http_server_adopt(struct http_server *server, int fd);
 
 /* Ends every connection, answers nothing more, and frees. */
 void http_server_stop(struct http_server *server);

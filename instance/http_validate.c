@@ -138,13 +138,13 @@ bool http_query_number(struct http_request *request, const char *name, double mi
     }
     char *end = NULL;
     double number = strtod(text, &end);
-    if (end == text || *end != '\0' || number != number) {
+    if (end == text || *end != '\0' || strpbrk(text, "xXpP") != NULL) {
         http_invalid(request, "float_parsing", "query", name,
                      "Input should be a valid number, unable to parse string as a number", echo(text), NULL);
         return false;
     }
-    if (number < minimum || number > maximum) {
-        bool is_too_small = number < minimum;
+    if (!(number >= minimum && number <= maximum)) {
+        bool is_too_small = !(number >= minimum); /* "nan" is neither */
         out_of_bounds(request, name, text, is_too_small, python_float(is_too_small ? minimum : maximum));
         return false;
     }
@@ -227,6 +227,45 @@ bool http_json_boolean(struct http_request *request, const char *name, bool *val
     return true;
 }
 
+/* As lenient as pydantic: 1, 1.0, true and "1" are all 1. */
+static const char *parse_integer(struct json_object *member, int64_t *value, const char **type) {
+    double number = json_object_get_double(member);
+    const char *text = json_object_get_string(member);
+    char *end = NULL;
+    *type = "int_type";
+    switch (json_object_get_type(member)) {
+    case json_type_int:
+    case json_type_boolean:
+        *value = json_object_get_int64(member);
+        return NULL;
+    case json_type_double:
+        *value = number > -1e18 && number < 1e18 ? (int64_t)number : 0;
+        *type = "int_from_float";
+        return (double)*value == number ? NULL : "Input should be a valid integer, got a number with a fractional part";
+    case json_type_string:
+        *value = strtoll(text, &end, 10);
+        *type = "int_parsing";
+        return end != text && *end == '\0' ? NULL
+                                           : "Input should be a valid integer, unable to parse string as an integer";
+    default:
+        return "Input should be a valid integer";
+    }
+}
+
+bool http_json_integer(struct http_request *request, const char *name, bool required, int64_t *value) {
+    struct json_object *member = NULL;
+    const char *type;
+    bool result = true;
+    if (!find_member(request, name, required, &member, &result)) {
+        return result;
+    }
+    const char *problem = parse_integer(member, value, &type);
+    if (problem != NULL) {
+        http_invalid(request, type, "body", name, problem, json_object_get(member), NULL);
+    }
+    return problem == NULL;
+}
+
 static void refuse_syntax(struct http_request *request, const struct http_body_syntax *syntax) {
     struct json_object *location = json_object_new_array_ext(2);
     struct json_object *context = json_object_new_object();
@@ -252,6 +291,9 @@ bool http_parse_json_body(struct http_request *request) {
     case HTTP_BODY_MISSING:
         missing(request, "body", NULL, NULL);
         break;
+    case HTTP_BODY_NO_TEXT:
+        http_respond_error(request, 400, "There was an error parsing the body");
+        return false;
     case HTTP_BODY_NO_JSON:
         refuse_syntax(request, &syntax);
         break;

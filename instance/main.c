@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -9,24 +10,30 @@
 
 #include "common/log.h"
 #include "instance/descendants.h"
+#include "instance/guardian.h"
 #include "instance/http_server.h"
 #include "instance/instance.h"
 #include "instance/loop.h"
+#include "instance/mcp.h"
+#include "instance/mcp_stdio.h"
+#include "instance/notebooks.h"
 #include "instance/options.h"
 #include "instance/process_table.h"
+#include "instance/proxy.h"
 #include "instance/session_folders.h"
 #include "instance/terminal_table.h"
 #include "instance/text_reader.h"
+#include "instance/work.h"
 
 struct program {
     struct instance instance;
-    struct http_server *server;
     struct loop_watch signals;
+    struct mcp_stdio *stdio;
 };
 
 static int before_wait(void *state) {
     struct program *program = state;
-    return program->server != NULL ? http_server_work(program->server) : -1;
+    return program->instance.server != NULL ? http_server_work(program->instance.server) : -1;
 }
 
 static void on_signal(struct loop_watch *watch, uint32_t events) {
@@ -70,19 +77,29 @@ static bool watch_signals(struct program *program, struct error *err) {
     return true;
 }
 
+static bool start_mcp(struct program *program, const struct options *options, struct error *err) {
+    program->instance.mcp = mcp_new(&program->instance);
+    if (program->instance.mcp == NULL) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    program->stdio = options->is_stdio ? mcp_stdio_start(&program->instance, err) : NULL;
+    return program->stdio != NULL || !options->is_stdio;
+}
+
 static bool start(struct program *program, const struct options *options, struct error *err) {
     struct instance *instance = &program->instance;
     *instance = (struct instance){
+        .options = options,
         .api_key = options->api_key,
         .home = options->home,
         .cors_allowed_origins = options->cors_allowed_origins,
-        .port = options->port,
+        .port = (unsigned)options->port,
         .loop = loop_new(before_wait, program),
     };
     if (instance->loop == NULL) {
         return error_set_errno(err, ERROR_INTERNAL, "make the event loop");
     }
-    instance->folders = session_folders_new(options->home);
+    instance->folders = session_folders_new(options->home, options->session_cwd_ttl);
     instance->processes = process_table_new(instance);
     instance->terminals = terminal_table_new(instance);
     if (instance->folders == NULL || instance->processes == NULL || instance->terminals == NULL) {
@@ -91,17 +108,25 @@ static bool start(struct program *program, const struct options *options, struct
     if (chdir(options->home) != 0) {
         return error_set_errno(err, ERROR_INVALID, "enter `%s`", options->home);
     }
+    guardian_raise_descriptor_limit();
     if (!watch_signals(program, err) || !descendants_adopt(err)) {
         return false;
     }
-    program->server = http_server_start(instance, options->host, options->port, err);
-    return program->server != NULL;
+    instance->server =
+        http_server_start(instance, options->is_stdio ? NULL : options->host, (unsigned)options->port, err);
+    return instance->server != NULL && (!options->is_mcp || start_mcp(program, options, err));
 }
 
 static void stop(struct program *program) {
     /* WebSockets first, which libmicrohttpd would wait for; the processes last, which requests may still look at. */
     terminal_table_free(program->instance.terminals);
-    http_server_stop(program->server);
+    proxy_end_tunnels(&program->instance);
+    mcp_stdio_free(program->stdio);
+    mcp_free(program->instance.mcp);
+    program->instance.mcp = NULL;
+    http_server_stop(program->instance.server);
+    notebooks_end_all(&program->instance);
+    work_release_done(&program->instance);
     process_table_free(program->instance.processes);
     descendants_kill();
     session_folders_free(program->instance.folders);
@@ -112,6 +137,7 @@ static void stop(struct program *program) {
         }
         loop_free(program->instance.loop);
     }
+    free(program->instance.description);
 }
 
 int main(int argc, char **argv) {
@@ -128,6 +154,10 @@ int main(int argc, char **argv) {
     if (options.is_help_wanted) {
         fputs(options_usage, stdout);
         return 0;
+    }
+    if (options.is_key_generated) {
+        printf("API key: %s\n", options.api_key);
+        fflush(stdout);
     }
     struct program program = {0};
     bool is_fine = start(&program, &options, &err);

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -17,6 +19,8 @@ static const char limit_reached[] =
 
 struct output_log {
     int fd;
+    bool is_in_memory; /* a memfd */
+    off_t max_bytes;
     off_t size;
     uint64_t count;
     bool is_full;
@@ -27,8 +31,17 @@ struct output_log {
     size_t mark_capacity;
 };
 
-struct output_log *output_log_new(const char *path, struct error *err) {
+static int make_memory_file(void) {
+    cleanup_close int fd = memfd_create("output", MFD_CLOEXEC);
+    return fd >= 0 && fcntl(fd, F_SETFL, O_APPEND) == 0 ? steal_fd(&fd) : -1;
+}
+
+struct output_log *output_log_new(const char *path, uint64_t max_bytes, struct error *err) {
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
+    bool is_in_memory = fd < 0 && errno != EEXIST;
+    if (is_in_memory) {
+        fd = make_memory_file();
+    }
     if (fd < 0) {
         error_set_errno(err, ERROR_INTERNAL, "make the log `%s`", path);
         return NULL;
@@ -39,7 +52,29 @@ struct output_log *output_log_new(const char *path, struct error *err) {
         return NULL;
     }
     log->fd = steal_fd(&fd);
+    log->is_in_memory = is_in_memory;
+    log->max_bytes = is_in_memory ? OUTPUT_LOG_MEMORY_MAX_BYTES : (off_t)max_bytes;
     return log;
+}
+
+/* The disk is full: goes on in memory, with what is there so far. False: that is too much already, or cannot be read.
+ */
+static bool move_to_memory(struct output_log *log) {
+    cleanup_close int fd = log->is_in_memory || log->size > OUTPUT_LOG_MEMORY_MAX_BYTES / 2 ? -1 : make_memory_file();
+    off_t from = 0;
+    while (fd >= 0 && from < log->size) {
+        if (sendfile(fd, log->fd, &from, (size_t)(log->size - from)) <= 0) {
+            return false;
+        }
+    }
+    if (fd < 0) {
+        return false;
+    }
+    close(log->fd);
+    log->fd = steal_fd(&fd);
+    log->is_in_memory = true;
+    log->max_bytes = OUTPUT_LOG_MEMORY_MAX_BYTES;
+    return true;
 }
 
 void output_log_free(struct output_log *log) {
@@ -76,11 +111,13 @@ static bool write_line(struct output_log *log, const char *line, size_t length) 
     }
     ssize_t written = write(log->fd, line, length);
     if (written != (ssize_t)length) {
-        log->mark_count = mark_count;
         if (written > 0 && ftruncate(log->fd, log->size) != 0) {
             log->is_full = true;
         }
-        return false;
+        if (log->is_full || !move_to_memory(log) || write(log->fd, line, length) != (ssize_t)length) {
+            log->mark_count = mark_count;
+            return false;
+        }
     }
     log->size += (off_t)length;
     log->count++;
@@ -92,7 +129,7 @@ static void write_entry(struct output_log *log, struct buffer *text) {
     cleanup_buffer struct buffer line = {0};
     buffer_append(&line, head, sizeof head - 1);
     bool is_made = utf8_append_json(&line, text->data, text->length) && buffer_append(&line, "}\n", 2);
-    bool fits = log->size + (off_t)(line.length + sizeof limit_reached) <= OUTPUT_LOG_MAX_BYTES;
+    bool fits = log->size + (off_t)(line.length + sizeof limit_reached) <= log->max_bytes;
     if (!is_made || line.failed || !fits || !write_line(log, line.data, line.length)) {
         log->is_full = true;
         write_line(log, limit_reached, sizeof limit_reached - 1);

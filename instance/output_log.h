@@ -1,6 +1,6 @@
 /* output_log.h - what a command wrote, as entries in a file: one line {"type":"output","data":"…"} each.
  *
- * On disk, not in memory, and OUTPUT_LOG_MAX_BYTES at most: what comes after that is dropped, and a last entry says so.
+ * On disk, not in memory, and of a given size at most: what comes after that is dropped, and a last entry says so.
  * Bytes that are not UTF-8 become U+FFFD; a character cut in two by reading is put together again. */
 #ifndef TERMINALS_INSTANCE_OUTPUT_LOG_H
 #define TERMINALS_INSTANCE_OUTPUT_LOG_H
@@ -11,12 +11,13 @@
 #include "common/buffer.h"
 #include "common/error.h"
 
-#define OUTPUT_LOG_MAX_BYTES (50 * 1024 * 1024)
-
 struct output_log;
 
-/* Makes the file (0600; it must not exist). NULL with *err. */
-struct output_log *output_log_new(const char *path, struct error *err);
+/* Makes the file (0600; it must not exist), of `max_bytes` at most. Where no file can be made, or written any more
+ * because the disk is full, the entries are kept in memory, OUTPUT_LOG_MEMORY_MAX_BYTES at most: whoever filled the
+ * disk needs commands, and their output, to tidy up. NULL with *err. */
+#define OUTPUT_LOG_MEMORY_MAX_BYTES (256 * 1024)
+struct output_log *output_log_new(const char *path, uint64_t max_bytes, struct error *err);
 /* Closes the file and frees. */
 void output_log_free(struct output_log *log);
 

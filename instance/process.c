@@ -229,7 +229,7 @@ struct process *process_start(struct loop *loop, const struct process_options *o
     strncpy(process->id, options->id, sizeof process->id - 1);
     process->command = strdup(options->command);
     process->log_path = strdup(options->log_path);
-    process->log = output_log_new(options->log_path, err);
+    process->log = output_log_new(options->log_path, options->max_log_size, err);
     if (process->log == NULL || process->command == NULL || process->log_path == NULL ||
         !launch(running, options, err)) {
         if (process->log != NULL) {

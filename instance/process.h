@@ -37,7 +37,8 @@ struct process_options {
     const char *id;
     const char *command; /* for /bin/sh -c */
     const char *log_path;
-    int folder; /* an open directory; stays the caller's */
+    uint64_t max_log_size; /* bytes */
+    int folder;            /* an open directory; stays the caller's */
     char *const *environment;
 };
 

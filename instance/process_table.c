@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-
-#define LOG_FOLDER ".local/state/open-terminal/logs/processes"
+#include "instance/options.h"
 
 struct process_table {
     struct instance *instance;
@@ -81,12 +80,12 @@ static bool make_room(struct process_table *table, struct error *err) {
 }
 
 /* Logs of runs before this one, which no table knows any more. */
-static void delete_old_logs(const char *folder) {
+static void delete_old_logs(const char *folder, double max_age_seconds) {
     DIR *directory = opendir(folder);
     if (directory == NULL) {
         return;
     }
-    time_t oldest = time(NULL) - PROCESS_LOG_MAX_AGE_SECONDS;
+    time_t oldest = time(NULL) - (time_t)max_age_seconds;
     const struct dirent *entry;
     while ((entry = readdir(directory)) != NULL) {
         const char *ending = strrchr(entry->d_name, '.');
@@ -101,13 +100,13 @@ static void delete_old_logs(const char *folder) {
 }
 
 /* Makes `path` and what is missing above it. */
-static bool make_folders(char *path, struct error *err) {
+static bool make_folders(char *path) {
     for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash != NULL) {
             *slash = '\0';
         }
         if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-            return error_set_errno(err, ERROR_INTERNAL, "make the folder `%s`", path);
+            return false;
         }
         if (slash == NULL) {
             return true;
@@ -118,17 +117,16 @@ static bool make_folders(char *path, struct error *err) {
 
 static char *log_path(struct process_table *table, const char *id, struct error *err) {
     cleanup_free char *folder = NULL;
-    if (asprintf(&folder, "%s/%s", table->instance->home, LOG_FOLDER) < 0) {
+    if (asprintf(&folder, "%s/processes", table->instance->options->log_dir) < 0) {
         folder = NULL;
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    if (access(folder, W_OK) != 0 && !make_folders(folder, err)) {
-        return NULL;
-    }
-    if (!table->has_log_folder) {
+    /* Without a folder the log is kept in memory (output_log.h). */
+    bool is_there = access(folder, W_OK) == 0 || make_folders(folder);
+    if (is_there && !table->has_log_folder) {
         table->has_log_folder = true;
-        delete_old_logs(folder);
+        delete_old_logs(folder, table->instance->options->log_retention);
     }
     char *path = NULL;
     if (asprintf(&path, "%s/%s.jsonl", folder, id) < 0) {
@@ -164,7 +162,9 @@ struct process *process_table_start(struct process_table *table, const char *com
     if (path == NULL) {
         return NULL;
     }
-    struct process_options options = {id, command, path, folder, environment};
+    struct process_options options = {
+        id, command, path, table->instance->options->max_log_size, folder, environment,
+    };
     struct process *process = process_start(table->instance->loop, &options, err);
     if (process == NULL) {
         return NULL;

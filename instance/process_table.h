@@ -1,15 +1,14 @@
 /* process_table.h - all commands that /execute started and that somebody may still ask about.
  *
  * Bounded: PROCESS_TABLE_MAX; a new one makes the oldest that has ended be forgotten, its log with it. Logs of earlier
- * runs are deleted when they are PROCESS_LOG_MAX_AGE_SECONDS old. */
+ * runs are deleted when they are options.log_retention seconds old. */
 #ifndef TERMINALS_INSTANCE_PROCESS_TABLE_H
 #define TERMINALS_INSTANCE_PROCESS_TABLE_H
 
 #include "instance/instance.h"
 #include "instance/process.h"
 
-#define PROCESS_TABLE_MAX           128
-#define PROCESS_LOG_MAX_AGE_SECONDS (7 * 24 * 3600)
+#define PROCESS_TABLE_MAX 128
 
 struct process_table;
 

@@ -12,29 +12,10 @@
 
 #include "instance/http1.h"
 #include "instance/instance.h"
-#include "instance/loop.h"
+#include "instance/proxy.h"
 #include "instance/routes.h"
 #include "instance/utf8.h"
-
-#define BUFFERED_MAX_BYTES (64 * 1024)
-#define READ_BYTES         (16 * 1024)
-
-struct proxy {
-    struct http_request *request;
-    struct loop *loop;
-    struct loop_watch watch;
-    unsigned port;
-    bool is_second_address; /* 127.0.0.1 refused: this is ::1 */
-    bool is_connected;
-    bool is_body_chunked; /* towards the program */
-    bool is_body_waiting; /* the client's next piece did not fit */
-    bool has_answered;
-    bool is_read_waiting; /* libmicrohttpd found nothing to send */
-    bool has_ended;       /* the program's side is closed */
-    struct buffer out;
-    struct buffer in;
-    struct http1_body body;
-};
+#include "instance/websocket_handshake.h"
 
 static void release_proxy(void *state) {
     struct proxy *proxy = state;
@@ -45,116 +26,6 @@ static void release_proxy(void *state) {
     buffer_free(&proxy->out);
     buffer_free(&proxy->in);
     free(proxy);
-}
-
-static void update_watch(struct proxy *proxy) {
-    uint32_t events = 0;
-    if (!proxy->is_connected || proxy->out.length > 0) {
-        events |= EPOLLOUT;
-    }
-    if (proxy->is_connected && proxy->in.length < BUFFERED_MAX_BYTES) {
-        events |= EPOLLIN;
-    }
-    if (proxy->has_ended || proxy->watch.fd < 0) {
-        return;
-    }
-    loop_watch_set(proxy->loop, &proxy->watch, events);
-}
-
-/* No more from the program: whatever comes of the answer depends on what is in the buffer. */
-static void end_connection(struct proxy *proxy) {
-    proxy->has_ended = true;
-    loop_watch_remove(proxy->loop, &proxy->watch);
-}
-
-static void fail(struct proxy *proxy, const char *reason) {
-    if (!proxy->has_answered) {
-        proxy->has_answered = true;
-        http_respond_error(proxy->request, 502, "%s: localhost:%u", reason, proxy->port);
-    }
-    end_connection(proxy);
-}
-
-/* ---- the answer ---- */
-
-static ssize_t read_answer(void *state, char *out, size_t size) {
-    struct proxy *proxy = state;
-    size_t used = 0;
-    ptrdiff_t length = http1_read_body(&proxy->body, proxy->in.data, proxy->in.length, &used, out, size);
-    buffer_consume(&proxy->in, used);
-    update_watch(proxy);
-    if (length != 0) {
-        return length > 0 ? length : HTTP_SOURCE_FAILED;
-    }
-    if (proxy->body.is_complete) {
-        return HTTP_SOURCE_END;
-    }
-    if (proxy->has_ended) {
-        return proxy->body.framing == HTTP1_UNTIL_CLOSE ? HTTP_SOURCE_END : HTTP_SOURCE_FAILED;
-    }
-    proxy->is_read_waiting = true;
-    return HTTP_SOURCE_LATER;
-}
-
-static void pass_field(void *state, const char *name, const char *value) {
-    struct proxy *proxy = state;
-    http_add_header(proxy->request, name, value);
-}
-
-static void ignore_field(void *state, const char *name, const char *value) {
-    (void)state;
-    (void)name;
-    (void)value;
-}
-
-/* Looks for the head of the answer in what came so far. False when there is none yet, or it was no good. */
-static bool take_head(struct proxy *proxy) {
-    size_t length = http1_find_head_end(proxy->in.data, proxy->in.length);
-    if (length == 0) {
-        if (proxy->has_ended || proxy->in.length >= HTTP1_HEAD_MAX_BYTES) {
-            fail(proxy, "No valid answer from");
-        }
-        return false;
-    }
-    struct http1_head head;
-    bool is_head = strcmp(http_method(proxy->request), "HEAD") == 0;
-    bool is_interim = proxy->in.length > 9 && proxy->in.data[9] == '1';
-    if (!http1_parse_head(proxy->in.data, length, is_head, &head, is_interim ? ignore_field : pass_field, proxy)) {
-        fail(proxy, "No valid answer from");
-        return false;
-    }
-    buffer_consume(&proxy->in, length);
-    if (is_interim) {
-        return take_head(proxy); /* 100 Continue and the like: the real one follows */
-    }
-    proxy->has_answered = true;
-    proxy->body = (struct http1_body){.framing = head.framing, .left = head.length};
-    proxy->body.is_complete = head.framing == HTTP1_LENGTH && head.length == 0;
-    http_respond_source(proxy->request, head.status, NULL,
-                        head.framing == HTTP1_LENGTH ? head.length : HTTP_LENGTH_UNKNOWN, read_answer, proxy, NULL);
-    return true;
-}
-
-static void read_more(struct proxy *proxy) {
-    while (!proxy->has_ended && proxy->in.length < BUFFERED_MAX_BYTES) {
-        char *room = buffer_reserve(&proxy->in, READ_BYTES);
-        ssize_t length = room != NULL ? recv(proxy->watch.fd, room, READ_BYTES, 0) : 0;
-        if (length > 0) {
-            proxy->in.length += (size_t)length;
-        } else if (length < 0 && errno == EINTR) {
-            continue;
-        } else if (length < 0 && errno == EAGAIN) {
-            break;
-        } else {
-            end_connection(proxy);
-        }
-    }
-    if (!proxy->has_answered) {
-        take_head(proxy);
-    } else if (proxy->is_read_waiting) {
-        proxy->is_read_waiting = false;
-        http_resume(proxy->request);
-    }
 }
 
 /* ---- the connection ---- */
@@ -172,7 +43,7 @@ static void write_more(struct proxy *proxy) {
         }
     }
     buffer_consume(&proxy->out, written);
-    if (proxy->is_body_waiting && proxy->out.length < BUFFERED_MAX_BYTES) {
+    if (proxy->is_body_waiting && proxy->out.length < PROXY_BUFFERED_MAX_BYTES) {
         proxy->is_body_waiting = false;
         http_resume(proxy->request);
     }
@@ -219,7 +90,7 @@ static void finish_connect(struct proxy *proxy) {
             return;
         }
     }
-    fail(proxy, problem == ECONNREFUSED ? "Connection refused" : "Cannot connect");
+    proxy_fail(proxy, problem == ECONNREFUSED ? "Connection refused" : "Cannot connect");
 }
 
 static void on_ready(struct loop_watch *watch, uint32_t events) {
@@ -230,11 +101,11 @@ static void on_ready(struct loop_watch *watch, uint32_t events) {
             return;
         }
     } else if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
-        read_more(proxy);
+        proxy_read_answer(proxy);
     }
     if (!proxy->has_ended) {
         write_more(proxy);
-        update_watch(proxy);
+        proxy_update_watch(proxy);
     }
 }
 
@@ -258,9 +129,9 @@ static void write_head(struct proxy *proxy) {
     struct http_request *request = proxy->request;
     const char *query = http_raw_query(request);
     const char *length = http_header(request, "Content-Length");
-    buffer_append_format(&proxy->out, "%s /%s%s%s HTTP/1.1\r\nHost: localhost:%u\r\nConnection: close\r\n",
+    buffer_append_format(&proxy->out, "%s /%s%s%s HTTP/1.1\r\nHost: localhost:%u\r\nConnection: %s\r\n",
                          http_method(request), http_raw_path_rest(request), *query != '\0' ? "?" : "", query,
-                         proxy->port);
+                         proxy->port, proxy->is_upgrade ? "Upgrade\r\nUpgrade: websocket" : "close");
     http_each_header(request, append_field, &proxy->out);
     proxy->is_body_chunked = http_header(request, "Transfer-Encoding") != NULL;
     if (proxy->is_body_chunked) {
@@ -291,7 +162,7 @@ static bool read_port(struct http_request *request, unsigned *port) {
     return true;
 }
 
-static void begin(struct http_request *request) {
+static void start(struct http_request *request, bool is_upgrade) {
     unsigned port;
     if (!read_port(request, &port)) {
         return;
@@ -304,17 +175,32 @@ static void begin(struct http_request *request) {
     proxy->request = request;
     proxy->loop = http_instance(request)->loop;
     proxy->port = port;
+    proxy->is_upgrade = is_upgrade;
     proxy->watch.fd = -1;
     http_set_state(request, proxy, release_proxy);
     write_head(proxy);
     if (proxy->out.failed || !start_connect(proxy)) {
-        fail(proxy, "Cannot connect");
+        proxy_fail(proxy, "Cannot connect");
+    }
+}
+
+static void begin(struct http_request *request) {
+    start(request, false);
+}
+
+/* Browsers cannot send a header with a WebSocket, but what stands before us can: the key is asked for as for any other
+ * request of /proxy. */
+static void upgrade(struct http_request *request) {
+    if (http_is_authorized(request)) {
+        start(request, true);
+    } else {
+        websocket_refuse(request, 401, "");
     }
 }
 
 static size_t take(struct http_request *request, const char *bytes, size_t length) {
     struct proxy *proxy = http_state(request);
-    if (proxy->out.length >= BUFFERED_MAX_BYTES) {
+    if (proxy->out.length >= PROXY_BUFFERED_MAX_BYTES) {
         proxy->is_body_waiting = true;
         return 0;
     }
@@ -326,9 +212,9 @@ static size_t take(struct http_request *request, const char *bytes, size_t lengt
         buffer_append_string(&proxy->out, "\r\n");
     }
     if (proxy->out.failed) {
-        fail(proxy, "Out of memory on the way to");
+        proxy_fail(proxy, "Out of memory on the way to");
     } else {
-        update_watch(proxy);
+        proxy_update_watch(proxy);
     }
     return length;
 }
@@ -339,7 +225,7 @@ static void handle(struct http_request *request) {
     if (proxy->is_body_chunked) {
         buffer_append_string(&proxy->out, "0\r\n\r\n");
     }
-    update_watch(proxy);
+    proxy_update_watch(proxy);
 }
 
 static const struct http_body_reader body_reader = {.begin = begin, .take = take};
@@ -349,6 +235,7 @@ const struct http_route proxy_routes[] = {
      .pattern = "/proxy/{port}/{path...}",
      .body = HTTP_BODY_STREAMED,
      .handle = handle,
-     .reader = &body_reader},
+     .reader = &body_reader,
+     .upgrade = upgrade},
     HTTP_ROUTES_END,
 };

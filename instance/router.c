@@ -7,7 +7,7 @@
 #include "instance/routes.h"
 
 static const struct http_route *const tables[] = {
-    files_routes, execute_routes, terminal_routes, meta_routes, port_routes, proxy_routes,
+    files_routes, execute_routes, terminal_routes, meta_routes, port_routes, proxy_routes, notebook_routes, mcp_routes,
 };
 
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])
@@ -86,6 +86,10 @@ static void add_method(char *allow, size_t allow_size, const char *method) {
     memcpy(allow + used, method, length + 1);
 }
 
+static bool is_offered(const struct http_route *route, const struct instance *instance) {
+    return route->is_offered == NULL || route->is_offered(instance);
+}
+
 enum router_result router_find(struct http_request *request, char *allow, size_t allow_size) {
     enum router_result result = ROUTER_NO_PATH;
     size_t length = strlen(request->target);
@@ -95,7 +99,7 @@ enum router_result router_find(struct http_request *request, char *allow, size_t
             struct http_path_parameter found[HTTP_PATH_PARAMETERS_MAX];
             const char *rest = NULL;
             int count = router_match(route->pattern, request->target, length, found, HTTP_PATH_PARAMETERS_MAX, &rest);
-            if (count < 0) {
+            if (count < 0 || !is_offered(route, request->instance)) {
                 continue;
             }
             if (strcmp(route->method, "*") != 0 && strcmp(route->method, request->method) != 0) {
@@ -111,12 +115,13 @@ enum router_result router_find(struct http_request *request, char *allow, size_t
     return result;
 }
 
-bool router_knows(const char *path, size_t length) {
+bool router_knows(const struct instance *instance, const char *path, size_t length) {
     for (size_t table = 0; table < TABLE_COUNT; table++) {
         for (const struct http_route *route = tables[table]; route->pattern != NULL; route++) {
             struct http_path_parameter found[HTTP_PATH_PARAMETERS_MAX];
             const char *rest = NULL;
-            if (router_match(route->pattern, path, length, found, HTTP_PATH_PARAMETERS_MAX, &rest) >= 0) {
+            if (is_offered(route, instance) &&
+                router_match(route->pattern, path, length, found, HTTP_PATH_PARAMETERS_MAX, &rest) >= 0) {
                 return true;
             }
         }

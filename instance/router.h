@@ -10,8 +10,8 @@ enum router_result { ROUTER_FOUND, ROUTER_NO_PATH, ROUTER_NO_METHOD, ROUTER_NO_M
  * has ("GET, POST"). */
 enum router_result router_find(struct http_request *request, char *allow, size_t allow_size);
 
-/* True if some route, of any method, has this path (`length` bytes, encoded). */
-bool router_knows(const char *path, size_t length);
+/* True if some route that this instance offers, of any method, has this path (`length` bytes, encoded). */
+bool router_knows(const struct instance *instance, const char *path, size_t length);
 
 /* Compares one path with one pattern. Fills `parameters` (name only, value still encoded) up to `maximum` and *rest;
  * returns how many there are, or -1. For tests, and for the two functions above. */

@@ -4,26 +4,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
+
 /* A few hundred at most, so a plain array is enough. */
 struct session {
     char *id;
     char *folder;
-    uint64_t used;
+    uint64_t used;      /* on the clock of the folders, which counts uses */
+    int64_t used_at_ms; /* clock_monotonic_ms() */
 };
 
 struct session_folders {
     char *home;
     uint64_t clock;
+    int64_t ttl_ms;
     size_t count;
     struct session *sessions; /* grows up to SESSION_FOLDERS_MAX */
 };
 
-struct session_folders *session_folders_new(const char *home) {
+struct session_folders *session_folders_new(const char *home, double ttl_seconds) {
     struct session_folders *folders = calloc(1, sizeof *folders);
     if (folders == NULL || (folders->home = strdup(home)) == NULL) {
         free(folders);
         return NULL;
     }
+    folders->ttl_ms = (int64_t)(ttl_seconds * 1000);
     return folders;
 }
 
@@ -46,9 +51,17 @@ void session_folders_free(struct session_folders *folders) {
 
 static struct session *find(struct session_folders *folders, const char *session_id) {
     for (size_t i = 0; session_id != NULL && i < folders->count; i++) {
-        if (strcmp(folders->sessions[i].id, session_id) == 0) {
-            folders->sessions[i].used = ++folders->clock;
-            return &folders->sessions[i];
+        struct session *session = &folders->sessions[i];
+        if (strcmp(session->id, session_id) == 0) {
+            int64_t now_ms = clock_monotonic_ms();
+            if (now_ms - session->used_at_ms > folders->ttl_ms) {
+                forget(session);
+                *session = folders->sessions[--folders->count];
+                return NULL;
+            }
+            session->used = ++folders->clock;
+            session->used_at_ms = now_ms;
+            return session;
         }
     }
     return NULL;
@@ -100,6 +113,7 @@ bool session_folder_set(struct session_folders *folders, const char *session_id,
         free(new_folder);
         return false;
     }
-    *session = (struct session){.id = id, .folder = new_folder, .used = ++folders->clock};
+    *session =
+        (struct session){.id = id, .folder = new_folder, .used = ++folders->clock, .used_at_ms = clock_monotonic_ms()};
     return true;
 }

@@ -10,8 +10,8 @@
 
 struct session_folders;
 
-/* NULL: no memory. `home` is copied. */
-struct session_folders *session_folders_new(const char *home);
+/* NULL: no memory. `home` is copied. A session that nobody asked for in `ttl_seconds` is forgotten. */
+struct session_folders *session_folders_new(const char *home, double ttl_seconds);
 void session_folders_free(struct session_folders *folders);
 
 /* The absolute folder of a session, borrowed until the next set; home for a NULL or unknown session. */

@@ -14,6 +14,8 @@
 #include "instance/environment.h"
 #include "instance/guardian.h"
 #include "instance/loop.h"
+#include "instance/options.h"
+#include "instance/scrollback.h"
 #include "instance/terminal_client.h"
 #include "instance/websocket.h"
 
@@ -31,6 +33,7 @@ struct open_terminal {
     struct loop_timer linger;
     struct buffer input;             /* typed, and not read by the shell yet */
     struct terminal_client *clients; /* attached */
+    struct scrollback scrollback;    /* only where shells are kept alive */
 };
 
 struct terminal_table {
@@ -97,6 +100,7 @@ static void release(struct open_terminal *open_terminal) {
         close(open_terminal->reports.fd);
     }
     buffer_free(&open_terminal->input);
+    scrollback_free(&open_terminal->scrollback);
     free(open_terminal->terminal.id);
     free(open_terminal);
 }
@@ -120,8 +124,13 @@ void terminal_close(struct terminal_table *table, struct terminal *terminal) {
 
 /* ---- bytes, both ways ---- */
 
-/* The shell is read while somebody is there to see it and nobody is too far behind: a client that stops reading stops
- * the shell, not our memory. */
+/* Shells outlive their clients, and what they write meanwhile is kept. */
+static bool is_kept_alive(const struct open_terminal *open_terminal) {
+    return open_terminal->table->instance->options->session_keepalive_seconds > 0;
+}
+
+/* The shell is read while somebody is there to see it (or it is kept for who comes later) and nobody is too far behind:
+ * a client that stops reading stops the shell, not our memory. */
 static bool may_read(const struct open_terminal *open_terminal) {
     for (const struct terminal_client *client = open_terminal->clients; client != NULL;
          client = client->next_of_terminal) {
@@ -129,7 +138,7 @@ static bool may_read(const struct open_terminal *open_terminal) {
             return false;
         }
     }
-    return open_terminal->clients != NULL;
+    return open_terminal->clients != NULL || is_kept_alive(open_terminal);
 }
 
 static void update_watch(struct open_terminal *open_terminal) {
@@ -158,6 +167,9 @@ static bool forward_output(struct open_terminal *open_terminal) {
         } else if (errno == EAGAIN) {
             break;
         }
+    }
+    if (used > 0 && is_kept_alive(open_terminal)) {
+        scrollback_append(&open_terminal->scrollback, bytes, used);
     }
     for (struct terminal_client *client = used > 0 ? open_terminal->clients : NULL; client != NULL;
          client = client->next_of_terminal) {
@@ -240,7 +252,14 @@ static void on_output(struct loop_watch *watch, uint32_t events) {
 
 void terminal_attach(struct terminal *terminal, struct terminal_client *client) {
     struct open_terminal *open_terminal = inside(terminal);
+    struct scrollback_piece pieces[2];
     loop_timer_clear(open_terminal->table->instance->loop, &open_terminal->linger);
+    scrollback_read(&open_terminal->scrollback, pieces);
+    for (size_t i = 0; i < 2; i++) {
+        if (pieces[i].length > 0) {
+            terminal_client_send(client, pieces[i].bytes, pieces[i].length);
+        }
+    }
     client->next_of_terminal = open_terminal->clients;
     open_terminal->clients = client;
     update_watch(open_terminal);
@@ -254,7 +273,9 @@ void terminal_detach(struct terminal *terminal, struct terminal_client *client) 
     }
     *at = client->next_of_terminal;
     if (open_terminal->clients == NULL) {
-        loop_timer_set(open_terminal->table->instance->loop, &open_terminal->linger, TERMINAL_LINGER_MS);
+        double keepalive_seconds = open_terminal->table->instance->options->session_keepalive_seconds;
+        loop_timer_set(open_terminal->table->instance->loop, &open_terminal->linger,
+                       keepalive_seconds > 0 ? (int64_t)(keepalive_seconds * 1000) : TERMINAL_LINGER_MS);
     }
     update_watch(open_terminal);
 }
@@ -282,22 +303,11 @@ static void on_report(struct loop_watch *watch, uint32_t events) {
     terminal_close(open_terminal->table, &open_terminal->terminal);
 }
 
-/* The user's shell, if the environment names one that there is. */
-static const char *choose_shell(void) {
-    const char *const shells[] = {getenv("SHELL"), "/bin/bash", "/bin/sh"};
-    for (size_t i = 0; i < sizeof shells / sizeof shells[0]; i++) {
-        if (shells[i] != NULL && shells[i][0] == '/' && access(shells[i], X_OK) == 0) {
-            return shells[i];
-        }
-    }
-    return "/bin/sh";
-}
-
 static bool launch(struct open_terminal *open_terminal, int folder, struct error *err) {
-    const char *path = choose_shell();
+    const char *path = environment_shell();
     char *arguments[] = {(char *)strrchr(path, '/') + 1, NULL};
     cleanup_json struct json_object *extra = json_object_new_object();
-    if (extra == NULL || !json_add_string(extra, "TERM", "xterm-256color")) {
+    if (extra == NULL || !json_add_string(extra, "TERM", open_terminal->table->instance->options->term)) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     cleanup_free char **environment = environment_make(extra);
@@ -319,7 +329,8 @@ static bool launch(struct open_terminal *open_terminal, int folder, struct error
     open_terminal->reports = (struct loop_watch){.fd = open_terminal->guardian.reports, .ready = on_report};
     open_terminal->terminal.pid = guardian_wait_for_start(&open_terminal->guardian);
     struct loop *loop = open_terminal->table->instance->loop;
-    if (open_terminal->terminal.pid < 0 || !loop_watch_set(loop, &open_terminal->output, 0) ||
+    if (open_terminal->terminal.pid < 0 ||
+        !loop_watch_set(loop, &open_terminal->output, is_kept_alive(open_terminal) ? EPOLLIN : 0) ||
         !loop_watch_set(loop, &open_terminal->reports, EPOLLIN)) {
         kill(open_terminal->guardian.pid, SIGTERM);
         return error_set_errno(err, ERROR_CAPACITY, "start a shell");
@@ -366,25 +377,29 @@ static struct open_terminal *terminal_new(struct terminal_table *table, const ch
     return NULL;
 }
 
-/* A shell that nobody may want any more makes room for one that somebody wants. */
+/* A shell that nobody may want any more makes room for one that somebody wants: the one that was left first. */
 static struct terminal *find_lingering(struct terminal_table *table) {
-    struct terminal *terminal = table->first;
-    while (terminal != NULL && !inside(terminal)->linger.is_set) {
-        terminal = terminal->next;
+    struct terminal *found = NULL;
+    for (struct terminal *terminal = table->first; terminal != NULL; terminal = terminal->next) {
+        const struct loop_timer *linger = &inside(terminal)->linger;
+        if (linger->is_set && (found == NULL || linger->due_ms < inside(found)->linger.due_ms)) {
+            found = terminal;
+        }
     }
-    return terminal;
+    return found;
 }
 
 struct terminal *terminal_open(struct terminal_table *table, const char *id, int folder, struct error *err) {
     struct terminal *old = id != NULL ? terminal_find(table, id) : NULL;
-    if (old == NULL && table->count >= TERMINAL_TABLE_MAX) {
+    if (old == NULL && table->count >= table->instance->options->max_sessions) {
         old = find_lingering(table);
     }
     if (old != NULL) {
         terminal_close(table, old);
     }
-    if (table->count >= TERMINAL_TABLE_MAX) {
-        error_set(err, ERROR_CAPACITY, "Maximum number of terminal sessions (%d) reached", TERMINAL_TABLE_MAX);
+    if (table->count >= table->instance->options->max_sessions) {
+        error_set(err, ERROR_CAPACITY, "Maximum number of terminal sessions (%d) reached",
+                  (int)table->instance->options->max_sessions);
         return NULL;
     }
     struct open_terminal *open_terminal = terminal_new(table, id, folder, err);

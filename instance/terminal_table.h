@@ -1,8 +1,9 @@
 /* terminal_table.h - the shells that /api/terminals opened, and the WebSockets attached to them.
  *
  * A shell's life: opened → attached (any number of clients; all see its output, any may type) → lingering (the last
- * client went away: it has TERMINAL_LINGER_MS to come back) → gone. It also goes when it exits, or is closed; its
- * clients then get close code 1000. */
+ * client went away: it has options.session_keepalive_seconds to come back, TERMINAL_LINGER_MS where that is 0) → gone.
+ * It also goes when it exits, or is closed; its clients then get close code 1000. Where shells are kept alive, what
+ * they write is read and kept (scrollback.h) while nobody is there, and who attaches gets that first. */
 #ifndef TERMINALS_INSTANCE_TERMINAL_TABLE_H
 #define TERMINALS_INSTANCE_TERMINAL_TABLE_H
 
@@ -11,9 +12,8 @@
 #include "common/error.h"
 #include "instance/instance.h"
 
-#define TERMINAL_TABLE_MAX       16
 #define TERMINAL_LINGER_MS       1000
-#define TERMINAL_QUEUE_MAX_BYTES (256 * 1024) /* towards a client, or towards the shell: then reading stops */
+#define TERMINAL_QUEUE_MAX_BYTES (64 * 1024) /* towards a client, or towards the shell: then reading stops */
 #define TERMINAL_CREATED_AT_SIZE 32
 
 struct terminal_table;
@@ -32,7 +32,7 @@ struct terminal_table *terminal_table_new(struct instance *instance);
 void terminal_table_free(struct terminal_table *table);
 
 /* Opens a shell in the open directory `folder`. `id` may be NULL: a new one is made; one in use means that shell is
- * closed first. Borrowed; NULL with *err, ERROR_CAPACITY when there are TERMINAL_TABLE_MAX. */
+ * closed first. Borrowed; NULL with *err, ERROR_CAPACITY when there are options.max_sessions. */
 struct terminal *terminal_open(struct terminal_table *table, const char *id, int folder, struct error *err);
 struct terminal *terminal_find(struct terminal_table *table, const char *id);
 struct terminal *terminal_first(struct terminal_table *table);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "instance/options.h"
 #include "instance/routes.h"
 #include "instance/session_folders.h"
 #include "instance/terminal_client.h"
@@ -94,16 +95,24 @@ static void close_terminal(struct http_request *request) {
 static void attach_terminal(struct http_request *request) {
     const struct terminal *terminal = find_terminal(request);
     if (terminal == NULL) {
-        http_respond_error(request, 403, "Session not found");
+        websocket_refuse(request, 403, "");
     } else {
         terminal_client_answer(request, terminal->id);
     }
 }
 
+static bool is_enabled(const struct instance *instance) {
+    return instance->options->is_terminal_enabled;
+}
+
 const struct http_route terminal_routes[] = {
-    {.method = "POST", .pattern = "/api/terminals", .handle = open_terminal},
-    {.method = "GET", .pattern = "/api/terminals", .handle = list_terminals},
-    {.method = "GET", .pattern = "/api/terminals/{session_id}", .handle = get_terminal, .upgrade = attach_terminal},
-    {.method = "DELETE", .pattern = "/api/terminals/{session_id}", .handle = close_terminal},
+    {.method = "POST", .pattern = "/api/terminals", .handle = open_terminal, .is_offered = is_enabled},
+    {.method = "GET", .pattern = "/api/terminals", .handle = list_terminals, .is_offered = is_enabled},
+    {.method = "GET",
+     .pattern = "/api/terminals/{session_id}",
+     .handle = get_terminal,
+     .upgrade = attach_terminal,
+     .is_offered = is_enabled},
+    {.method = "DELETE", .pattern = "/api/terminals/{session_id}", .handle = close_terminal, .is_offered = is_enabled},
     HTTP_ROUTES_END,
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -271,16 +272,19 @@ void websocket_answer(struct http_request *request, const struct websocket_event
                       void *(*opened)(struct instance *instance, struct websocket *websocket, const char *context),
                       char *context) {
     char accept[WEBSOCKET_ACCEPT_SIZE];
-    const char *problem = websocket_check_handshake(request, accept);
-    struct opening *opening = problem == NULL && context != NULL ? malloc(sizeof *opening) : NULL;
+    char problem[WEBSOCKET_PROBLEM_SIZE];
+    if (!websocket_check_handshake(request, accept, problem)) {
+        char text[WEBSOCKET_PROBLEM_SIZE + 64];
+        free(context);
+        snprintf(text, sizeof text, "Failed to open a WebSocket connection: %s.\n", problem);
+        http_add_header(request, "Sec-WebSocket-Version", "13");
+        websocket_refuse(request, 400, text);
+        return;
+    }
+    struct opening *opening = context != NULL ? malloc(sizeof *opening) : NULL;
     if (opening == NULL) {
         free(context);
-        if (problem != NULL) {
-            http_add_header(request, "Sec-WebSocket-Version", "13");
-            http_respond_error(request, 400, "Failed to open a WebSocket connection: %s", problem);
-        } else {
-            http_respond(request, 500, NULL);
-        }
+        http_respond(request, 500, NULL);
         return;
     }
     *opening = (struct opening){request->instance, request->server, events, opened, context};

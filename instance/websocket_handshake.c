@@ -1,14 +1,14 @@
 #include "instance/websocket_handshake.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "instance/base64.h"
 #include "instance/sha1.h"
 
 #define KEY_LENGTH 24 /* base64 of 16 bytes */
-
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 bool websocket_header_has_token(const char *value, const char *token) {
     size_t token_length = strlen(token);
@@ -38,28 +38,33 @@ bool websocket_accept_value(const char *key, char accept[WEBSOCKET_ACCEPT_SIZE])
     char text[KEY_LENGTH + sizeof magic];
     memcpy(text, key, KEY_LENGTH);
     memcpy(text + KEY_LENGTH, magic, sizeof magic);
-    uint8_t digest[SHA1_SIZE + 1] = {0}; /* one more byte makes whole groups of three */
+    uint8_t digest[SHA1_SIZE];
     sha1(text, KEY_LENGTH + sizeof magic - 1, digest);
-    char *out = accept;
-    for (size_t i = 0; i < SHA1_SIZE; i += 3) {
-        uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 | digest[i + 2];
-        for (int shift = 18; shift >= 0; shift -= 6) {
-            *out++ = base64_digits[group >> shift & 0x3f];
-        }
-    }
-    accept[WEBSOCKET_ACCEPT_SIZE - 2] = '=';
-    accept[WEBSOCKET_ACCEPT_SIZE - 1] = '\0';
+    base64_encode(digest, sizeof digest, accept);
     return true;
 }
 
-const char *websocket_check_handshake(const struct http_request *request, char accept[WEBSOCKET_ACCEPT_SIZE]) {
-    const char *version = http_header(request, "Sec-WebSocket-Version");
+bool websocket_check_handshake(const struct http_request *request, char accept[WEBSOCKET_ACCEPT_SIZE],
+                               char problem[WEBSOCKET_PROBLEM_SIZE]) {
     const char *key = http_header(request, "Sec-WebSocket-Key");
-    if (version == NULL || strcmp(version, "13") != 0) {
-        return "invalid Sec-WebSocket-Version header: expected 13";
-    }
+    const char *version = http_header(request, "Sec-WebSocket-Version");
     if (key == NULL) {
-        return "missing Sec-WebSocket-Key header";
+        strcpy(problem, "missing Sec-WebSocket-Key header; 'sec-websocket-key'");
+    } else if (!websocket_accept_value(key, accept)) {
+        snprintf(problem, WEBSOCKET_PROBLEM_SIZE, "invalid Sec-WebSocket-Key header: %s", key);
+    } else if (version == NULL) {
+        strcpy(problem, "missing Sec-WebSocket-Version header; 'sec-websocket-version'");
+    } else if (strcmp(version, "13") != 0) {
+        snprintf(problem, WEBSOCKET_PROBLEM_SIZE, "invalid Sec-WebSocket-Version header: %s", version);
+    } else {
+        return true;
     }
-    return websocket_accept_value(key, accept) ? NULL : "invalid Sec-WebSocket-Key header";
+    return false;
+}
+
+void websocket_refuse(struct http_request *request, int status, const char *text) {
+    struct buffer body = {0};
+    buffer_append_string(&body, text);
+    http_add_header(request, "Connection", "close");
+    http_respond_buffer(request, status, "text/plain", &body);
 }

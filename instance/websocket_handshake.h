@@ -6,14 +6,19 @@
 
 #include "instance/http.h"
 
-#define WEBSOCKET_ACCEPT_SIZE 29 /* 20 bytes in base64 and a NUL */
+#define WEBSOCKET_ACCEPT_SIZE  29 /* 20 bytes in base64 and a NUL */
+#define WEBSOCKET_PROBLEM_SIZE 128
 
 /* True if the request has "Upgrade: websocket" and "Connection: … upgrade …". */
 bool websocket_is_asked_for(const struct http_request *request);
 
-/* Checks version and key. What is wrong with them, or NULL if nothing is and `accept` holds the value of
- * Sec-WebSocket-Accept. The result lives as long as the request. */
-const char *websocket_check_handshake(const struct http_request *request, char accept[WEBSOCKET_ACCEPT_SIZE]);
+/* Checks key and version. True if nothing is wrong with them and `accept` holds the value of Sec-WebSocket-Accept; else
+ * `problem` says what, in the words of the original. */
+bool websocket_check_handshake(const struct http_request *request, char accept[WEBSOCKET_ACCEPT_SIZE],
+                               char problem[WEBSOCKET_PROBLEM_SIZE]);
+
+/* Answers a handshake with plain text ("" for none) and ends the connection. */
+void websocket_refuse(struct http_request *request, int status, const char *text);
 
 /* Sec-WebSocket-Accept for a Sec-WebSocket-Key; false if that is not the base64 of 16 bytes. */
 bool websocket_accept_value(const char *key, char accept[WEBSOCKET_ACCEPT_SIZE]);

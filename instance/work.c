@@ -13,7 +13,10 @@
 
 struct work_thread {
     struct work *work;
+    struct instance *instance;
     struct loop *loop;
+    struct work_thread *previous; /* in instance->work_threads */
+    struct work_thread *next;
     struct loop_watch watch; /* an eventfd that the thread raises as its last act */
     atomic_bool is_done; /* orders the thread's writes before the loop's reads, which a descriptor does not promise */
 };
@@ -38,6 +41,14 @@ static void *run_on_thread(void *argument) {
 }
 
 static void free_thread(struct work_thread *thread) {
+    if (thread->previous != NULL) {
+        thread->previous->next = thread->next;
+    } else {
+        thread->instance->work_threads = thread->next;
+    }
+    if (thread->next != NULL) {
+        thread->next->previous = thread->previous;
+    }
     if (thread->watch.fd >= 0) {
         loop_watch_remove(thread->loop, &thread->watch);
         close(thread->watch.fd);
@@ -58,6 +69,18 @@ static void finish(struct loop_watch *watch, uint32_t events) {
         work->respond(work); /* the end of the request releases it */
     } else {
         work->release(work);
+    }
+}
+
+void work_release_done(struct instance *instance) {
+    struct work_thread *next;
+    for (struct work_thread *thread = instance->work_threads; thread != NULL; thread = next) {
+        next = thread->next;
+        if (atomic_load(&thread->is_done)) {
+            struct work *work = thread->work;
+            free_thread(thread);
+            work->release(work);
+        }
     }
 }
 
@@ -88,7 +111,13 @@ void work_do(struct http_request *request, struct work *work, bool may_take_long
         return;
     }
     thread->work = work;
-    thread->loop = http_instance(request)->loop;
+    thread->instance = http_instance(request);
+    thread->loop = thread->instance->loop;
+    thread->next = thread->instance->work_threads;
+    if (thread->next != NULL) {
+        thread->next->previous = thread;
+    }
+    thread->instance->work_threads = thread;
     thread->watch.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     thread->watch.ready = finish;
     work->thread = thread;

@@ -22,4 +22,8 @@ struct work {
  * else (or when no thread can be had) here and now. */
 void work_do(struct http_request *request, struct work *work, bool may_take_long);
 
+/* Releases what is done, when the instance stops: the requests are over by then. What still runs is left alone: it ends
+ * with the process. */
+void work_release_done(struct instance *instance);
+
 #endif

@@ -28,6 +28,19 @@ def is_sanitized():
     return b"__asan_init" in (BIN / "open-terminal").read_bytes()
 
 
+def memory_kib(instance):
+    """The instance's proportional memory, its children's excluded."""
+    status = Path(f"/proc/{instance.process.pid}/smaps_rollup").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("Pss:")).split()[1])
+
+
+def eventually(condition, what, seconds=5):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"timed out waiting until {what}"
+        time.sleep(0.005)
+
+
 class Answer:
     """Status, headers (lower-case names) and body of one HTTP answer."""
 
@@ -46,7 +59,7 @@ class Answer:
 class InstanceProcess:
     """`with InstanceProcess() as instance:`; root becomes user 1000, so that permissions mean something."""
 
-    def __init__(self, fixtures=False, key=KEY, arguments=(), env=()):
+    def __init__(self, fixtures=False, key=KEY, arguments=(), env=(), command="run"):
         self.key = key
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="instance-"))
@@ -62,6 +75,7 @@ class InstanceProcess:
         # A copy, because user 1000 may not be let into the source tree.
         self.binary = Path(shutil.copy(BIN / "open-terminal", self.folder))
         self.arguments = list(arguments)
+        self.command = command
         self.env = dict(env)
         self.log_path = self.folder / "log"
         self.process = None
@@ -77,7 +91,7 @@ class InstanceProcess:
         with open(self.log_path, "ab") as log:
             # As in the background of a script, where SIGINT is ignored: ^C must work in its shells all the same.
             self.process = subprocess.Popen(
-                [self.binary, "run", "--host", "127.0.0.1", "--port", str(self.port), *self.arguments],
+                [self.binary, self.command, "--host", "127.0.0.1", "--port", str(self.port), *self.arguments],
                 env=environment, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), **identity)
         end = time.monotonic() + 20

@@ -13,12 +13,14 @@ port. `before` maps a transcript's name to a function of the Replay that makes w
 import base64
 import http.client
 import json
+import re
 import time
 
 from instance_process import REFERENCE, Answer, InstanceProcess
 
 RECORDED_HOME = "/home/user"
 RECORDED_ADDRESS = "127.0.0.1:18000"
+MACHINE = re.compile(r"This system is running [^\n]*")  # in the description of POST /execute
 MASKED_MEMBERS = {"pid", "created_at", "modified", "log_path"}
 COMPARED_HEADERS = ("content-type", "location", "allow", "content-disposition", "last-modified", "access-control-allow-origin",
                     "access-control-allow-credentials", "access-control-allow-methods", "vary")
@@ -30,7 +32,7 @@ def load():
 
 
 class Replay:
-    def __init__(self, prefixes, deviations=(), before=(), section="main", skip=(), chance=()):
+    def __init__(self, prefixes, deviations=(), before=(), section="main", skip=(), chance=(), env=()):
         self.transcripts = load()
         self.prefixes = tuple(prefixes)
         self.deviations = dict(deviations)
@@ -38,6 +40,7 @@ class Replay:
         self.section = section
         self.skip = dict(skip)
         self.chance = set(chance)
+        self.env = dict(env)
         self.ids = {}
         self.answers = None
         self.instance = None
@@ -67,7 +70,7 @@ class Replay:
         else:
             body = transcript["request_body"]
             body = self.to_ours(body).encode() if body is not None else None
-        connection = http.client.HTTPConnection("127.0.0.1", self.instance.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.instance.port, timeout=60)
         connection.putrequest(transcript["method"], path, skip_accept_encoding=True)
         for name, value in transcript["request_headers"]:
             connection.putheader(name, value.encode("utf-8") if not value.isascii() else value)
@@ -89,7 +92,7 @@ class Replay:
 
     def run(self):
         self.answers = {}
-        with InstanceProcess(fixtures=True) as self.instance:
+        with InstanceProcess(fixtures=True, env=self.env) as self.instance:
             for index in self.indices():
                 transcript = self.transcripts[index]
                 if transcript["name"] in self.before:
@@ -117,7 +120,7 @@ class Replay:
             return value
         if isinstance(value, list):
             return [self.masked(member) for member in value]
-        return value
+        return MACHINE.sub("(the machine)", value) if isinstance(value, str) else value
 
     def body(self, raw, text):
         try:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import websockets
-from instance_process import InstanceProcess, is_sanitized
+from instance_process import InstanceProcess, eventually, is_sanitized, memory_kib
+from instance_shell import Shell, open_shell
 
 OPEN_WEBUI_AUTH = {"type": "auth", "token": "k"}
 
@@ -20,13 +21,6 @@ OPEN_WEBUI_AUTH = {"type": "auth", "token": "k"}
 def instance():
     with InstanceProcess() as running:
         yield running
-
-
-def eventually(condition, what, seconds=5):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"timed out waiting until {what}"
-        time.sleep(0.005)
 
 
 # ---- commands ----
@@ -152,6 +146,9 @@ def test_odd_requests_get_an_answer_in_json(instance, method, path, status):
                                   b'{"command":"true","env":[]}', b'{"command":"true","env":{"A":{}}}', b'{"command":"true","cwd":5}'])
 def test_a_bad_body_is_refused_with_422(instance, body):
     answer = instance.call("POST", "/execute", body, headers={"Content-Type": "application/json"})
+    if b"\xff" in body:
+        assert (answer.status, answer.json()) == (400, {"detail": "There was an error parsing the body"})
+        return
     assert answer.status == 422, answer
     for problem in answer.json()["detail"]:
         assert {"type", "loc", "msg", "input"} <= set(problem)
@@ -200,45 +197,6 @@ def test_the_document_describes_what_there_is(instance):
 
 
 # ---- shells ----
-
-class Shell:
-    """An attached shell, in an event loop of its own."""
-
-    def __init__(self, instance, id, token="k", **options):
-        self.url = f"ws://127.0.0.1:{instance.port}/api/terminals/{id}"
-        self.token = token
-        self.options = options
-        self.received = b""
-
-    async def __aenter__(self):
-        self.socket = await websockets.connect(self.url, max_size=None, close_timeout=1, **self.options)
-        if self.token is not None:
-            await self.socket.send(json.dumps({"type": "auth", "token": self.token}))
-        return self
-
-    async def __aexit__(self, *_):
-        await self.socket.close()
-
-    async def type(self, text):
-        await self.socket.send(text if isinstance(text, bytes) else text.encode())
-
-    async def read_until(self, text, seconds=10):
-        async def read():
-            while text.encode() not in self.received:
-                self.received += await self.socket.recv()
-        try:
-            await asyncio.wait_for(read(), seconds)
-        except (asyncio.TimeoutError, websockets.ConnectionClosed) as problem:
-            raise AssertionError(f"{problem!r} while waiting for {text!r}; got {self.received[-2000:]!r}") from problem
-        before, _, self.received = self.received.partition(text.encode())
-        return before.decode(errors="replace")
-
-
-def open_shell(instance, **headers):
-    answer = instance.call("POST", "/api/terminals", headers=headers)
-    assert answer.status == 200, answer
-    return answer.json()
-
 
 def close_code(instance, first_messages, seconds=12, id=None):
     """The code and reason with which the instance closes after these messages."""
@@ -375,10 +333,8 @@ def test_a_client_that_does_not_read_stops_the_shell_not_our_memory(instance):
         async with Shell(instance, id, max_queue=1, read_limit=4096) as shell:
             await shell.type("yes > /dev/tty | head -c 100000000; cat /dev/zero | tr '\\0' x | head -c 200000000; echo en''d\n")
             await asyncio.sleep(1)
-            status = Path(f"/proc/{instance.process.pid}/smaps_rollup").read_text()
-            pss_kib = int(next(line for line in status.splitlines() if line.startswith("Pss:")).split()[1])
             if not is_sanitized():
-                assert pss_kib < 8 * 1024
+                assert memory_kib(instance) < 8 * 1024
             assert instance.call("GET", "/health").status == 200
             shell.socket.transport.abort()
     asyncio.run(run())
@@ -542,6 +498,118 @@ def test_a_program_that_talks_nonsense_is_502(instance, answer):
         thread.join()
 
 
+class WebSocketProgram:
+    """A program that serves WebSockets, as a development server does; `serve` is what it does with each."""
+
+    def __init__(self, serve):
+        self.serve = serve
+        self.headers = None
+        self.port = None
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+
+    async def handle(self, socket, path):
+        self.headers, self.path = socket.request_headers, path
+        await self.serve(socket)
+
+    async def start(self):
+        return await websockets.serve(self.handle, "127.0.0.1", 0, max_size=None, subprotocols=["chat"])
+
+    def __enter__(self):
+        self.thread.start()
+        self.server = asyncio.run_coroutine_threadsafe(self.start(), self.loop).result(10)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_):
+        async def end():
+            self.server.close()
+            await self.server.wait_closed()
+        asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+
+
+def through_proxy(instance, program, key="k", **options):
+    return websockets.connect(f"ws://127.0.0.1:{instance.port}/proxy/{program.port}/live?x=1", max_size=None,
+                              extra_headers={"Authorization": f"Bearer {key}"}, **options)
+
+
+def test_the_proxy_carries_websockets_both_ways(instance):
+    async def echo(socket):
+        async for message in socket:
+            await socket.send(message)
+
+    async def run(program):
+        async with through_proxy(instance, program, subprotocols=["chat"]) as client:
+            assert client.subprotocol == "chat"
+            for message in ("text", b"", os.urandom(3 << 20), "x" * 200000):
+                await client.send(message)
+                assert await asyncio.wait_for(client.recv(), 20) == message
+            await client.close(3000, "enough")
+        assert (program.path, program.headers["Host"]) == ("/live?x=1", f"localhost:{program.port}")
+        assert "Authorization" not in program.headers
+
+    with WebSocketProgram(echo) as program:
+        asyncio.run(run(program))
+
+
+def test_a_program_may_close_a_websocket_with_its_own_code(instance):
+    async def refuse(socket):
+        await socket.send("bye")
+        await socket.close(4321, "no")
+
+    async def run(program):
+        async with through_proxy(instance, program) as client:
+            assert await client.recv() == "bye"
+            await asyncio.wait_for(client.wait_closed(), 10)
+            assert (client.close_code, client.close_reason) == (4321, "no")
+
+    with WebSocketProgram(refuse) as program:
+        asyncio.run(run(program))
+
+
+def test_a_websocket_to_a_program_needs_the_key_and_a_program(instance):
+    async def serve(socket):
+        await socket.wait_closed()
+
+    async def status(program, **options):
+        with pytest.raises(websockets.InvalidStatusCode) as refused:
+            async with through_proxy(instance, program, **options):
+                pass
+        return refused.value.status_code
+
+    with WebSocketProgram(serve) as program:
+        assert asyncio.run(status(program, key="wrong")) == 401
+    assert asyncio.run(status(program)) == 502
+
+
+def test_a_client_that_does_not_read_stops_the_program_not_our_memory(instance):
+    sent = []
+
+    async def flood(socket):
+        while sent.count(1) < 1000:
+            await socket.send(b"x" * 100000)
+            sent.append(1)
+
+    async def run(program):
+        before = memory_kib(instance)
+        async with through_proxy(instance, program, max_queue=1, compression=None) as client:
+            count = -1
+            while count != len(sent):  # until the program is held up
+                count = len(sent)
+                await asyncio.sleep(0.5)
+            assert 0 < count < 1000
+            assert is_sanitized() or memory_kib(instance) - before < 1024
+            received = 0
+            while received < 1000:
+                assert len(await asyncio.wait_for(client.recv(), 20)) == 100000
+                received += 1
+
+    with WebSocketProgram(flood) as program:
+        asyncio.run(run(program))
+
+
 # ---- its end ----
 
 LEAVE_MUCH_RUNNING = "nohup sleep 6001 & setsid sleep 6002 & (trap '' HUP TERM INT; sleep 6003) & sleep 6004"
@@ -577,7 +645,7 @@ def test_a_waiting_request_does_not_hold_up_the_end():
         thread.join()
 
 
-def test_the_key_may_come_from_a_file_or_not_at_all(tmp_path):
+def test_the_key_may_come_from_a_file_or_is_made(tmp_path):
     path = Path("/tmp") / f"key-{os.getpid()}"
     path.write_text("from a file\n")
     path.chmod(0o644)
@@ -588,7 +656,11 @@ def test_the_key_may_come_from_a_file_or_not_at_all(tmp_path):
     finally:
         path.unlink()
     with InstanceProcess(key=None) as instance:
-        assert instance.call("GET", "/execute").status == 200
+        eventually(lambda: "API key: " in instance.log(), "the key that was made is told")
+        made = instance.log().partition("API key: ")[2].split()[0]
+        assert len(made) == 64
+        assert instance.call("GET", "/execute").status == 401
+        assert instance.call("GET", "/execute", key=made).status == 200
 
 
 @pytest.mark.release_only
@@ -599,7 +671,5 @@ def test_an_idle_instance_is_small_and_quick_to_start():
         with InstanceProcess() as instance:
             assert instance.call("GET", "/health").status == 200
             times.append(time.monotonic() - start)
-            status = Path(f"/proc/{instance.process.pid}/smaps_rollup").read_text()
-            pss_kib = int(next(line for line in status.splitlines() if line.startswith("Pss:")).split()[1])
-            assert pss_kib < 3 * 1024
-    assert sorted(times)[2] < 0.1, times
+            assert memory_kib(instance) < 2 * 1024
+    assert sorted(times)[2] < 1, times  # with Python's part in it, on a machine that others use too

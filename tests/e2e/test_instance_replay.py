@@ -1,6 +1,10 @@
 """The recorded behaviour of the original Open Terminal, apart from the file endpoints (test_instance_files.py has those)."""
+import socket
+from pathlib import Path
+
 import pytest
-from replay import Replay
+from instance_process import InstanceProcess
+from replay import Replay, load
 
 
 def wait_until_done(replay):
@@ -33,8 +37,15 @@ def close_cleaned_up_terminals(replay):
         assert replay.instance.call("DELETE", f"/api/terminals/{replay.ids[theirs]}").status == 200
 
 
+def execute_first_cell(replay):
+    """The recording shows the second execution of the session only."""
+    ours = replay.ids["def35f48232f"]
+    assert replay.instance.call("POST", f"/notebooks/{ours}/execute", {"cell_index": 0}, timeout=60).json()["status"] == "ok"
+
+
+HAS_KERNEL = any(Path(folder, "jupyter/kernels/python3/kernel.json").exists() for folder in ("/usr/share", "/usr/local/share"))
 REPLAY = Replay(
-    ["/health", "/execute", "/ports", "/proxy", "/api/", "/nope", "/info"],
+    ["/health", "/execute", "/ports", "/proxy", "/api/", "/nope", "/info", "/system", *(["/notebooks"] if HAS_KERNEL else [])],
     before={
         "exec status offset beyond": wait_until_done,
         "exec status after kill": kill_finished,
@@ -42,6 +53,7 @@ REPLAY = Replay(
         "status tail": wait_for_echo("esc"),
         "ports": start_web_server,
         "term list for cleanup": close_cleaned_up_terminals,
+        "nb exec override": execute_first_cell,
     },
     deviations={
         "exec cwd missing": "500 of the original; 404 here",
@@ -61,3 +73,42 @@ REPLAY = Replay(
 @pytest.mark.parametrize("index", REPLAY.indices(), ids=REPLAY.name)
 def test_answers_as_recorded(index):
     REPLAY.check(index)
+
+
+CONFIGURED = Replay(
+    ["/"], section="config", env={
+        "OPEN_TERMINAL_ENABLE_TERMINAL": "false", "OPEN_TERMINAL_ENABLE_NOTEBOOKS": "false", "OPEN_TERMINAL_INFO": "GPU-box",
+        "OPEN_TERMINAL_EXECUTE_DESCRIPTION": "EXTRA", "OPEN_TERMINAL_EXECUTE_TIMEOUT": "5",
+        "OPEN_TERMINAL_CORS_ALLOWED_ORIGINS": "https://a.example"})
+
+
+@pytest.mark.parametrize("index", CONFIGURED.indices(), ids=CONFIGURED.name)
+def test_answers_as_recorded_with_other_settings(index):
+    CONFIGURED.check(index)
+
+
+RAW = {t["name"]: t for t in load() if t["kind"] == "raw"}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    with InstanceProcess() as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", [name for name in RAW if name != "raw: bad request line"])
+def test_raw_requests_are_answered_as_recorded(plain, name):
+    """(What is no HTTP at all gets the answer of libmicrohttpd: docs/instance.md.)"""
+    request, recorded = RAW[name]["request"], RAW[name]["response"]
+    shell = plain.call("POST", "/api/terminals").json()["id"] if name.startswith("ws bad") or name.startswith("ws missing") else "gone"
+    with socket.create_connection(("127.0.0.1", plain.port), timeout=10) as client:
+        client.sendall(request.replace("/f7521d37 ", f"/{shell} ").encode())
+        client.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+
+    def parts(text):
+        head, _, body = text.rpartition("\r\n\r\n")
+        lines = head.split("\r\n")
+        kind = [line.split(": ")[1] for line in lines if line.lower().startswith("content-type: ")]
+        return [line for line in lines if line.startswith("HTTP/")], kind, body.replace("/home/user", str(plain.home))
+    assert parts(answer) == parts(recorded)

@@ -13,6 +13,8 @@
 
 #include "instance/output_log.h"
 
+#define MAX_BYTES (50 * 1024 * 1024)
+
 static char path[64];
 
 static int set_up(void **state) {
@@ -20,7 +22,7 @@ static int set_up(void **state) {
     strcpy(path, "/tmp/output-log-XXXXXX");
     close(mkstemp(path));
     unlink(path);
-    *state = output_log_new(path, &err);
+    *state = output_log_new(path, MAX_BYTES, &err);
     return *state == NULL;
 }
 
@@ -100,14 +102,14 @@ static void test_a_full_log_says_so_and_stays_within_its_limit(void **state) {
     assert_true(count < 60);
     assert_non_null(strstr(read_from(log, count - 1), "cut here"));
     int fd = open(path, O_RDONLY);
-    assert_true(lseek(fd, 0, SEEK_END) <= OUTPUT_LOG_MAX_BYTES);
+    assert_true(lseek(fd, 0, SEEK_END) <= MAX_BYTES);
     close(fd);
 }
 
 static void test_a_log_is_never_written_over_another_file(void **state) {
     (void)state;
     struct error err;
-    assert_null(output_log_new(path, &err));
+    assert_null(output_log_new(path, MAX_BYTES, &err));
     assert_non_null(strstr(err.message, path));
 }
 

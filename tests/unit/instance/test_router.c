@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "instance/instance.h"
+#include "instance/options.h"
 #include "instance/router.h"
 
 static int match(const char *pattern, const char *path, struct http_path_parameter *found, const char **rest) {
@@ -60,12 +62,19 @@ static void test_the_rest_takes_everything(void **state) {
     assert_int_equal(match("/proxy/{port}/{path...}", "/proxy/80", found, &rest), -1);
 }
 
-static void test_only_known_paths_are_known(void **state) {
+static void test_only_paths_that_are_offered_are_known(void **state) {
     (void)state;
-    assert_true(router_knows("/health", 7));
-    assert_true(router_knows("/proxy/80/x", 11));
-    assert_false(router_knows("/healthy", 8));
-    assert_false(router_knows("", 0));
+    static struct options options = {.is_terminal_enabled = true};
+    static const struct instance plain = {.options = &options};
+    assert_true(router_knows(&plain, "/api/terminals", 14));
+    assert_false(router_knows(&plain, "/info", 5));
+    assert_false(router_knows(&plain, "/mcp", 4));
+    options.is_terminal_enabled = false;
+    assert_false(router_knows(&plain, "/api/terminals", 14));
+    assert_true(router_knows(&plain, "/health", 7));
+    assert_true(router_knows(&plain, "/proxy/80/x", 11));
+    assert_false(router_knows(&plain, "/healthy", 8));
+    assert_false(router_knows(&plain, "", 0));
 }
 
 int main(void) {
@@ -73,7 +82,7 @@ int main(void) {
         cmocka_unit_test(test_literal_paths_match_whole),
         cmocka_unit_test(test_a_parameter_takes_one_segment),
         cmocka_unit_test(test_the_rest_takes_everything),
-        cmocka_unit_test(test_only_known_paths_are_known),
+        cmocka_unit_test(test_only_paths_that_are_offered_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 
 static void test_sessions_keep_their_folders_apart(void **state) {
     (void)state;
-    struct session_folders *folders = session_folders_new("/home/user");
+    struct session_folders *folders = session_folders_new("/home/user", 3600);
     assert_string_equal(session_folder_get(folders, NULL), "/home/user");
     assert_string_equal(session_folder_get(folders, "a"), "/home/user");
     assert_true(session_folder_set(folders, "a", "/one"));
@@ -24,7 +24,7 @@ static void test_sessions_keep_their_folders_apart(void **state) {
 
 static void test_nothing_is_remembered_without_a_session(void **state) {
     (void)state;
-    struct session_folders *folders = session_folders_new("/home/user");
+    struct session_folders *folders = session_folders_new("/home/user", 3600);
     assert_true(session_folder_set(folders, NULL, "/one"));
     assert_true(session_folder_set(folders, "", "/one"));
     assert_string_equal(session_folder_get(folders, NULL), "/home/user");
@@ -34,7 +34,7 @@ static void test_nothing_is_remembered_without_a_session(void **state) {
 
 static void test_the_session_unused_longest_is_forgotten(void **state) {
     (void)state;
-    struct session_folders *folders = session_folders_new("/home/user");
+    struct session_folders *folders = session_folders_new("/home/user", 3600);
     char id[16];
     for (int i = 0; i < SESSION_FOLDERS_MAX; i++) {
         snprintf(id, sizeof id, "%d", i);
@@ -48,11 +48,21 @@ static void test_the_session_unused_longest_is_forgotten(void **state) {
     session_folders_free(folders);
 }
 
+static void test_a_session_that_is_not_used_is_forgotten(void **state) {
+    (void)state;
+    struct session_folders *folders = session_folders_new("/home/user", -1); /* over before it began */
+    assert_true(session_folder_set(folders, "a", "/one"));
+    assert_string_equal(session_folder_get(folders, "a"), "/home/user");
+    assert_true(session_folder_set(folders, "a", "/two"));
+    session_folders_free(folders);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sessions_keep_their_folders_apart),
         cmocka_unit_test(test_nothing_is_remembered_without_a_session),
         cmocka_unit_test(test_the_session_unused_longest_is_forgotten),
+        cmocka_unit_test(test_a_session_that_is_not_used_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
