@@ -26,7 +26,7 @@ LIB_terminals-api         = -lfcgi -lcurl -ljwt -ljson-c -lcrypto -lpthread
 SRC_terminals-gate        = $(wildcard gate/*.c)
 LIB_terminals-gate        = -levent_core -ljson-c -lcrypto
 SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c) sql/embedded_sql.c
-LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -lpq -ljson-c -lcrypto
+LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -lpq -lyaml -ljson-c -lcrypto -lm
 SRC_open-terminal         = $(wildcard instance/*.c)
 # Static, so that no GnuTLS comes along: instance/no_tls.c stands in for it (-u: also where it lies in an archive).
 LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lminizip -lz -lexpat -Wl,-Bdynamic -lwslay -ljson-c -lpthread
@@ -139,7 +139,7 @@ $(BUILD)/libunit-$(1).a: $$(patsubst %.c,$(BUILD)/%.o,$$(filter-out %/main.c,$$(
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 $(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(BUILD)/libunit-$(1).a $(COMMON_LIBRARY)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(1))) -lcmocka -ljson-c -lcrypto
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(1))) -lcmocka -lyaml -ljson-c -lcrypto -lm
 endef
 $(foreach folder,common fcgi-api gate provisioner instance cli,$(eval $(call unit_rule,$(folder))))
 
@@ -169,7 +169,7 @@ $(foreach folder,fcgi-api gate provisioner instance cli,$(eval $(call fuzz_folde
 
 define fuzz_rule
 $(1): build/fuzz/objects/tests/fuzz/$(notdir $(1)).o $(if $(2),build/fuzz/lib$(2).a) build/fuzz/libcommon.a
-	clang $$(FUZZ_FLAGS) -fsanitize=fuzzer -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(2))) -ljson-c -lcrypto
+	clang $$(FUZZ_FLAGS) -fsanitize=fuzzer -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(2))) -lyaml -ljson-c -lcrypto -lm
 endef
 $(foreach fuzzer,$(FUZZERS),$(eval $(call fuzz_rule,$(fuzzer),$(shell sed -n '1s|^// LINK: *||p' tests/fuzz/$(notdir $(fuzzer)).c))))
 

@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/yaml_json.h"
 #include "common/cleanup.h"
+#include "common/yaml_json.h"
 
 static void say(const char *file, const char *what) {
     fprintf(stderr, "terminals apply: %s: %s\n", file, what);

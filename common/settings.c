@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/docker_settings.h"
 #include "common/dotenv.h"
+#include "common/kubernetes_settings.h"
 #include "common/log.h"
 #include "common/networks.h"
 #include "common/quantity.h"
@@ -24,7 +25,7 @@
  * from it. */
 #define COMPLETE       "SETTINGS_COMPLETE"
 #define FILE_MAX_BYTES (1024 * 1024)
-#define SETTINGS_MAX   64
+#define SETTINGS_MAX   128
 
 extern char **environ;
 
@@ -317,7 +318,8 @@ static bool check_together(struct settings *settings, struct error *err) {
     if (!check_webhook(settings, err)) {
         return false;
     }
-    return auth_settings_check(settings, err) && docker_settings_check(settings, err);
+    return auth_settings_check(settings, err) && docker_settings_check(settings, err) &&
+           kubernetes_settings_check(settings, err);
 }
 
 bool settings_parse(struct settings *settings, const char *const *environment, const char *dotenv,

@@ -12,7 +12,8 @@
 #include "common/error.h"
 #include "common/json.h"
 
-enum settings_backend { BACKEND_DOCKER, BACKEND_LOCAL, BACKEND_STATIC };
+enum settings_backend { BACKEND_DOCKER, BACKEND_KUBERNETES, BACKEND_LOCAL, BACKEND_STATIC };
+enum settings_storage_mode { STORAGE_PER_USER, STORAGE_SHARED, STORAGE_SHARED_RWO };
 enum settings_sandbox { SANDBOX_AUTO, SANDBOX_BWRAP, SANDBOX_NONE };
 
 /* Who needs a setting. `terminals serve` hands each process only what it needs. */
@@ -73,6 +74,23 @@ struct settings {
     char *docker_mounts;  /* NULL, or a JSON array (docker_settings.h) */
     char *docker_runtime; /* NULL: the engine's default */
     int64_t docker_pids_limit;
+    char *kubernetes_namespace;
+    char *kubernetes_kubeconfig;    /* NULL: in-cluster credentials */
+    char *kubernetes_image;         /* NULL: `image` */
+    char *kubernetes_storage_class; /* NULL: the cluster's default */
+    char *kubernetes_storage_size;  /* a quantity */
+    int kubernetes_storage_mode;    /* enum settings_storage_mode */
+    int kubernetes_service_type;    /* its name is the choice's */
+    char *kubernetes_labels;        /* all of these: kubernetes_settings.h */
+    char *kubernetes_node_selector;
+    char *kubernetes_tolerations;
+    bool kubernetes_restricted;
+    char *kubernetes_pod_security_context;
+    char *kubernetes_container_security_context;
+    char *kubernetes_default_cpu_request; /* quantities, for a policy that says nothing */
+    char *kubernetes_default_cpu_limit;
+    char *kubernetes_default_memory_request;
+    char *kubernetes_default_memory_limit;
     char *local_binary;
     int64_t local_port_range_start;
     int local_sandbox; /* enum settings_sandbox */

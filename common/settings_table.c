@@ -3,7 +3,9 @@
 #define MAX_SECONDS       (100LL * 365 * 24 * 3600)
 #define MAX_TOKEN_SECONDS (24LL * 3600)
 
-static const char *const backend_choices[] = {"docker", "local", "static", NULL};
+static const char *const backend_choices[] = {"docker", "kubernetes", "local", "static", NULL};
+static const char *const storage_choices[] = {"per-user", "shared", "shared-rwo", NULL};
+static const char *const service_choices[] = {"ClusterIP", "NodePort", "LoadBalancer", NULL};
 static const char *const sandbox_choices[] = {"auto", "bwrap", "none", NULL};
 static const char *const log_level_choices[] = {"DEBUG", "INFO", "WARNING", "ERROR", NULL};
 static const char *const log_format_choices[] = {"text", "json", NULL};
@@ -22,6 +24,8 @@ static const char *const log_format_choices[] = {"text", "json", NULL};
     { name, SETTING_SWITCH, AT(field), value, readers, NULL, 0, 0 }
 #define AMOUNT(name, field)                                                                                            \
     { name, SETTING_AMOUNT, AT(field), NULL, READER_PROVISIONER, NULL, 0, 0 }
+#define QUANTITY(name, field, value, readers)                                                                          \
+    { name, SETTING_AMOUNT, AT(field), value, readers, NULL, 0, 0 }
 #define CHOICE(name, field, value, readers, choices)                                                                   \
     { name, SETTING_CHOICE, AT(field), value, readers, choices, 0, 0 }
 
@@ -79,6 +83,23 @@ const struct setting settings_table[] = {
     TEXT("DOCKER_MOUNTS", docker_mounts, NULL, READER_PROVISIONER),
     TEXT("DOCKER_RUNTIME", docker_runtime, NULL, READER_PROVISIONER),
     NUMBER("DOCKER_PIDS_LIMIT", docker_pids_limit, "512", READER_PROVISIONER, 0, 4194304),
+    TEXT("KUBERNETES_NAMESPACE", kubernetes_namespace, "terminals", READER_PROVISIONER),
+    TEXT("KUBERNETES_KUBECONFIG", kubernetes_kubeconfig, NULL, READER_PROVISIONER),
+    TEXT("KUBERNETES_IMAGE", kubernetes_image, NULL, READER_PROVISIONER),
+    TEXT("KUBERNETES_STORAGE_CLASS", kubernetes_storage_class, NULL, READER_PROVISIONER),
+    QUANTITY("KUBERNETES_STORAGE_SIZE", kubernetes_storage_size, "1Gi", READER_PROVISIONER),
+    CHOICE("KUBERNETES_STORAGE_MODE", kubernetes_storage_mode, "per-user", READER_PROVISIONER, storage_choices),
+    CHOICE("KUBERNETES_SERVICE_TYPE", kubernetes_service_type, "ClusterIP", READER_PROVISIONER, service_choices),
+    TEXT("KUBERNETES_LABELS", kubernetes_labels, NULL, READER_PROVISIONER),
+    TEXT("KUBERNETES_NODE_SELECTOR", kubernetes_node_selector, NULL, READER_PROVISIONER),
+    TEXT("KUBERNETES_TOLERATIONS", kubernetes_tolerations, NULL, READER_PROVISIONER),
+    SWITCH("KUBERNETES_RESTRICTED", kubernetes_restricted, "false", READER_PROVISIONER),
+    TEXT("KUBERNETES_POD_SECURITY_CONTEXT", kubernetes_pod_security_context, NULL, READER_PROVISIONER),
+    TEXT("KUBERNETES_CONTAINER_SECURITY_CONTEXT", kubernetes_container_security_context, NULL, READER_PROVISIONER),
+    QUANTITY("KUBERNETES_DEFAULT_CPU_REQUEST", kubernetes_default_cpu_request, "100m", READER_PROVISIONER),
+    QUANTITY("KUBERNETES_DEFAULT_CPU_LIMIT", kubernetes_default_cpu_limit, "1", READER_PROVISIONER),
+    QUANTITY("KUBERNETES_DEFAULT_MEMORY_REQUEST", kubernetes_default_memory_request, "256Mi", READER_PROVISIONER),
+    QUANTITY("KUBERNETES_DEFAULT_MEMORY_LIMIT", kubernetes_default_memory_limit, "1Gi", READER_PROVISIONER),
     TEXT("LOCAL_BINARY", local_binary, "open-terminal", READER_PROVISIONER),
     NUMBER("LOCAL_PORT_RANGE_START", local_port_range_start, "9000", READER_PROVISIONER, 1024, 65535),
     CHOICE("LOCAL_SANDBOX", local_sandbox, "auto", READER_PROVISIONER, sandbox_choices),

@@ -23,12 +23,14 @@
 /* What to start. Borrowed during the call. */
 struct instance_spec {
     const char *instance_id;
-    const char *instance_name; /* name_instance() */
+    const char *instance_name; /* name_instance(), or what the backend has instead */
     const char *user_id;
     const char *policy_id;
     const char *context_id;
-    const char *key;  /* OPEN_TERMINAL_API_KEY of this instance */
-    const char *home; /* absolute path of the home folder, which exists; NULL: a warm instance, hand_over() */
+    const char *key; /* OPEN_TERMINAL_API_KEY of this instance */
+    /* Absolute path of the home folder, which exists; NULL: a warm instance, hand_over(), or a backend that keeps the
+     * files itself, purge(). */
+    const char *home;
     const struct policy *policy; /* NULL: nothing is said, the settings hold */
     /* For adopt() only: where it answered last. NULL and 0: nobody knows. */
     const char *host;
@@ -97,12 +99,20 @@ struct backend_operations {
      * be stopped. NULL: the backend cannot. */
     void (*hand_over)(struct backend *backend, const struct instance_spec *spec,
                       void (*done)(void *argument, const struct error *err), void *argument);
+    /* Removes the files of a (user, policy, context) whose instance does not run; `done` is called once, with NULL on
+     * success. Where this is NULL, files are in the home folder of `spec`, and no business of the backend's. */
+    void (*purge)(struct backend *backend, const struct instance_spec *spec,
+                  void (*done)(void *argument, const struct error *err), void *argument);
+    /* What an instance is called. False: no memory. NULL: name_instance() holds. */
+    bool (*name_instance)(const char *user_id, const char *policy_id, const char *context_id,
+                          char out[NAME_FOLDER_SIZE]);
     bool shares_one_instance; /* static: every tenant has the same instance, so none is ever stopped or reaped, and
                                  there are no homes */
     bool runs_images;         /* an instance is started from an image, TERMINALS_IMAGE where nobody says another */
 };
 
 extern const struct backend_operations backend_docker;
+extern const struct backend_operations backend_kubernetes;
 extern const struct backend_operations backend_local;
 extern const struct backend_operations backend_static;
 

@@ -6,6 +6,7 @@
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/request.h"
+#include "provisioner/tenant_files.h"
 
 void operation_lifecycle_get(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
@@ -28,7 +29,7 @@ void operation_lifecycle_update(struct provisioner *provisioner, struct ipc_call
         ipc_call_fail(call, &err);
         return;
     }
-    if (provisioner->homes == NULL) {
+    if (!tenant_files_exist(provisioner)) {
         log_warning(json_get_string(actor, "request_id"),
                     "the backend `%s` has no folders of its own: the lifecycle of policy `%s` empties nothing",
                     provisioner->operations->name, policy_id);

@@ -71,7 +71,7 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
 }
 
 static bool open_homes(struct provisioner *provisioner, struct error *err) {
-    if (!provisioner->operations->shares_one_instance) {
+    if (!provisioner->operations->shares_one_instance && provisioner->operations->purge == NULL) {
         provisioner->homes = home_folders_open(provisioner->settings->data_dir, provisioner->base, err);
         if (provisioner->homes == NULL) {
             return false;

@@ -13,6 +13,7 @@
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenant_batch.h"
+#include "provisioner/tenant_files.h"
 
 struct refresh {
     struct provisioner *provisioner;
@@ -59,13 +60,12 @@ static void on_emptied(void *argument, const struct error *err) {
 /* The tenant's instance does not run. The folder is out of the way when this returns, before any new start. */
 static void empty_folder(struct refresh *refresh, struct tenant *tenant) {
     struct provisioner *provisioner = refresh->provisioner;
-    if (!refresh->reset || provisioner->homes == NULL || tenant->is_being_deleted) {
+    if (!refresh->reset || !tenant_files_exist(provisioner) || tenant->is_being_deleted) {
         tenant_batch_one_done(refresh->batch);
         return;
     }
     audit_append_tenant(provisioner, tenant, "tenant_reset", NULL, NULL, refresh->actor);
-    home_folder_purge(provisioner->homes, tenant->record.user_id, tenant->record.policy_id, tenant->record.context_id,
-                      on_emptied, refresh);
+    tenant_files_remove(provisioner, tenant, on_emptied, refresh);
 }
 
 static void on_stopped(void *argument, struct tenant *tenant, const struct error *err) {

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -10,6 +11,7 @@
 #include "provisioner/lifecycles.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenant_batch.h"
+#include "provisioner/tenant_files.h"
 
 #define MARK_PREFIX "reset-"
 #define UUID_LENGTH 36
@@ -20,12 +22,21 @@ struct reset_waiter {
     struct reset_waiter *next;
 };
 
+/* Files that a backend is removing. */
+struct reset_purge {
+    struct reset_run *run;
+    char route_key[DIGEST_HEX_SIZE];
+    int64_t due;
+    struct reset_purge *prev, *next;
+};
+
 struct reset_run {
     struct provisioner *provisioner;
     struct tenant_batch *batch;
     struct resets_result result;
     struct event *timer;
     struct reset_waiter *waiters;
+    struct reset_purge *purges;
 };
 
 /* --- what is due -------------------------------------------------------------------------------------------------- */
@@ -129,11 +140,48 @@ static void settle(struct reset_run *run, struct tenant *tenant, int64_t due, co
     tenant_batch_one_done(run->batch);
 }
 
+static void on_purged(void *argument, const struct error *err) {
+    struct reset_purge *purge = argument;
+    struct reset_run *run = purge->run;
+    struct tenant *tenant = tenants_find(run->provisioner, purge->route_key);
+    int64_t due = purge->due;
+    DL_DELETE(run->purges, purge);
+    free(purge);
+    if (tenant == NULL) {
+        tenant_batch_one_done(run->batch);
+    } else if (err != NULL) {
+        fail(run, tenant, err);
+    } else {
+        settle(run, tenant, due, "", false);
+    }
+}
+
+/* Where the backend has the files it removes them on its own time, and starts nothing of that name meanwhile. Who is
+ * killed before the reset is written down does it again. */
+static void let_backend_purge(struct reset_run *run, struct tenant *tenant, int64_t due) {
+    struct reset_purge *purge = calloc(1, sizeof *purge);
+    if (purge == NULL) {
+        struct error err;
+        error_set(&err, ERROR_INTERNAL, "out of memory");
+        fail(run, tenant, &err);
+        return;
+    }
+    purge->run = run;
+    purge->due = due;
+    memcpy(purge->route_key, tenant->record.route_key, sizeof purge->route_key);
+    DL_APPEND(run->purges, purge);
+    tenant_files_remove(run->provisioner, tenant, on_purged, purge);
+}
+
 /* Nothing of the tenant runs, and nothing starts before this returns. */
 static void empty_folder(struct reset_run *run, struct tenant *tenant, int64_t due) {
     struct error err;
     const struct tenant_record *row = &tenant->record;
     char mark[HOME_FOLDER_MARK_MAX_BYTES + 1];
+    if (run->provisioner->homes == NULL) {
+        let_backend_purge(run, tenant, due);
+        return;
+    }
     write_mark(tenant, due, mark);
     enum home_folder_put put =
         home_folder_put_away(run->provisioner->homes, row->user_id, row->policy_id, row->context_id, mark, &err);
@@ -166,7 +214,7 @@ static void begin_one(void *argument, struct tenant *tenant) {
     write_mark(tenant, due, mark);
     if (due == 0) {
         tenant_batch_one_done(run->batch);
-    } else if (home_folder_is_put_away(run->provisioner->homes, mark)) {
+    } else if (run->provisioner->homes != NULL && home_folder_is_put_away(run->provisioner->homes, mark)) {
         settle(run, tenant, due, mark, true);
     } else if (tenant->is_live) {
         stops_want(run->provisioner, tenant, "tenant_stopped", NULL, on_stopped, run);
@@ -195,6 +243,11 @@ static void run_free(struct reset_run *run) {
         event_free(run->timer);
     }
     tenant_batch_free(run->batch);
+    while (run->purges != NULL) {
+        struct reset_purge *purge = run->purges;
+        DL_DELETE(run->purges, purge);
+        free(purge);
+    }
     free(run);
 }
 
@@ -252,7 +305,7 @@ static struct reset_run *find_run(struct provisioner *provisioner, bool *is_new)
         return provisioner->reset_run;
     }
     /* Before all is taken over it is not known what runs. */
-    if (provisioner->homes == NULL || !provisioner->routes_are_built || provisioner->is_shutting_down ||
+    if (!tenant_files_exist(provisioner) || !provisioner->routes_are_built || provisioner->is_shutting_down ||
         !is_anything_due(provisioner)) {
         return NULL;
     }

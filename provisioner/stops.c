@@ -11,6 +11,7 @@
 #include "provisioner/pre_stop.h"
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
+#include "provisioner/tenant_files.h"
 
 static void stop_now(struct tenant *tenant) {
     tenant->provisioner->operations->stop(tenant->provisioner->backend, tenant->record.instance_id);
@@ -187,12 +188,11 @@ static void on_purged(void *argument, const struct error *err) {
 
 /* The instance is stopped. */
 static void deletion_continue(struct provisioner *provisioner, struct tenant *tenant) {
-    if (!tenant->purge || provisioner->homes == NULL) {
+    if (!tenant->purge || !tenant_files_exist(provisioner)) {
         deletion_finish(provisioner, tenant);
         return;
     }
-    home_folder_purge(provisioner->homes, tenant->record.user_id, tenant->record.policy_id, tenant->record.context_id,
-                      on_purged, tenant);
+    tenant_files_remove(provisioner, tenant, on_purged, tenant);
 }
 
 void stops_want_deletion(struct provisioner *provisioner, struct tenant *tenant, bool purge, struct json_object *actor,

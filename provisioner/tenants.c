@@ -64,11 +64,24 @@ static void insert(struct provisioner *provisioner, struct tenant *tenant) {
     HASH_ADD(by_route, provisioner->tenants_by_route, record.route_key, DIGEST_HEX_LENGTH, tenant);
 }
 
+/* What its instance is called by the backend of today. */
+static bool set_instance_name(const struct provisioner *provisioner, struct tenant_record *record) {
+    const struct backend_operations *operations = provisioner->operations;
+    char name[NAME_FOLDER_SIZE];
+    bool ok = operations->name_instance == NULL
+                  ? name_instance(record->user_id, record->policy_id, record->context_id, name)
+                  : operations->name_instance(record->user_id, record->policy_id, record->context_id, name);
+    char *copy = ok ? strdup(name) : NULL;
+    if (copy != NULL) {
+        free(record->instance_name);
+        record->instance_name = copy;
+    }
+    return copy != NULL;
+}
+
 struct tenant *tenants_add(struct provisioner *provisioner, const struct tenant_name *name, struct error *err) {
     cleanup_tenant struct tenant *tenant = calloc(1, sizeof *tenant);
-    char instance_name[NAME_FOLDER_SIZE];
-    if (tenant == NULL || !name_instance(name->user_id, name->policy_id, name->context_id, instance_name) ||
-        !digest_uuid(tenant->record.id)) {
+    if (tenant == NULL || !digest_uuid(tenant->record.id)) {
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
@@ -76,11 +89,10 @@ struct tenant *tenants_add(struct provisioner *provisioner, const struct tenant_
     record->user_id = strdup(name->user_id);
     record->policy_id = strdup(name->policy_id);
     record->context_id = strdup(name->context_id);
-    record->instance_name = strdup(instance_name);
     record->backend_type = strdup(provisioner->operations->name);
     memcpy(record->route_key, name->route_key, sizeof record->route_key);
     if (record->user_id == NULL || record->policy_id == NULL || record->context_id == NULL ||
-        record->instance_name == NULL || record->backend_type == NULL) {
+        record->backend_type == NULL || !set_instance_name(provisioner, record)) {
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
@@ -234,7 +246,7 @@ bool tenant_set_backend(struct provisioner *provisioner, struct tenant *tenant, 
     }
     free(tenant->record.backend_type);
     tenant->record.backend_type = copy;
-    return true;
+    return set_instance_name(provisioner, &tenant->record) || error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
 bool tenant_new_instance(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {

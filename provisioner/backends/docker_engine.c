@@ -9,6 +9,7 @@
 
 #include "common/buffer.h"
 #include "common/cleanup.h"
+#include "provisioner/backends/curl_loop.h"
 
 #define API_VERSION        41 /* of 1.41: the oldest that has all we use, and still spoken by engines of 2020 to 2025 */
 #define CONNECT_TIMEOUT_MS 3000
@@ -16,22 +17,12 @@
 #define LINE_MAX_BYTES     (1024 * 1024)
 
 struct docker_engine {
-    struct event_base *base;
-    CURLM *multi;
-    struct event *timer;
+    struct curl_loop *loop;
     char *socket_path; /* NULL with tcp:// */
     char *origin;      /* "http://docker" or "http://name:port" */
     int version;       /* of 1.x */
     struct docker_call *calls;
     struct docker_call *delivering; /* whose line is being told; NULL once it has been cancelled */
-    struct docker_watch *watches;
-    bool is_curl_ready;
-};
-
-/* A socket of libcurl's. */
-struct docker_watch {
-    struct event *event;
-    struct docker_watch *prev, *next;
 };
 
 struct docker_call {
@@ -59,7 +50,7 @@ void docker_call_cancel(struct docker_call *call) {
         call->engine->delivering = NULL;
     }
     if (call->easy != NULL) {
-        curl_multi_remove_handle(call->engine->multi, call->easy);
+        curl_loop_remove(call->engine->loop, call->easy);
         curl_easy_cleanup(call->easy);
     }
     curl_slist_free_all(call->headers);
@@ -99,13 +90,13 @@ static void finish(struct docker_call *call, CURLcode result) {
     /* Out of the list first, so that `done` may do what it likes with everybody else. */
     docker_done *done = call->done;
     void *argument = call->argument;
-    curl_multi_remove_handle(call->engine->multi, call->easy);
+    curl_loop_remove(call->engine->loop, call->easy);
     call->done = NULL;
     done(argument, &answer);
     docker_call_cancel(call);
 }
 
-/* --- libcurl and the event loop ----------------------------------------------------------------------------------- */
+/* --- what arrives ----------------------------------------------------------------------------------- */
 
 static bool has_line(const struct docker_call *call) {
     long status = 0;
@@ -133,89 +124,22 @@ static bool deliver_lines(struct docker_call *call) {
     return is_there;
 }
 
-/* libcurl's callbacks must not call libcurl: what they were told is passed on from here. */
-static void deliver(struct docker_engine *engine) {
+static void on_progress(void *argument) {
+    struct docker_engine *engine = argument;
     struct docker_call *call = engine->calls;
     while (call != NULL) {
         /* Whoever was told something may have changed the list: then from the beginning. */
         call = !has_line(call) ? call->next : deliver_lines(call) ? call->next : engine->calls;
     }
-    int left;
-    CURLMsg *message;
-    while ((message = curl_multi_info_read(engine->multi, &left)) != NULL) {
-        if (message->msg != CURLMSG_DONE) {
-            continue;
-        }
-        CURLcode result = message->data.result;
-        DL_SEARCH_SCALAR(engine->calls, call, easy, message->easy_handle);
-        if (call != NULL && call->done != NULL) {
-            finish(call, result);
-        }
-    }
 }
 
-static void on_socket(evutil_socket_t fd, short what, void *argument) {
+static void on_ended(void *argument, CURL *easy, CURLcode result) {
     struct docker_engine *engine = argument;
-    int running;
-    int events = ((what & EV_READ) != 0 ? CURL_CSELECT_IN : 0) | ((what & EV_WRITE) != 0 ? CURL_CSELECT_OUT : 0);
-    curl_multi_socket_action(engine->multi, fd, events, &running);
-    deliver(engine);
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *argument) {
-    struct docker_engine *engine = argument;
-    int running;
-    (void)fd;
-    (void)what;
-    curl_multi_socket_action(engine->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    deliver(engine);
-}
-
-static int set_timer(CURLM *multi, long timeout_ms, void *argument) {
-    struct docker_engine *engine = argument;
-    (void)multi;
-    if (timeout_ms < 0) {
-        return evtimer_del(engine->timer);
+    struct docker_call *call = NULL;
+    DL_SEARCH_SCALAR(engine->calls, call, easy, easy);
+    if (call != NULL && call->done != NULL) {
+        finish(call, result);
     }
-    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
-    return evtimer_add(engine->timer, &timeout);
-}
-
-static void watch_free(struct docker_engine *engine, struct docker_watch *watch) {
-    DL_DELETE(engine->watches, watch);
-    event_free(watch->event);
-    free(watch);
-}
-
-static int set_socket(CURL *easy, curl_socket_t socket, int what, void *argument, void *socket_argument) {
-    struct docker_engine *engine = argument;
-    struct docker_watch *watch = socket_argument;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (watch != NULL) {
-            curl_multi_assign(engine->multi, socket, NULL);
-            watch_free(engine, watch);
-        }
-        return 0;
-    }
-    short events = (short)(((what & CURL_POLL_IN) != 0 ? EV_READ : 0) | ((what & CURL_POLL_OUT) != 0 ? EV_WRITE : 0));
-    if (watch == NULL) {
-        watch = calloc(1, sizeof *watch);
-        if (watch == NULL) {
-            return -1;
-        }
-        watch->event = event_new(engine->base, socket, events | EV_PERSIST, on_socket, engine);
-        if (watch->event == NULL) {
-            free(watch);
-            return -1;
-        }
-        DL_APPEND(engine->watches, watch);
-        curl_multi_assign(engine->multi, socket, watch);
-    } else {
-        event_del(watch->event);
-        event_assign(watch->event, engine->base, socket, events | EV_PERSIST, on_socket, engine);
-    }
-    return event_add(watch->event, NULL);
 }
 
 static size_t take_bytes(char *bytes, size_t size, size_t count, void *argument) {
@@ -285,8 +209,7 @@ struct docker_call *docker_call_start(struct docker_engine *engine, const struct
     call->argument = argument;
     call->easy = curl_easy_init();
     DL_APPEND(engine->calls, call);
-    if (call->easy == NULL || !set_request(call, request) ||
-        curl_multi_add_handle(engine->multi, call->easy) != CURLM_OK) {
+    if (call->easy == NULL || !set_request(call, request) || !curl_loop_add(engine->loop, call->easy)) {
         docker_call_cancel(call);
         return NULL;
     }
@@ -315,24 +238,18 @@ struct docker_engine *docker_engine_open(const char *host, struct event_base *ba
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    engine->base = base;
     engine->version = API_VERSION;
     if (!set_host(engine, host, err)) {
         docker_engine_close(engine);
         return NULL;
     }
-    engine->is_curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
-    engine->multi = engine->is_curl_ready ? curl_multi_init() : NULL;
-    engine->timer = evtimer_new(base, on_timer, engine);
-    if (engine->multi == NULL || engine->timer == NULL) {
+    const struct curl_loop_callbacks callbacks = {engine, on_progress, on_ended};
+    engine->loop = curl_loop_open(base, &callbacks);
+    if (engine->loop == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
         docker_engine_close(engine);
         return NULL;
     }
-    curl_multi_setopt(engine->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
-    curl_multi_setopt(engine->multi, CURLMOPT_SOCKETDATA, engine);
-    curl_multi_setopt(engine->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-    curl_multi_setopt(engine->multi, CURLMOPT_TIMERDATA, engine);
     return engine;
 }
 
@@ -343,18 +260,7 @@ void docker_engine_close(struct docker_engine *engine) {
     while (engine->calls != NULL) {
         docker_call_cancel(engine->calls);
     }
-    if (engine->multi != NULL) {
-        curl_multi_cleanup(engine->multi);
-    }
-    while (engine->watches != NULL) {
-        watch_free(engine, engine->watches);
-    }
-    if (engine->timer != NULL) {
-        event_free(engine->timer);
-    }
-    if (engine->is_curl_ready) {
-        curl_global_cleanup();
-    }
+    curl_loop_close(engine->loop);
     free(engine->socket_path);
     free(engine->origin);
     free(engine);

@@ -341,8 +341,8 @@ def settings_by_reader():
 
 
 def test_each_service_is_given_the_settings_it_needs(images):
-    """All of them, or a line in `.env` would be without effect; and none of the others'. (The backend `local` has no use
-    for a container.)"""
+    """All of them, or a line in `.env` would be without effect; and none of the others'. (The backends `local` and
+    `kubernetes` have no use for Docker.)"""
     text = images.compose("config", environment={"STATE_DIR": "/srv/t"})
     given = {service: set(re.findall(r"^      TERMINALS_([A-Z_0-9]+):", part, re.MULTILINE))
              for service, part in re.findall(r"^  ([a-z-]+):\n(.*?)(?=^  [a-z]|^[a-z]|\Z)", text, re.MULTILINE | re.DOTALL)}
@@ -350,7 +350,7 @@ def test_each_service_is_given_the_settings_it_needs(images):
                              re.MULTILINE))
     for service, wanted in settings_by_reader().items():
         # The compose file says where the database is, unless the URL itself is given; its password may come from a file.
-        wanted = {name for name in wanted if not name.startswith("LOCAL_")} - {"DATABASE_URL_FILE"}
+        wanted = {name for name in wanted if not name.startswith(("LOCAL_", "KUBERNETES_"))} - {"DATABASE_URL_FILE"}
         assert wanted <= given[service], (service, wanted - given[service])
         assert given[service] - aliases <= wanted, (service, given[service] - wanted)
 

@@ -6,6 +6,7 @@ import time
 import pytest
 from compose_stack import ComposeStack
 from conftest import SANDBOXES
+from kubernetes_world import kubernetes_stack
 from stack import BIN, OURS, SLOW, Stack, free_port
 
 
@@ -22,12 +23,16 @@ def run_open_terminal(folder):
 
 
 @pytest.fixture(scope="module", params=[*SANDBOXES, pytest.param("docker", marks=pytest.mark.release_only),
-                                        pytest.param("compose", marks=pytest.mark.release_only), "static"])
+                                        pytest.param("compose", marks=pytest.mark.release_only), "kubernetes", "static"])
 def running(request, tmp_path_factory):
     if request.param == "compose":
         images = request.getfixturevalue("images")
         with ComposeStack(images, image=images.environment["INSTANCE_IMAGE"]) as stack:
             stack.shared = False
+            yield stack
+        return
+    if request.param == "kubernetes":
+        with kubernetes_stack() as stack:
             yield stack
         return
     if request.param != "static":

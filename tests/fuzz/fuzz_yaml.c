@@ -1,9 +1,8 @@
-// LINK: cli
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "cli/yaml_json.h"
+#include "common/yaml_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -53,7 +53,7 @@ static void test_mistakes_are_named(void **state) {
         {"TERMINALS_PORT=70000", "TERMINALS_PORT: `70000` is not a number from 1 to 65535"},
         {"TERMINALS_PORT=3000x", "TERMINALS_PORT: `3000x` is not a number from 1 to 65535"},
         {"TERMINALS_PORT= 3000", "TERMINALS_PORT: ` 3000` is not a number from 1 to 65535"},
-        {"TERMINALS_BACKEND=dokcer", "TERMINALS_BACKEND: `dokcer` is not one of docker, local, static"},
+        {"TERMINALS_BACKEND=dokcer", "TERMINALS_BACKEND: `dokcer` is not one of docker, kubernetes, local, static"},
         {"TERMINALS_MAX_CPU=two",
          "TERMINALS_MAX_CPU: `two` is not a Kubernetes quantity above zero (500m, 2, 512Mi, 4Gi)"},
         {"TERMINALS_MAX_MEMORY=4GB",

@@ -3,8 +3,8 @@
  * Plain scalars mean what YAML 1.2's core schema says (null, true, 12, 1.5); quoted ones are texts. Anchors work. An
  * error names the line. Refused: more than one document, a key that comes twice or is no scalar, tags, `<<`, more than
  * YAML_NODES_MAX nodes (aliases count each time), YAML_DEPTH_MAX levels. */
-#ifndef TERMINALS_CLI_YAML_JSON_H
-#define TERMINALS_CLI_YAML_JSON_H
+#ifndef TERMINALS_COMMON_YAML_JSON_H
+#define TERMINALS_COMMON_YAML_JSON_H
 
 #include <stddef.h>
 

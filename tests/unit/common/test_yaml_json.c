@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "cli/yaml_json.h"
+#include "common/yaml_json.h"
 
 static void expect(const char *yaml, const char *json) {
     struct error err = {0};

@@ -1,4 +1,4 @@
-#include "cli/yaml_json.h"
+#include "common/yaml_json.h"
 
 #include <errno.h>
 #include <math.h>

@@ -1,0 +1,441 @@
+#include "provisioner/backends/kubernetes_client.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <utlist.h>
+
+#include "common/buffer.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/secret.h"
+#include "provisioner/backends/curl_loop.h"
+
+#define CONNECT_TIMEOUT_MS 5000
+#define ANSWER_MAX_BYTES   (64 * 1024 * 1024)
+#define LINE_MAX_BYTES     (8 * 1024 * 1024) /* etcd's largest object is 1.5 MiB */
+#define SILENCE_MAX_S      180L              /* of a watch: bookmarks come about once a minute */
+#define KEEPALIVE_S        15L
+#define CONNECTIONS_MAX    24L
+#define TRIES_MAX          10
+#define PAUSE_MAX_S        30
+#define CONFLICT_PAUSE_MS  20
+
+struct kubernetes_client {
+    struct event_base *base;
+    struct curl_loop *loop;
+    struct kubernetes_config config;
+    char *namespace_name;
+    struct curl_slist *connect_to; /* for config.server_name */
+    char *origin;                  /* the server as URLs name it */
+    struct kubernetes_call *calls;
+    struct kubernetes_call *delivering; /* whose line is being told; NULL once it has been cancelled */
+};
+
+struct kubernetes_call {
+    struct kubernetes_client *client;
+    CURL *easy;
+    bool is_added;
+    struct curl_slist *headers;
+    char *method;
+    char *url;
+    char *body;
+    int timeout_ms;
+    struct buffer answer;
+    void (*line)(void *argument, char *line, size_t length);
+    kubernetes_done *done;
+    void *argument;
+    struct event *pause; /* until the next try */
+    int tries;
+    bool has_new_token;
+    char curl_error[CURL_ERROR_SIZE];
+    bool is_too_long;
+    struct kubernetes_call *prev, *next;
+};
+
+static bool begin(struct kubernetes_call *call);
+
+/* --- the end of a call -------------------------------------------------------------------------------------------- */
+
+static void drop_transfer(struct kubernetes_call *call) {
+    if (call->easy != NULL) {
+        if (call->is_added) {
+            curl_loop_remove(call->client->loop, call->easy);
+            call->is_added = false;
+        }
+        curl_easy_cleanup(call->easy);
+        call->easy = NULL;
+    }
+    curl_slist_free_all(call->headers);
+    call->headers = NULL;
+    if (call->answer.data != NULL) {
+        explicit_bzero(call->answer.data, call->answer.length); /* secrets come this way */
+    }
+    buffer_free(&call->answer);
+    call->answer = (struct buffer){0};
+}
+
+void kubernetes_call_cancel(struct kubernetes_call *call) {
+    if (call == NULL) {
+        return;
+    }
+    DL_DELETE(call->client->calls, call);
+    if (call->client->delivering == call) {
+        call->client->delivering = NULL;
+    }
+    drop_transfer(call);
+    if (call->pause != NULL) {
+        event_free(call->pause);
+    }
+    free(call->method);
+    free(call->url);
+    secret_free(call->body); /* an instance's key may be in there */
+    free(call);
+}
+
+static void tell(struct kubernetes_call *call, const struct kubernetes_answer *answer) {
+    kubernetes_done *done = call->done;
+    call->done = NULL;
+    done(call->argument, answer);
+    kubernetes_call_cancel(call);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *argument) {
+    struct kubernetes_call *call = argument;
+    (void)fd;
+    (void)what;
+    if (!begin(call)) {
+        const struct kubernetes_answer answer = {.failure = "out of memory", .reason = "", .message = ""};
+        tell(call, &answer);
+    }
+}
+
+/* How long to wait before the same is asked again; -1: not again. */
+static int pause_ms(struct kubernetes_call *call, const struct kubernetes_answer *answer) {
+    curl_off_t retry_after_s = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+    if (call->tries >= TRIES_MAX) {
+        return -1;
+    }
+    if (answer->status == 401 && !call->has_new_token) {
+        struct error err;
+        cleanup_secret char *before = call->client->config.token == NULL ? NULL : strdup(call->client->config.token);
+        call->has_new_token = true;
+        return kubernetes_config_refresh_token(&call->client->config, &err) && before != NULL &&
+                       !secret_equals(before, call->client->config.token)
+                   ? 0
+                   : -1;
+    }
+    if (answer->status == 429 || (answer->status >= 500 && retry_after_s > 0)) {
+        retry_after_s = retry_after_s < 1 ? 1 : retry_after_s;
+        return (int)(retry_after_s > PAUSE_MAX_S ? PAUSE_MAX_S : retry_after_s) * 1000;
+    }
+    /* The message of a quota's conflict: "Operation cannot be fulfilled on resourcequotas …". */
+    bool is_quotas =
+        answer->status == 409 && strcmp(call->method, "POST") == 0 && strcmp(answer->reason, "Conflict") == 0;
+    return is_quotas ? CONFLICT_PAUSE_MS << (call->tries < 6 ? call->tries : 6) : -1;
+}
+
+static bool try_again(struct kubernetes_call *call, const struct kubernetes_answer *answer) {
+    int after_ms = pause_ms(call, answer);
+    const struct timeval after = {after_ms / 1000, after_ms % 1000 * 1000};
+    if (after_ms < 0) {
+        return false;
+    }
+    if (call->pause == NULL) {
+        call->pause = evtimer_new(call->client->base, on_pause_over, call);
+    }
+    if (call->pause == NULL || evtimer_add(call->pause, &after) != 0) {
+        return false;
+    }
+    log_debug(NULL, "the API server says %d to %s %s: again in %d ms", answer->status, call->method, call->url,
+              after_ms);
+    call->tries++;
+    drop_transfer(call);
+    return true;
+}
+
+static void finish(struct kubernetes_call *call, CURLcode result) {
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    struct kubernetes_answer answer = {.status = (int)status, .failure = "", .reason = "", .message = ""};
+    bool has_body = call->answer.data != NULL && (call->line == NULL || status != 200);
+    cleanup_json struct json_object *json = NULL;
+    if (result != CURLE_OK || call->answer.failed) {
+        answer.status = 0;
+        answer.failure = call->is_too_long     ? "its answer is too long"
+                         : call->answer.failed ? "out of memory"
+                         : call->curl_error[0] ? call->curl_error
+                                               : curl_easy_strerror(result);
+    } else if (has_body && call->answer.data[0] == '{') {
+        json = json_parse_object(call->answer.data, call->answer.length, NULL);
+        const char *reason = json_get_string(json, "reason");
+        const char *message = json_get_string(json, "message");
+        answer.json = json;
+        answer.reason = reason == NULL ? "" : reason;
+        answer.message = message == NULL ? "" : message;
+    }
+    if (!try_again(call, &answer)) {
+        curl_loop_remove(call->client->loop, call->easy);
+        call->is_added = false;
+        tell(call, &answer);
+    }
+}
+
+/* --- what arrives ------------------------------------------------------------------------------------------------- */
+
+static bool has_line(const struct kubernetes_call *call) {
+    long status = 0;
+    if (call->line == NULL || call->easy == NULL || call->answer.length == 0) {
+        return false;
+    }
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200 && memchr(call->answer.data, '\n', call->answer.length) != NULL;
+}
+
+/* Hands out the whole lines that have come. False if the call is gone now. */
+static bool deliver_lines(struct kubernetes_call *call) {
+    struct kubernetes_client *client = call->client;
+    client->delivering = call;
+    while (client->delivering != NULL && has_line(call)) {
+        size_t length = (size_t)((char *)memchr(call->answer.data, '\n', call->answer.length) - call->answer.data);
+        cleanup_free char *line = strndup(call->answer.data, length);
+        buffer_consume(&call->answer, length + 1);
+        if (line != NULL) {
+            call->line(call->argument, line, strlen(line));
+        }
+    }
+    bool is_there = client->delivering != NULL;
+    client->delivering = NULL;
+    return is_there;
+}
+
+static void on_progress(void *argument) {
+    struct kubernetes_client *client = argument;
+    struct kubernetes_call *call = client->calls;
+    while (call != NULL) {
+        /* Whoever was told something may have changed the list: then from the beginning. */
+        call = !has_line(call) ? call->next : deliver_lines(call) ? call->next : client->calls;
+    }
+}
+
+static void on_ended(void *argument, CURL *easy, CURLcode result) {
+    struct kubernetes_client *client = argument;
+    struct kubernetes_call *call = NULL;
+    DL_SEARCH_SCALAR(client->calls, call, easy, easy);
+    if (call != NULL && call->done != NULL) {
+        finish(call, result);
+    }
+}
+
+static size_t take_bytes(char *bytes, size_t size, size_t count, void *argument) {
+    struct kubernetes_call *call = argument;
+    size_t length = size * count;
+    size_t limit = call->line != NULL ? LINE_MAX_BYTES : ANSWER_MAX_BYTES;
+    if (length > limit - call->answer.length) {
+        call->is_too_long = true;
+        return 0;
+    }
+    return buffer_append(&call->answer, bytes, length) ? length : 0;
+}
+
+/* Instances may be forked off beside us: none may inherit a connection. */
+static curl_socket_t open_socket(void *argument, curlsocktype purpose, struct curl_sockaddr *address) {
+    (void)argument;
+    (void)purpose;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* --- calls -------------------------------------------------------------------------------------------------------- */
+
+static void set_pem(CURL *easy, CURLoption option, const struct kubernetes_pem *pem) {
+    if (pem->data != NULL) {
+        const struct curl_blob blob = {.data = pem->data, .len = pem->length, .flags = CURL_BLOB_NOCOPY};
+        curl_easy_setopt(easy, option, &blob);
+    }
+}
+
+static void set_tls(CURL *easy, const struct kubernetes_config *config) {
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+    if (config->ca.data != NULL || config->ca_file != NULL) {
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* this CA and no other */
+        curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
+        set_pem(easy, CURLOPT_CAINFO_BLOB, &config->ca);
+    }
+    curl_easy_setopt(easy, CURLOPT_SSLCERT, config->certificate_file);
+    curl_easy_setopt(easy, CURLOPT_SSLKEY, config->key_file);
+    set_pem(easy, CURLOPT_SSLCERT_BLOB, &config->certificate);
+    set_pem(easy, CURLOPT_SSLKEY_BLOB, &config->key);
+}
+
+static bool add_header(struct kubernetes_call *call, const char *header) {
+    struct curl_slist *longer = curl_slist_append(call->headers, header);
+    call->headers = longer == NULL ? call->headers : longer;
+    return longer != NULL;
+}
+
+static bool set_headers(struct kubernetes_call *call) {
+    struct kubernetes_config *config = &call->client->config;
+    struct error err;
+    if (!kubernetes_config_refresh_token(config, &err)) {
+        log_warning(NULL, "%s: the last token is used on", err.message);
+    }
+    if (config->token != NULL && (curl_easy_setopt(call->easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER) != CURLE_OK ||
+                                  curl_easy_setopt(call->easy, CURLOPT_XOAUTH2_BEARER, config->token) != CURLE_OK)) {
+        return false;
+    }
+    return add_header(call, "Accept: application/json") &&
+           (call->body == NULL || add_header(call, "Content-Type: application/json")) &&
+           curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers) == CURLE_OK;
+}
+
+static void set_options(struct kubernetes_call *call) {
+    const struct kubernetes_client *client = call->client;
+    CURL *easy = call->easy;
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
+    if (call->body != NULL) {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(call->body));
+    }
+    if (client->connect_to != NULL) {
+        curl_easy_setopt(easy, CURLOPT_CONNECT_TO, client->connect_to);
+    }
+    curl_easy_setopt(easy, CURLOPT_PROXY, client->config.proxy_url == NULL ? "" : client->config.proxy_url);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* a connection that fails fails alone */
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L); /* a server that vanished from the network ends the watch */
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_S);
+    if (call->line != NULL) {
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, SILENCE_MAX_S);
+    }
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->curl_error);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_bytes);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+}
+
+static bool begin(struct kubernetes_call *call) {
+    call->easy = curl_easy_init();
+    call->curl_error[0] = '\0';
+    if (call->easy == NULL || curl_easy_setopt(call->easy, CURLOPT_URL, call->url) != CURLE_OK || !set_headers(call)) {
+        return false;
+    }
+    set_tls(call->easy, &call->client->config);
+    set_options(call);
+    call->is_added = curl_loop_add(call->client->loop, call->easy);
+    return call->is_added;
+}
+
+static bool take_request(struct kubernetes_call *call, const struct kubernetes_request *request) {
+    cleanup_buffer struct buffer url = {0};
+    buffer_append_format(&url, "%s/api/v1/namespaces/%s/%s", call->client->origin, call->client->namespace_name,
+                         request->kind);
+    buffer_append_format(&url, "%s%s%s", request->name == NULL ? "" : "/", request->name == NULL ? "" : request->name,
+                         request->query == NULL ? "" : request->query);
+    const char *body = request->body == NULL ? NULL : json_text(request->body, NULL);
+    call->url = buffer_take(&url);
+    call->method = strdup(request->method);
+    call->body = body == NULL ? NULL : strdup(body);
+    call->timeout_ms = request->timeout_ms;
+    call->line = request->line;
+    return call->url != NULL && call->method != NULL && (call->body != NULL || request->body == NULL);
+}
+
+struct kubernetes_call *kubernetes_call_start(struct kubernetes_client *client,
+                                              const struct kubernetes_request *request, kubernetes_done *done,
+                                              void *argument) {
+    struct kubernetes_call *call = calloc(1, sizeof *call);
+    if (call == NULL) {
+        return NULL;
+    }
+    call->client = client;
+    call->done = done;
+    call->argument = argument;
+    DL_APPEND(client->calls, call);
+    if (!take_request(call, request) || !begin(call)) {
+        kubernetes_call_cancel(call);
+        return NULL;
+    }
+    return call;
+}
+
+/* --- the client --------------------------------------------------------------------------------------------------- */
+
+/* With a `tls-server-name`, URLs name that and connections go to the server all the same. */
+static bool set_origin(struct kubernetes_client *client) {
+    const struct kubernetes_config *config = &client->config;
+    if (config->server_name == NULL) {
+        client->origin = strdup(config->server);
+        return client->origin != NULL;
+    }
+    const char *host = config->server + strlen("https://");
+    size_t host_length = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
+    size_t authority_length = strcspn(host, "/");
+    bool has_port = host_length < authority_length;
+    cleanup_buffer struct buffer origin = {0};
+    cleanup_buffer struct buffer connect_to = {0};
+    buffer_append_format(&origin, "https://%s%.*s%s", config->server_name, (int)(authority_length - host_length),
+                         host + host_length, host + authority_length);
+    buffer_append_format(&connect_to, "::%.*s%s", (int)authority_length, host, has_port ? "" : ":443");
+    client->origin = buffer_take(&origin);
+    client->connect_to = connect_to.failed ? NULL : curl_slist_append(NULL, connect_to.data);
+    return client->origin != NULL && client->connect_to != NULL;
+}
+
+struct kubernetes_client *kubernetes_client_open(struct kubernetes_config *config, const char *namespace_name,
+                                                 struct event_base *base, struct error *err) {
+    struct kubernetes_client *client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        kubernetes_config_free(config);
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    const struct curl_loop_callbacks callbacks = {client, on_progress, on_ended};
+    client->base = base;
+    client->config = *config;
+    *config = (struct kubernetes_config){0};
+    client->namespace_name = strdup(namespace_name);
+    client->loop = curl_loop_open(base, &callbacks);
+    if (client->namespace_name == NULL || client->loop == NULL || !set_origin(client)) {
+        kubernetes_client_close(client);
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    curl_loop_limit_connections(client->loop, CONNECTIONS_MAX);
+    return client;
+}
+
+void kubernetes_client_close(struct kubernetes_client *client) {
+    if (client == NULL) {
+        return;
+    }
+    while (client->calls != NULL) {
+        kubernetes_call_cancel(client->calls);
+    }
+    curl_loop_close(client->loop);
+    curl_slist_free_all(client->connect_to);
+    free(client->origin);
+    free(client->namespace_name);
+    kubernetes_config_free(&client->config);
+    free(client);
+}
+
+bool kubernetes_answer_error(const struct kubernetes_answer *answer, struct error *err, const char *what) {
+    if (answer->status == 0) {
+        return error_set(err, ERROR_CAPACITY, "%s: the Kubernetes API server does not answer: %s", what,
+                         answer->failure);
+    }
+    bool is_for_later = answer->status == 429 || answer->status >= 500 || answer->status == 401 ||
+                        (answer->status == 403 && strstr(answer->message, "exceeded quota") != NULL);
+    return error_set(err, is_for_later ? ERROR_CAPACITY : ERROR_BACKEND, "%s: Kubernetes says %d%s%s%s%s", what,
+                     answer->status, answer->reason[0] == '\0' ? "" : " ", answer->reason,
+                     answer->message[0] == '\0' ? "" : ": ", answer->message);
+}

@@ -1,0 +1,54 @@
+/* kubernetes_pod.h - what the API server says of one pod, and what that means for its instance. */
+#ifndef TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_POD_H
+#define TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_POD_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <uthash.h>
+
+#include "common/json.h"
+#include "provisioner/backends/kubernetes_names.h"
+
+#define KUBERNETES_CONTAINER   "open-terminal" /* what a podTemplate calls it too */
+#define KUBERNETES_PORT        8000
+#define KUBERNETES_KEY_NAME    "OPEN_TERMINAL_API_KEY"
+#define KUBERNETES_UID_SIZE    64
+#define KUBERNETES_REASON_SIZE 400
+
+enum kubernetes_pod_state {
+    KUBERNETES_POD_PENDING,       /* on its way; `reason` says how far */
+    KUBERNETES_POD_UNSCHEDULABLE, /* no node takes it, for now */
+    KUBERNETES_POD_STUCK,         /* a container cannot start: no image, bad configuration, it crashes */
+    KUBERNETES_POD_RUNNING,       /* our container runs and has an address */
+    KUBERNETES_POD_ENDED,         /* our container, or the pod, has ended */
+    KUBERNETES_POD_TERMINATING,   /* somebody deleted it, or is evicting it */
+};
+
+struct kubernetes_pod {
+    char name[254];
+    char uid[KUBERNETES_UID_SIZE];
+    enum kubernetes_pod_state state;
+    char address[INET6_ADDRSTRLEN];      /* "" until it has one */
+    char reason[KUBERNETES_REASON_SIZE]; /* in Kubernetes' own words; "" where there are none */
+    bool has_controller;                 /* somebody else's controller looks after it */
+    bool is_managed;
+    bool is_purge;      /* one of kubernetes_purge.c */
+    bool has_succeeded; /* its phase is Succeeded */
+    char *user_id;      /* these four as in kubernetes_identity */
+    char *policy_id;
+    char *context_id;
+    char *instance_id;
+    char *key;         /* secret: the instance's, where it stands in the pod itself; NULL: it does not */
+    char *secret_name; /* the secret that holds it, and under which name there */
+    char *secret_key;
+    UT_hash_handle hh; /* in the cache of kubernetes_pods.c */
+};
+
+/* The caller frees it. NULL: it is no pod, or no memory. */
+struct kubernetes_pod *kubernetes_pod_read(struct json_object *json);
+void kubernetes_pod_free(struct kubernetes_pod *pod);
+
+/* As kubernetes_identity_matches(). */
+bool kubernetes_pod_matches(const struct kubernetes_pod *pod, const struct instance_spec *spec);
+
+#endif

@@ -1,0 +1,387 @@
+#include "provisioner/backends/kubernetes_purge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/buffer.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/names.h"
+#include "provisioner/backends/kubernetes_end.h"
+#include "provisioner/backends/kubernetes_json.h"
+#include "provisioner/backends/kubernetes_manifest.h"
+#include "provisioner/backends/kubernetes_names.h"
+#include "provisioner/backends/kubernetes_security.h"
+
+#define CREATE_QUERY "?fieldManager=terminals&fieldValidation=Strict"
+#define VOLUME       "files"
+#define FOLDER       "/files"
+#define DEADLINE_S   600
+#define PODS_SUFFIX  "-purge"
+#define POD_SIZE     (KUBERNETES_NAME_SIZE + sizeof PODS_SUFFIX)
+
+struct kubernetes_purge {
+    struct backend *backend;
+    char name[KUBERNETES_NAME_SIZE];
+    char pod[POD_SIZE];
+    char uid[KUBERNETES_UID_SIZE]; /* of the pod that empties the folder */
+    char *user_id;
+    char *policy_id;
+    char *context_id;
+    struct policy policy; /* holds a reference to its `data`, if has_policy */
+    bool has_policy;
+    struct error err; /* what the pod came to */
+    struct kubernetes_call *call;
+    void (*done)(void *argument, const struct error *err);
+    void *argument;
+    struct kubernetes_purge *prev, *next;
+};
+
+static struct instance_spec spec_of(const struct kubernetes_purge *purge) {
+    return (struct instance_spec){
+        .instance_id = "",
+        .instance_name = purge->name,
+        .user_id = purge->user_id,
+        .policy_id = purge->policy_id,
+        .context_id = purge->context_id,
+        .key = "",
+        .policy = purge->has_policy ? &purge->policy : NULL,
+    };
+}
+
+static void purge_free(struct kubernetes_purge *purge) {
+    DL_DELETE(purge->backend->purges, purge);
+    kubernetes_call_cancel(purge->call);
+    if (purge->has_policy) {
+        json_object_put(purge->policy.data);
+    }
+    free(purge->user_id);
+    free(purge->policy_id);
+    free(purge->context_id);
+    free(purge);
+}
+
+static void finish(struct kubernetes_purge *purge, const struct error *err) {
+    void (*done)(void *, const struct error *) = purge->done;
+    void *argument = purge->argument;
+    struct backend *backend = purge->backend;
+    struct error copy = err == NULL ? (struct error){0} : *err;
+    char name[KUBERNETES_NAME_SIZE];
+    memcpy(name, purge->name, sizeof name);
+    purge_free(purge);
+    done(argument, err == NULL ? NULL : &copy);
+    kubernetes_end_pass_name_on(backend, name);
+}
+
+static void out_of_memory(struct kubernetes_purge *purge) {
+    struct error err;
+    error_set(&err, ERROR_INTERNAL, "out of memory");
+    finish(purge, &err);
+}
+
+static void fail_with(struct kubernetes_purge *purge, const struct kubernetes_answer *answer, const char *what) {
+    struct error err;
+    kubernetes_answer_error(answer, &err, what);
+    finish(purge, &err);
+}
+
+static void ask(struct kubernetes_purge *purge, const struct kubernetes_request *request, kubernetes_done *done) {
+    purge->call = kubernetes_call_start(purge->backend->client, request, done, purge);
+    if (purge->call == NULL) {
+        out_of_memory(purge);
+    }
+}
+
+/* --- the folder of the shared claim ------------------------------------------------------------------------------- */
+
+static void on_pod_removed(void *argument, const struct kubernetes_answer *answer) {
+    struct kubernetes_purge *purge = argument;
+    struct error err = purge->err;
+    (void)answer; /* one that stays is removed by the roundup, or ends at its deadline */
+    purge->call = NULL;
+    finish(purge, err.code == ERROR_NONE ? NULL : &err);
+}
+
+/* It has done what it can. */
+static void remove_pod(struct kubernetes_purge *purge) {
+    cleanup_json struct json_object *options = kubernetes_delete_options(purge->uid, 0);
+    const struct kubernetes_request request = {.method = "DELETE",
+                                               .kind = "pods",
+                                               .name = purge->pod,
+                                               .body = options,
+                                               .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
+    purge->uid[0] = '\0';
+    if (options == NULL) {
+        out_of_memory(purge);
+    } else {
+        ask(purge, &request, on_pod_removed);
+    }
+}
+
+static void pod_is(struct kubernetes_purge *purge, const struct kubernetes_pod *pod, bool is_gone) {
+    if (is_gone || pod->state == KUBERNETES_POD_TERMINATING) {
+        error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files was deleted");
+    } else if (pod->state == KUBERNETES_POD_ENDED && !pod->has_succeeded) {
+        error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files failed: %s", pod->reason);
+    } else if (pod->state == KUBERNETES_POD_STUCK) {
+        error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files cannot start: %s", pod->reason);
+    } else if (pod->state == KUBERNETES_POD_UNSCHEDULABLE && strstr(pod->reason, "ersistent") == NULL) {
+        error_set(&purge->err, ERROR_CAPACITY, "the pod that removes the files finds no node: %s", pod->reason);
+    } else if (pod->state != KUBERNETES_POD_ENDED) {
+        return;
+    }
+    remove_pod(purge);
+}
+
+static void remove_stray(struct backend *backend, const struct kubernetes_pod *pod);
+
+void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernetes_pod *pod, bool is_gone) {
+    struct kubernetes_purge *purge = NULL;
+    DL_FOREACH(backend->purges, purge) {
+        if (strcmp(purge->pod, pod->name) == 0) {
+            break;
+        }
+    }
+    if (purge == NULL) {
+        if (!is_gone) {
+            remove_stray(backend, pod);
+        }
+    } else if (strcmp(purge->uid, pod->uid) == 0) {
+        pod_is(purge, pod, is_gone);
+    }
+}
+
+static void on_pod_made(void *argument, const struct kubernetes_answer *answer) {
+    struct kubernetes_purge *purge = argument;
+    const char *uid = json_get_string(json_get_object(answer->json, "metadata"), "uid");
+    purge->call = NULL;
+    if (answer->status != 201 || uid == NULL || strlen(uid) >= sizeof purge->uid) {
+        fail_with(purge, answer, "create the pod that removes the files");
+        return;
+    }
+    strcpy(purge->uid, uid);
+    const struct kubernetes_pod *pod = kubernetes_pods_find(purge->backend->pods, purge->pod);
+    if (pod != NULL && strcmp(pod->uid, uid) == 0) {
+        pod_is(purge, pod, false);
+    }
+}
+
+/* `rm -rf -- <folder>`; what lies in there was put there by its user, and rm follows no links. */
+static bool fill_command(struct json_object *container, const char *folder) {
+    char path[NAME_FOLDER_SIZE + sizeof FOLDER + 1];
+    static const char *const words[] = {"/bin/sh", "-c", "rm -rf -- \"$1\"", "purge"};
+    struct json_object *command = kubernetes_json_array(container, "command");
+    snprintf(path, sizeof path, FOLDER "/%s", folder);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (command == NULL || !kubernetes_json_append(command, json_object_new_string(words[i]))) {
+            return false;
+        }
+    }
+    return kubernetes_json_append(command, json_object_new_string(path));
+}
+
+static bool fill_volume(struct json_object *spec, struct json_object *container) {
+    struct json_object *volumes = kubernetes_json_array(spec, "volumes");
+    struct json_object *mounts = kubernetes_json_array(container, "volumeMounts");
+    struct json_object *volume = json_object_new_object();
+    struct json_object *mount = json_object_new_object();
+    if (volumes == NULL || mounts == NULL || !kubernetes_json_append(volumes, volume)) {
+        json_object_put(mount);
+        return false;
+    }
+    struct json_object *claim = kubernetes_json_object(volume, "persistentVolumeClaim");
+    return kubernetes_json_append(mounts, mount) && claim != NULL && json_add_string(volume, "name", VOLUME) &&
+           json_add_string(claim, "claimName", KUBERNETES_SHARED_CLAIM) && json_add_string(mount, "name", VOLUME) &&
+           json_add_string(mount, "mountPath", FOLDER);
+}
+
+static bool fill_metadata(const struct kubernetes_purge *purge, struct json_object *pod) {
+    struct json_object *metadata = kubernetes_json_object(pod, "metadata");
+    struct json_object *labels = metadata == NULL ? NULL : kubernetes_json_object(metadata, "labels");
+    return labels != NULL && json_add_string(pod, "apiVersion", "v1") && json_add_string(pod, "kind", "Pod") &&
+           json_add_string(metadata, "name", purge->pod) &&
+           json_add_string(labels, KUBERNETES_LABEL_MANAGED_BY, KUBERNETES_MANAGED_BY) &&
+           json_add_string(labels, KUBERNETES_LABEL_ROLE, KUBERNETES_ROLE_PURGE);
+}
+
+static bool fill_pod(const struct kubernetes_purge *purge, struct json_object *pod, struct error *err) {
+    const struct settings *settings = purge->backend->settings;
+    const struct instance_spec who = spec_of(purge);
+    const struct kubernetes_plan plan = {&who, settings, &purge->backend->parsed, purge->name};
+    const char *image = settings->kubernetes_image != NULL ? settings->kubernetes_image : settings->image;
+    char folder[NAME_FOLDER_SIZE];
+    struct json_object *spec = kubernetes_json_object(pod, "spec");
+    struct json_object *containers = spec == NULL ? NULL : kubernetes_json_array(spec, "containers");
+    struct json_object *container = json_object_new_object();
+    bool ok = containers != NULL && kubernetes_json_append(containers, container) && fill_metadata(purge, pod) &&
+              name_home_folder(purge->user_id, purge->policy_id, purge->context_id, folder) &&
+              json_add_string(container, "name", "purge") && json_add_string(container, "image", image) &&
+              json_add_string(container, "terminationMessagePolicy", "FallbackToLogsOnError") &&
+              fill_command(container, folder) && fill_volume(spec, container) &&
+              json_add_string(spec, "restartPolicy", "Never") &&
+              json_add_int(spec, "activeDeadlineSeconds", DEADLINE_S) &&
+              json_add_bool(spec, "automountServiceAccountToken", false) &&
+              json_add_bool(spec, "enableServiceLinks", false) && kubernetes_placement_add(&plan, spec);
+    if (!ok) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    return kubernetes_security_apply(&plan, spec, container, err);
+}
+
+static void empty_folder(struct kubernetes_purge *purge) {
+    struct error err = {0};
+    cleanup_json struct json_object *pod = json_object_new_object();
+    if (pod == NULL || !fill_pod(purge, pod, &err)) {
+        finish(purge, &err);
+        return;
+    }
+    const struct kubernetes_request request = {
+        .method = "POST", .kind = "pods", .query = CREATE_QUERY, .body = pod, .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
+    ask(purge, &request, on_pod_made);
+}
+
+/* --- the claim of one's own --------------------------------------------------------------------------------------- */
+
+/* Without a claim there is no folder in it. */
+static void on_shared_claim(void *argument, const struct kubernetes_answer *answer) {
+    struct kubernetes_purge *purge = argument;
+    purge->call = NULL;
+    if (answer->status == 404) {
+        finish(purge, NULL);
+    } else if (answer->status == 200) {
+        empty_folder(purge);
+    } else {
+        fail_with(purge, answer, "look for the claim");
+    }
+}
+
+static void go_on(struct kubernetes_purge *purge) {
+    const struct settings *settings = purge->backend->settings;
+    const struct policy *policy = purge->has_policy ? &purge->policy : NULL;
+    const struct kubernetes_request request = {.method = "GET",
+                                               .kind = "persistentvolumeclaims",
+                                               .name = KUBERNETES_SHARED_CLAIM,
+                                               .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
+    if (kubernetes_storage_mode(settings, policy) == STORAGE_PER_USER) {
+        finish(purge, NULL);
+    } else {
+        ask(purge, &request, on_shared_claim);
+    }
+}
+
+static void on_claim_removed(void *argument, const struct kubernetes_answer *answer) {
+    struct kubernetes_purge *purge = argument;
+    purge->call = NULL;
+    if ((answer->status >= 200 && answer->status < 300) || answer->status == 404 || answer->status == 409) {
+        go_on(purge); /* what still uses it keeps it for a moment; a new instance waits for that */
+    } else {
+        fail_with(purge, answer, "delete the claim");
+    }
+}
+
+static void on_claim(void *argument, const struct kubernetes_answer *answer) {
+    struct kubernetes_purge *purge = argument;
+    struct json_object *metadata = json_get_object(answer->json, "metadata");
+    const char *uid = json_get_string(metadata, "uid");
+    const struct instance_spec spec = spec_of(purge);
+    struct kubernetes_identity identity;
+    purge->call = NULL;
+    kubernetes_identity_read(metadata, &identity);
+    if (answer->status == 404 ||
+        (answer->status == 200 && (uid == NULL || !kubernetes_identity_matches(&identity, &spec)))) {
+        go_on(purge); /* there is none, or it is another user's whose name looks alike */
+    } else if (answer->status != 200) {
+        fail_with(purge, answer, "look for the claim");
+    } else {
+        cleanup_json struct json_object *options = kubernetes_delete_options(uid, -1);
+        const struct kubernetes_request request = {.method = "DELETE",
+                                                   .kind = "persistentvolumeclaims",
+                                                   .name = purge->name,
+                                                   .body = options,
+                                                   .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
+        if (options == NULL) {
+            out_of_memory(purge);
+        } else {
+            ask(purge, &request, on_claim_removed);
+        }
+    }
+}
+
+static bool copy_spec(struct kubernetes_purge *purge, const struct instance_spec *spec) {
+    purge->user_id = strdup(spec->user_id);
+    purge->policy_id = strdup(spec->policy_id);
+    purge->context_id = strdup(spec->context_id);
+    if (spec->policy != NULL) {
+        purge->policy = *spec->policy;
+        json_object_get(purge->policy.data);
+        purge->has_policy = true;
+    }
+    return purge->user_id != NULL && purge->policy_id != NULL && purge->context_id != NULL &&
+           kubernetes_object_name(spec->user_id, spec->policy_id, spec->context_id, purge->name);
+}
+
+void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec,
+                            void (*done)(void *argument, const struct error *err), void *argument) {
+    struct kubernetes_purge *purge = calloc(1, sizeof *purge);
+    if (purge == NULL) {
+        struct error err;
+        error_set(&err, ERROR_INTERNAL, "out of memory");
+        done(argument, &err);
+        return;
+    }
+    purge->backend = backend;
+    purge->done = done;
+    purge->argument = argument;
+    DL_APPEND(backend->purges, purge);
+    if (!copy_spec(purge, spec)) {
+        out_of_memory(purge);
+        return;
+    }
+    snprintf(purge->pod, sizeof purge->pod, "%s" PODS_SUFFIX, purge->name);
+    const struct kubernetes_request request = {.method = "GET",
+                                               .kind = "persistentvolumeclaims",
+                                               .name = purge->name,
+                                               .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
+    ask(purge, &request, on_claim);
+}
+
+/* --- what a predecessor left -------------------------------------------------------------------------------------- */
+
+static void ignore(void *argument, const struct error *err) {
+    (void)argument;
+    (void)err;
+}
+
+static void remove_stray(struct backend *backend, const struct kubernetes_pod *pod) {
+    if (pod->state != KUBERNETES_POD_ENDED || strlen(pod->name) >= POD_SIZE) {
+        return; /* it finishes what it was told to do first */
+    }
+    struct kubernetes_purge *stray = calloc(1, sizeof *stray);
+    if (stray == NULL) {
+        return;
+    }
+    stray->backend = backend;
+    stray->done = ignore;
+    strcpy(stray->pod, pod->name);
+    strcpy(stray->uid, pod->uid);
+    DL_APPEND(backend->purges, stray);
+    remove_pod(stray);
+}
+
+bool kubernetes_purge_is_under_way(const struct backend *backend, const char *name) {
+    const struct kubernetes_purge *purge = NULL;
+    DL_FOREACH(backend->purges, purge) {
+        if (strcmp(purge->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void kubernetes_purge_free_all(struct backend *backend) {
+    while (backend->purges != NULL) {
+        purge_free(backend->purges);
+    }
+}

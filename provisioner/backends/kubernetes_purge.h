@@ -1,0 +1,21 @@
+/* kubernetes_purge.h - a user's files go for good: the claim that is their own, and their folder of the one that all
+ * share, which a pod empties, since only a pod reaches what is in a claim. */
+#ifndef TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_PURGE_H
+#define TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_PURGE_H
+
+#include "provisioner/backends/kubernetes_backend.h"
+
+/* As `purge` of struct backend_operations. */
+void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec,
+                            void (*done)(void *argument, const struct error *err), void *argument);
+
+/* A pod of a purge has changed, or is gone. */
+void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernetes_pod *pod, bool is_gone);
+
+/* Whether files of the instance of this name are being removed: its start waits for that. */
+bool kubernetes_purge_is_under_way(const struct backend *backend, const char *name);
+
+/* At the end: forgets all that are under way, without `done`. */
+void kubernetes_purge_free_all(struct backend *backend);
+
+#endif

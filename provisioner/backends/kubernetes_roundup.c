@@ -1,0 +1,286 @@
+#include "provisioner/backends/kubernetes_roundup.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/cleanup.h"
+#include "common/digest.h"
+#include "common/log.h"
+#include "common/secret.h"
+#include "provisioner/backends/kubernetes_instance.h"
+#include "provisioner/backends/kubernetes_leftovers.h"
+
+#define PROBE_TIMEOUT_MS 10000
+#define ID_RANDOM_BYTES  16
+#define KEY_MAX_BYTES    4096
+
+/* A pod that nobody knows. */
+struct stranger {
+    struct kubernetes_roundup *roundup;
+    char name[KUBERNETES_NAME_SIZE];
+    char uid[KUBERNETES_UID_SIZE];
+    char instance_id[2 * ID_RANDOM_BYTES + 1];
+    char address[INET6_ADDRSTRLEN];
+    bool is_ours; /* we made it: it carries an instance's id */
+    char *user_id;
+    char *policy_id;
+    char *context_id;
+    char *secret_key; /* the key's name in its secret */
+    char *key;
+    struct kubernetes_call *call;
+    struct health_probe *probe;
+    struct stranger *prev, *next;
+};
+
+struct kubernetes_roundup {
+    struct backend *backend;
+    bool is_allowed;
+    struct stranger *strangers;
+    struct kubernetes_leftovers *leftovers;
+};
+
+static void stranger_free(struct stranger *stranger) {
+    DL_DELETE(stranger->roundup->strangers, stranger);
+    kubernetes_call_cancel(stranger->call);
+    health_probe_cancel(stranger->probe);
+    free(stranger->user_id);
+    free(stranger->policy_id);
+    free(stranger->context_id);
+    free(stranger->secret_key);
+    secret_free(stranger->key);
+    free(stranger);
+}
+
+static struct instance_spec spec_of(const struct stranger *stranger) {
+    return (struct instance_spec){
+        .instance_id = stranger->instance_id,
+        .instance_name = stranger->name,
+        .user_id = stranger->user_id,
+        .policy_id = stranger->policy_id,
+        .context_id = stranger->context_id,
+        .key = stranger->key == NULL ? "" : stranger->key,
+    };
+}
+
+/* An entry that holds the pod. NULL: somebody has started, or found, the very same meanwhile, or no memory. */
+static struct kubernetes_instance *make_instance(struct stranger *stranger) {
+    struct backend *backend = stranger->roundup->backend;
+    const struct instance_spec spec = spec_of(stranger);
+    if (kubernetes_instance_holder(backend, stranger->name) != NULL ||
+        kubernetes_instance_find(backend, stranger->instance_id) != NULL) {
+        return NULL;
+    }
+    struct kubernetes_instance *instance = kubernetes_instance_new(backend, &spec);
+    if (instance != NULL && (strcmp(instance->name, stranger->name) != 0 || !kubernetes_instance_hold(instance))) {
+        kubernetes_instance_free(instance);
+        return NULL;
+    }
+    if (instance != NULL) {
+        strcpy(instance->uid, stranger->uid);
+        instance->has_objects = true;
+        instance->is_adoption = true;
+    }
+    return instance;
+}
+
+/* Nobody wants it. */
+static void send_away(struct stranger *stranger, const char *why) {
+    struct kubernetes_instance *instance = stranger->is_ours ? make_instance(stranger) : NULL;
+    if (instance != NULL) {
+        log_info(NULL, "ending pod `%s`, which nobody owns: %s", stranger->name, why);
+        kubernetes_end_begin(instance, KUBERNETES_OUTCOME_SAID);
+    } else if (!stranger->is_ours) {
+        log_warning(NULL, "pod `%s` is left alone: %s", stranger->name, why);
+    }
+    stranger_free(stranger);
+}
+
+/* It answers: the owner decides. */
+static void offer(struct stranger *stranger) {
+    struct backend *backend = stranger->roundup->backend;
+    const struct backend_events *events = &backend->events;
+    struct error err = {0};
+    struct instance_address address = {.port = KUBERNETES_PORT};
+    char reference[2 * KUBERNETES_NAME_SIZE + 2];
+    const struct instance_spec spec = spec_of(stranger);
+    struct kubernetes_instance *instance = make_instance(stranger);
+    if (instance == NULL) {
+        stranger_free(stranger);
+        return;
+    }
+    snprintf(address.host, sizeof address.host, "%s", stranger->address);
+    instance->address = address;
+    instance->state = KUBERNETES_READY;
+    snprintf(address.key, sizeof address.key, "%s", stranger->key);
+    snprintf(reference, sizeof reference, "%s/%s", backend->settings->kubernetes_namespace, stranger->name);
+    if (events->found != NULL && events->found(events->owner, &spec, reference, &address, &err)) {
+        stranger_free(stranger);
+        return;
+    }
+    kubernetes_instance_free(instance);
+    send_away(stranger, err.message);
+}
+
+static void on_probed(void *argument, const struct error *err) {
+    struct stranger *stranger = argument;
+    stranger->probe = NULL;
+    if (err == NULL) {
+        offer(stranger);
+    } else {
+        send_away(stranger, err->message);
+    }
+}
+
+static void probe(struct stranger *stranger) {
+    struct backend *backend = stranger->roundup->backend;
+    struct instance_address address;
+    if (strlen(stranger->key) >= sizeof address.key) {
+        send_away(stranger, "its key is too long");
+        return;
+    }
+    stranger->probe = health_probe_start(backend->base, stranger->address, KUBERNETES_PORT, stranger->key,
+                                         PROBE_TIMEOUT_MS, on_probed, stranger);
+    if (stranger->probe == NULL) {
+        stranger_free(stranger);
+    }
+}
+
+/* A secret's `data` are base64. */
+static char *decode(const char *base64) {
+    size_t length = base64 == NULL ? 0 : strlen(base64);
+    if (length == 0 || length > KEY_MAX_BYTES || length % 4 != 0) {
+        return NULL;
+    }
+    cleanup_secret char *text = calloc(1, length + 1);
+    if (text == NULL || EVP_DecodeBlock((unsigned char *)text, (const unsigned char *)base64, (int)length) < 0) {
+        return NULL;
+    }
+    return strdup(text);
+}
+
+static void on_secret(void *argument, const struct kubernetes_answer *answer) {
+    struct stranger *stranger = argument;
+    stranger->call = NULL;
+    stranger->key = decode(json_get_string(json_get_object(answer->json, "data"), stranger->secret_key));
+    if (stranger->key != NULL) {
+        probe(stranger);
+    } else if (answer->status == 0) {
+        stranger_free(stranger); /* the next list finds it again */
+    } else {
+        send_away(stranger, "its secret holds no key");
+    }
+}
+
+static bool take(struct stranger *stranger, const struct kubernetes_pod *pod) {
+    strcpy(stranger->name, pod->name);
+    strcpy(stranger->uid, pod->uid);
+    strcpy(stranger->address, pod->address);
+    stranger->is_ours = pod->instance_id != NULL && strlen(pod->instance_id) == 2 * ID_RANDOM_BYTES;
+    if (stranger->is_ours) {
+        strcpy(stranger->instance_id, pod->instance_id);
+    } else if (!digest_random_hex(ID_RANDOM_BYTES, stranger->instance_id)) {
+        return false;
+    }
+    stranger->user_id = strdup(pod->user_id);
+    stranger->policy_id = strdup(pod->policy_id);
+    stranger->context_id = strdup(pod->context_id);
+    stranger->key = pod->key == NULL ? NULL : strdup(pod->key);
+    stranger->secret_key = pod->secret_key == NULL ? NULL : strdup(pod->secret_key);
+    return stranger->user_id != NULL && stranger->policy_id != NULL && stranger->context_id != NULL;
+}
+
+static void begin(struct stranger *stranger, const struct kubernetes_pod *pod) {
+    if (pod->state != KUBERNETES_POD_RUNNING) {
+        send_away(stranger, "it does not run");
+    } else if (stranger->key != NULL) {
+        probe(stranger);
+    } else if (pod->secret_name != NULL && stranger->secret_key != NULL) {
+        const struct kubernetes_request request = {
+            .method = "GET", .kind = "secrets", .name = pod->secret_name, .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
+        stranger->call = kubernetes_call_start(stranger->roundup->backend->client, &request, on_secret, stranger);
+        if (stranger->call == NULL) {
+            stranger_free(stranger);
+        }
+    } else {
+        send_away(stranger, "it has no key");
+    }
+}
+
+static bool is_being_looked_at(const struct kubernetes_roundup *roundup, const char *uid) {
+    const struct stranger *stranger = NULL;
+    DL_FOREACH(roundup->strangers, stranger) {
+        if (strcmp(stranger->uid, uid) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void kubernetes_roundup_look(struct kubernetes_roundup *roundup, const struct kubernetes_pod *pod) {
+    if (!roundup->is_allowed || !pod->is_managed || pod->is_purge || pod->has_controller || pod->user_id == NULL ||
+        strlen(pod->name) >= KUBERNETES_NAME_SIZE || pod->state == KUBERNETES_POD_TERMINATING ||
+        kubernetes_instance_holder(roundup->backend, pod->name) != NULL || is_being_looked_at(roundup, pod->uid)) {
+        return;
+    }
+    /* Whoever makes pods by our conventions may be in the middle of it. */
+    bool is_coming = pod->state == KUBERNETES_POD_PENDING || pod->state == KUBERNETES_POD_UNSCHEDULABLE;
+    if (is_coming && pod->instance_id == NULL) {
+        return;
+    }
+    struct stranger *stranger = calloc(1, sizeof *stranger);
+    if (stranger == NULL) {
+        return;
+    }
+    stranger->roundup = roundup;
+    DL_APPEND(roundup->strangers, stranger);
+    if (take(stranger, pod)) {
+        begin(stranger, pod);
+    } else {
+        stranger_free(stranger);
+    }
+}
+
+static void look_at_one(void *argument, const struct kubernetes_pod *pod) {
+    kubernetes_roundup_look(argument, pod);
+}
+
+void kubernetes_roundup_begin(struct kubernetes_roundup *roundup) {
+    struct backend *backend = roundup->backend;
+    if (!roundup->is_allowed || kubernetes_pods_state(backend->pods) != KUBERNETES_LINK_UP) {
+        return;
+    }
+    kubernetes_pods_each(backend->pods, look_at_one, roundup);
+    kubernetes_leftovers_close(roundup->leftovers);
+    roundup->leftovers = kubernetes_leftovers_open(backend);
+}
+
+void kubernetes_roundup_allow(struct kubernetes_roundup *roundup) {
+    roundup->is_allowed = true;
+    kubernetes_roundup_begin(roundup);
+}
+
+void kubernetes_roundup_abandon(struct kubernetes_roundup *roundup) {
+    while (roundup->strangers != NULL) {
+        stranger_free(roundup->strangers);
+    }
+    kubernetes_leftovers_close(roundup->leftovers);
+    roundup->leftovers = NULL;
+}
+
+struct kubernetes_roundup *kubernetes_roundup_open(struct backend *backend) {
+    struct kubernetes_roundup *roundup = calloc(1, sizeof *roundup);
+    if (roundup != NULL) {
+        roundup->backend = backend;
+    }
+    return roundup;
+}
+
+void kubernetes_roundup_close(struct kubernetes_roundup *roundup) {
+    if (roundup != NULL) {
+        kubernetes_roundup_abandon(roundup);
+        free(roundup);
+    }
+}

@@ -1,0 +1,15 @@
+/* tenant_files.h - the files of one (user, policy, context), wherever the backend has them. */
+#ifndef TERMINALS_PROVISIONER_TENANT_FILES_H
+#define TERMINALS_PROVISIONER_TENANT_FILES_H
+
+#include "provisioner/tenants.h"
+
+/* False for `static`, whose one instance is everybody's. */
+bool tenant_files_exist(const struct provisioner *provisioner);
+
+/* Removes them, and calls `done` on the event loop, perhaps before this returns. `err` is NULL on success. The instance
+ * is stopped. */
+void tenant_files_remove(struct provisioner *provisioner, const struct tenant *tenant,
+                         void (*done)(void *argument, const struct error *err), void *argument);
+
+#endif
