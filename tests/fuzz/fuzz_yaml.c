@@ -1,3 +1,4 @@
+/* What people write into YAML files: each becomes JSON or a message. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
