@@ -2,7 +2,7 @@
 """Measures what Terminals promises, and prints a Markdown table: `make bench`, or tests/bench/bench.py [--quick] [PART...].
 
 Every comparison is paired and interleaved (A B A B …) on one machine, one instance and one HAProxy binary; a figure is
-the median over the pairs. Parts: docker, hot, cold, memory, shell, crowd, tenants, auth. `--quick` runs everything for a moment, to see
+the median over the pairs. Parts: docker, hot, cold, warm, memory, shell, crowd, tenants, auth. `--quick` runs everything for a moment, to see
 that it works; its figures mean nothing. `--check` exits with 1 if a target is missed.
 
 What is compared with what:
@@ -11,6 +11,7 @@ What is compared with what:
   hot      wrk through Terminals, through the same HAProxy with one fixed backend and no maps (haproxy_fixed() below), and
            straight to the instance.
   cold     connect → first byte of the answer, for users never seen before, one after the other.
+  warm     the same, for a policy that keeps two instances warm, each once both are ready.
   memory   Pss of idle instances with their bwrap processes; Pss of haproxy, terminals, -gate, -api and -provisioner once
            10,000 users have made a request. Ten thousand sandboxes do not fit a small machine, so these users share one
            instance (`static`): the tenants in the database, the provisioner's memory and HAProxy's routes are real.
@@ -223,6 +224,26 @@ def bench_cold(table, quick):
         table.add(f"first byte of a new user's first request, {label}",
                   f"{median(listed):.1f} ms (`GET /files/list`), {median(ran):.1f} ms (`echo hello`)", f"< {limit} ms",
                   max(median(listed), median(ran)) < limit)
+
+
+def bench_warm(table, quick):
+    count = 3 if quick else 20
+    for sandbox in ("bwrap", "none"):
+        with Stack(local_sandbox=sandbox, log_level="WARNING") as stack:
+            def ready():
+                return stack.admin("GET", "/stats").expect(200).json()["warm_starts"]["ready"]
+
+            first_byte(stack, "warm-up", "GET", "/files/list")
+            stack.admin("PUT", "/policies/default", json_body={"data": {"warm": 2}}).expect(200)
+            took = []
+            for number in range(count):
+                eventually(lambda: ready() == 2, 30, what="two warm instances")
+                took.append(first_byte(stack, f"list-{number}", "GET", "/files/list"))
+            hits = stack.admin("GET", "/stats").expect(200).json()["warm_starts"]["hits"]
+            if hits != count:
+                raise RuntimeError(f"{hits} of {count} starts were warm")
+        label = "with bubblewrap" if sandbox == "bwrap" else "without a sandbox"
+        table.add(f"the same of a policy that keeps instances warm, {label}", f"{median(took):.1f} ms", "< 10 ms", median(took) < 10)
 
 
 def control_pss(stack):
@@ -475,8 +496,8 @@ def bench_docker(table, quick):
         stack.stop(timeout=120)
 
 
-PARTS = {"docker": bench_docker, "hot": bench_hot, "cold": bench_cold, "memory": bench_memory, "shell": bench_shell, "crowd": bench_crowd,
-         "tenants": bench_tenants, "auth": bench_auth}
+PARTS = {"docker": bench_docker, "hot": bench_hot, "cold": bench_cold, "warm": bench_warm, "memory": bench_memory,
+         "shell": bench_shell, "crowd": bench_crowd, "tenants": bench_tenants, "auth": bench_auth}
 
 
 def machine():
