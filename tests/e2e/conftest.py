@@ -125,3 +125,8 @@ def fake():
 def static(fresh, fake):
     """A stack in front of the fake instance."""
     return fresh(backend="static", static_host="127.0.0.1", static_port=fake.port, static_api_key="key-of-the-instance")
+
+
+def pytest_make_parametrize_id(val, argname):
+    """A document is no name for a test."""
+    return f"{argname} of {len(val)} bytes" if isinstance(val, bytes) and len(val) > 40 else None

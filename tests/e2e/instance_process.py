@@ -59,7 +59,7 @@ class Answer:
 class InstanceProcess:
     """`with InstanceProcess() as instance:`; root becomes user 1000, so that permissions mean something."""
 
-    def __init__(self, fixtures=False, key=KEY, arguments=(), env=(), command="run"):
+    def __init__(self, fixtures=False, key=KEY, arguments=(), env=(), command="run", prefix=()):
         self.key = key
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="instance-"))
@@ -74,6 +74,7 @@ class InstanceProcess:
             os.chown(self.home, ORDINARY_USER, ORDINARY_USER)
         # A copy, because user 1000 may not be let into the source tree.
         self.binary = Path(shutil.copy(BIN / "open-terminal", self.folder))
+        self.prefix = list(prefix)  # a command that runs the rest of its arguments in its own place
         self.arguments = list(arguments)
         self.command = command
         self.env = dict(env)
@@ -91,7 +92,7 @@ class InstanceProcess:
         with open(self.log_path, "ab") as log:
             # As in the background of a script, where SIGINT is ignored: ^C must work in its shells all the same.
             self.process = subprocess.Popen(
-                [self.binary, self.command, "--host", "127.0.0.1", "--port", str(self.port), *self.arguments],
+                [*self.prefix, self.binary, self.command, "--host", "127.0.0.1", "--port", str(self.port), *self.arguments],
                 env=environment, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), **identity)
         end = time.monotonic() + 20
