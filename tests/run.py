@@ -26,6 +26,7 @@ import postgres_server
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CI = os.environ.get("CI") == "true"
 JOBS = str(os.cpu_count() or 2)
+E2E_WORKERS = str(2 * int(JOBS))  # they wait as much as they compute
 EVIDENCE_MAX_CHARACTERS = 2000  # of one failure, in the list at the end
 # cppcheck 2.10 follows neither the cleanup attribute (memleak) nor the lists of uthash and the fields of what they hold
 # (uninitvar and ctuuninitvar, which both compilers and the sanitizers find), knows a libc whose NULL is no pointer (varFuncNullUB), and
@@ -180,7 +181,7 @@ def pytest(tally, build, name, arguments, slow=False, postgres=None):
         environment["TERMINALS_TEST_POSTGRES"] = postgres
     if slow:
         environment["TERMINALS_TEST_SLOW"] = "1"
-    status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider", "-n", JOBS, "--dist", "loadgroup",
+    status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider", "-n", E2E_WORKERS, "--dist", "loadgroup",
                   f"--junitxml={report}", *arguments], env=environment).returncode
     try:
         suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")

@@ -32,15 +32,15 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "release_only: measures something that a sanitizer changes, or tests nothing that it could see")
 
 
-# The files that use the engine: its one network, images and containers are shared by what runs at the same time.
-ENGINE_FILES = ("test_compose", "test_docker", "test_main_job", "test_policies", "test_readme")
+# Whose tests use the engine: its one network, images and containers are shared by what runs at the same time.
+ENGINE_FILES = ("test_compose", "test_docker")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Several workers (`pytest -n`) share the tests by file, and the engine's files are one worker's, who begins with them."""
+    """Several workers (`pytest -n`) share the tests by file, and the engine's are one worker's, who begins with them."""
     def uses_engine(item):
-        return item.path.name.startswith(ENGINE_FILES)
+        return item.path.name.startswith(ENGINE_FILES) or "[docker" in item.name
 
     for item in items:
         item.add_marker(pytest.mark.xdist_group("engine" if uses_engine(item) else item.path.name))
