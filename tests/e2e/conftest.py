@@ -40,7 +40,7 @@ ENGINE_FILES = ("test_compose", "test_docker")
 def pytest_collection_modifyitems(items):
     """Several workers (`pytest -n`) share the tests by file, and the engine's are one worker's, who begins with them."""
     def uses_engine(item):
-        return item.path.name.startswith(ENGINE_FILES) or "[docker" in item.name
+        return item.path.name.startswith(ENGINE_FILES) or item.name.partition("[")[2].startswith(("docker", "compose"))
 
     for item in items:
         item.add_marker(pytest.mark.xdist_group("engine" if uses_engine(item) else item.path.name))

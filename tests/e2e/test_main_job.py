@@ -7,7 +7,7 @@ import pytest
 from compose_stack import ComposeStack
 from conftest import SANDBOXES
 from kubernetes_world import kubernetes_stack
-from stack import BIN, OURS, SLOW, Stack, free_port
+from stack import BIN, OURS, SLOW, Stack, eventually, free_port, route_key
 
 
 def run_open_terminal(folder):
@@ -122,3 +122,33 @@ def test_each_user_has_a_terminal_of_their_own(running, user, other):
     theirs = running.run(other, "cat ~/who.txt 2>/dev/null; true")
     assert theirs == (f"{user}\n" if running.shared else "")
     assert len({tenant["user_id"] for tenant in running.tenants()} & {user, other}) == 2
+
+
+def test_two_policies_and_two_contexts_are_four_machines(running, user):
+    """Their own folders and environments, cold and hot, over HTTP and WebSocket; of a shared instance, all see the same."""
+    policy = "special"
+    running.admin("POST", "/policies", json_body={"id": policy, "data": {"env": {"KIND": "special"}}}).expect(201)
+    chat = [("X-Terminal-Context-Id", "chat:1")]
+    places = {(name, context): (f"/p/{name}" if name != "default" else "", chat if context != "default" else ())
+              for name in ("default", policy) for context in ("default", "chat:1")}
+
+    def told(name, context):
+        return ("" if running.shared else "special" if name == policy else "", "all" if running.shared else f"{name}-{context}")
+
+    for (name, context), (prefix, headers) in places.items():
+        assert route_key(user, name, context) not in running.haproxy_map("routes")
+        kind, mark = told(name, context)
+        assert running.run(user, f"echo {mark} > ~/mark; echo $KIND", prefix=prefix, headers=headers) == f"{kind}\n"
+    eventually(lambda: {route_key(user, *place) for place in places} <= set(running.haproxy_map("routes")), what="the routes")
+    with running.stopped(*OURS):
+        for place, (prefix, headers) in places.items():
+            assert running.run(user, "cat ~/mark", prefix=prefix, headers=headers) == told(*place)[1] + "\n"
+    for place, (prefix, headers) in places.items():
+        kind, mark = told(*place)
+        session = running.new_terminal(user, prefix, headers=headers)
+        with running.ws(user, session, prefix=prefix, headers=headers) as shell:
+            shell.send(b"stty -echo; echo it-is-$(cat ~/mark)-$KIND.\n")
+            shell.read_until(f"it-is-{mark}-{kind}.".encode())
+    listed = {(one["policy_id"], one["context_id"]) for one in running.admin("GET", "/terminals").json() if one["user_id"] == user}
+    assert listed == set(places)
+    assert len({one["instance_id"] for one in running.tenants(f"?user_id={user}")}) == 4

@@ -7,7 +7,7 @@ import socket
 import threading
 
 import pytest
-from stack import OURS, SLOW, Stack, eventually, read_response, route_key
+from stack import SLOW, Stack, eventually, read_response, route_key
 
 CONTEXT = [("X-Terminal-Context-Id", "chat:1")]
 
@@ -271,32 +271,6 @@ def test_a_long_body_that_breaks_off_leaves_nothing_behind(capped, policy):
 
 
 # --- machines of their own ---
-
-
-def test_two_policies_and_two_contexts_are_four_machines(capped, user, policy):
-    """Their own folders and environments, cold and hot, over HTTP and WebSocket."""
-    create(capped, policy, env={"KIND": "special", "LANG": "de_DE.UTF-8"})
-    places = {(name, context): (f"/p/{name}" if name != "default" else "", headers, "chat:1" if headers else "default")
-              for name in ("default", policy) for context, headers in (("shared", ()), ("chat", CONTEXT))}
-    for (name, context), (prefix, headers, context_id) in places.items():
-        mark = f"{name}-{context}"
-        assert not is_hot(capped, user, name, context_id)
-        kind = "special" if name == policy else ""
-        assert capped.run(user, f"echo {mark} >> ~/mark; echo $KIND", prefix=prefix, headers=headers) == f"{kind}\n"
-        eventually(lambda: is_hot(capped, user, name, context_id), what="the route")
-    with capped.stopped(*OURS):
-        for (name, context), (prefix, headers, _) in places.items():
-            assert capped.run(user, "cat ~/mark; ls -A ~ | grep -c contexts", prefix=prefix, headers=headers) == \
-                f"{name}-{context}\n0\n"
-    for (name, context), (prefix, headers, _) in places.items():
-        session = capped.request(user, "POST", f"{prefix}/api/terminals", headers=headers).expect(200).json()["id"]
-        with capped.ws(user, session, prefix=prefix, headers=headers) as shell:
-            shell.send(b"stty -echo; echo it-is-$(cat ~/mark)-$KIND.\n")
-            shell.read_until(f"it-is-{name}-{context}-{'special' if name == policy else ''}.".encode())
-    listed = {(one["policy_id"], one["context_id"]) for one in capped.admin("GET", "/terminals").json()
-              if one["user_id"] == user}
-    assert listed == {(name, context_id) for (name, _), (_, _, context_id) in places.items()}
-    assert len({one["instance_id"] for one in capped.tenants(f"?user_id={user}")}) == 4
 
 
 def test_an_unknown_policy_is_404_everywhere(capped, user, policy):
