@@ -156,7 +156,7 @@ def stage_unit(tally, sanitize):
 
 
 def stage_fuzz(tally, _):
-    seconds = os.environ.get("FUZZ_SECONDS", "5")
+    seconds = os.environ.get("FUZZ_SECONDS", "3")
     if not make("build/release", "fuzzers"):
         tally.check("fuzzers build", False)
         return
