@@ -17,7 +17,7 @@
 
 enum kubernetes_pod_state {
     KUBERNETES_POD_PENDING,       /* on its way; `reason` says how far */
-    KUBERNETES_POD_UNSCHEDULABLE, /* no node takes it, for now */
+    KUBERNETES_POD_UNSCHEDULABLE, /* no node takes it; one may yet */
     KUBERNETES_POD_STUCK,         /* a container cannot start: no image, bad configuration, it crashes */
     KUBERNETES_POD_RUNNING,       /* our container runs and has an address */
     KUBERNETES_POD_ENDED,         /* our container, or the pod, has ended */

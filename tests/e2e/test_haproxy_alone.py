@@ -271,9 +271,13 @@ def test_a_kept_connection_never_takes_one_asker_for_another(make_world):
         for next_target, next_headers, next_expected in asks:
             assert client.request(target, headers).body == expected, (target, headers)
             assert client.request(next_target, next_headers).body == next_expected, (target, headers, next_target, next_headers)
-    # What was revoked is so for the next request of a connection, and so is a route that went away.
+    # What was revoked is so for the next request of a connection, and so is a token that speaks for somebody else than before,
+    # and a route that went away.
     target, headers, expected = asks[0]
-    assert client.request(target, headers).body == expected
+    for identity, whose in [("*", expected), ("v", b"gate"), ("u", expected), ("v", b"gate"), ("*", expected)]:
+        world.command(f"set map {world.folder}/identities.map {upper_hex(KEY)} {identity}")
+        for _ in range(3):
+            assert client.request(target, headers).body == whose, identity
     world.command(f"del map {world.folder}/routes.map {route_key('u')}")
     assert client.request(target, headers).body == b"gate"
     assert client.request("/x", [mine, "X-User-Id: v"]).body == b"other"
