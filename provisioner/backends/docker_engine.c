@@ -9,6 +9,7 @@
 
 #include "common/buffer.h"
 #include "common/cleanup.h"
+#include "provisioner/backends/curl_answer.h"
 #include "provisioner/backends/curl_loop.h"
 
 #define API_VERSION        41 /* of 1.41: the oldest that has all we use, and still spoken by engines of 2020 to 2025 */
@@ -22,7 +23,6 @@ struct docker_engine {
     char *origin;      /* "http://docker" or "http://name:port" */
     int version;       /* of 1.x */
     struct docker_call *calls;
-    struct docker_call *delivering; /* whose line is being told; NULL once it has been cancelled */
 };
 
 struct docker_call {
@@ -30,12 +30,9 @@ struct docker_call {
     CURL *easy;
     struct curl_slist *headers;
     char *body;
-    struct buffer answer;
-    void (*line)(void *argument, char *line, size_t length);
+    struct curl_answer answer;
     docker_done *done;
     void *argument;
-    char curl_error[CURL_ERROR_SIZE];
-    bool is_too_long;
     struct docker_call *prev, *next;
 };
 
@@ -46,9 +43,6 @@ void docker_call_cancel(struct docker_call *call) {
         return;
     }
     DL_DELETE(call->engine->calls, call);
-    if (call->engine->delivering == call) {
-        call->engine->delivering = NULL;
-    }
     if (call->easy != NULL) {
         curl_loop_remove(call->engine->loop, call->easy);
         curl_easy_cleanup(call->easy);
@@ -58,10 +52,7 @@ void docker_call_cancel(struct docker_call *call) {
         explicit_bzero(call->body, strlen(call->body)); /* instance keys are in there */
         free(call->body);
     }
-    if (call->answer.data != NULL) {
-        explicit_bzero(call->answer.data, call->answer.length);
-    }
-    buffer_free(&call->answer);
+    curl_answer_clear(&call->answer);
     free(call);
 }
 
@@ -75,17 +66,15 @@ static void finish(struct docker_call *call, CURLcode result) {
     long status = 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     struct docker_answer answer = {.status = (int)status, .body = "", .failure = ""};
-    if (result != CURLE_OK || call->answer.failed) {
+    const char *failure = curl_answer_failure(&call->answer, result);
+    if (failure != NULL) {
         answer.status = 0;
-        answer.failure = call->is_too_long     ? "its answer is too long"
-                         : call->answer.failed ? "out of memory"
-                         : call->curl_error[0] ? call->curl_error
-                                               : curl_easy_strerror(result);
-    } else if (call->answer.data != NULL && (call->line == NULL || status != 200)) {
-        answer.body = call->answer.data;
-        answer.length = call->answer.length;
+        answer.failure = failure;
+    } else if (call->answer.bytes.data != NULL && (call->answer.line == NULL || status != 200)) {
+        answer.body = call->answer.bytes.data;
+        answer.length = call->answer.bytes.length;
     }
-    cleanup_json struct json_object *json = answer.length == 0 ? NULL : parse_body(&call->answer);
+    cleanup_json struct json_object *json = answer.length == 0 ? NULL : parse_body(&call->answer.bytes);
     answer.json = json;
     /* Out of the list first, so that `done` may do what it likes with everybody else. */
     docker_done *done = call->done;
@@ -98,38 +87,13 @@ static void finish(struct docker_call *call, CURLcode result) {
 
 /* --- what arrives ----------------------------------------------------------------------------------- */
 
-static bool has_line(const struct docker_call *call) {
-    long status = 0;
-    if (call->line == NULL || call->answer.length == 0) {
-        return false;
-    }
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-    return status == 200 && memchr(call->answer.data, '\n', call->answer.length) != NULL;
-}
-
-/* Hands out the whole lines that have come. False if the call is gone now. */
-static bool deliver_lines(struct docker_call *call) {
-    struct docker_engine *engine = call->engine;
-    engine->delivering = call;
-    while (engine->delivering != NULL && has_line(call)) {
-        size_t length = (size_t)((char *)memchr(call->answer.data, '\n', call->answer.length) - call->answer.data);
-        cleanup_free char *line = strndup(call->answer.data, length);
-        buffer_consume(&call->answer, length + 1);
-        if (line != NULL) {
-            call->line(call->argument, line, strlen(line));
-        }
-    }
-    bool is_there = engine->delivering != NULL;
-    engine->delivering = NULL;
-    return is_there;
-}
-
 static void on_progress(void *argument) {
     struct docker_engine *engine = argument;
     struct docker_call *call = engine->calls;
     while (call != NULL) {
         /* Whoever was told something may have changed the list: then from the beginning. */
-        call = !has_line(call) ? call->next : deliver_lines(call) ? call->next : engine->calls;
+        bool is_there = !curl_answer_has_line(&call->answer) || curl_answer_deliver(&call->answer);
+        call = is_there ? call->next : engine->calls;
     }
 }
 
@@ -140,17 +104,6 @@ static void on_ended(void *argument, CURL *easy, CURLcode result) {
     if (call != NULL && call->done != NULL) {
         finish(call, result);
     }
-}
-
-static size_t take_bytes(char *bytes, size_t size, size_t count, void *argument) {
-    struct docker_call *call = argument;
-    size_t length = size * count;
-    size_t limit = call->line != NULL ? LINE_MAX_BYTES : ANSWER_MAX_BYTES;
-    if (length > limit - call->answer.length) {
-        call->is_too_long = true;
-        return 0;
-    }
-    return buffer_append(&call->answer, bytes, length) ? length : 0;
 }
 
 /* --- calls -------------------------------------------------------------------------------------------------------- */
@@ -191,9 +144,7 @@ static bool set_request(struct docker_call *call, const struct docker_request *r
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L); /* an engine that vanished from the network ends the events */
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* http_proxy is not meant for the engine */
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->curl_error);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_bytes);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    curl_answer_begin(&call->answer, easy);
     return true;
 }
 
@@ -204,7 +155,9 @@ struct docker_call *docker_call_start(struct docker_engine *engine, const struct
         return NULL;
     }
     call->engine = engine;
-    call->line = request->line;
+    call->answer.line = request->line;
+    call->answer.argument = argument;
+    call->answer.max_bytes = request->line != NULL ? LINE_MAX_BYTES : ANSWER_MAX_BYTES;
     call->done = done;
     call->argument = argument;
     call->easy = curl_easy_init();

@@ -21,12 +21,6 @@
 #define LOG_LINES        "5"
 #define LOG_TEXT_SIZE    360
 
-struct docker_check {
-    void (*checked)(void *argument, bool alive);
-    void *argument;
-    struct docker_check *next;
-};
-
 static void step_remove(struct docker_instance *instance);
 static void on_timer(evutil_socket_t fd, short what, void *argument);
 
@@ -115,11 +109,7 @@ void docker_instance_free(struct docker_instance *instance) {
     docker_warm_cancel(instance);
     docker_instance_set_container(instance, "");
     HASH_DEL(instance->backend->instances, instance);
-    while (instance->checks != NULL) {
-        struct docker_check *check = instance->checks;
-        instance->checks = check->next;
-        free(check);
-    }
+    waiting_checks_drop(&instance->checks);
     if (instance->spec.policy != NULL) {
         json_object_put(instance->policy.data);
     }
@@ -158,18 +148,6 @@ void docker_instance_set_timer(struct docker_instance *instance, int after_ms) {
     const struct timeval after = {after_ms / 1000, after_ms % 1000 * 1000};
     if (evtimer_add(instance->timer, &after) != 0) {
         log_error(NULL, "container `%s`: no timer: out of memory", docker_instance_container(instance));
-    }
-}
-
-/* Takes the checks off first: their owner may ask again from inside the call. */
-static void answer_checks(struct docker_instance *instance, bool alive) {
-    struct docker_check *checks = instance->checks;
-    instance->checks = NULL;
-    while (checks != NULL) {
-        struct docker_check *check = checks;
-        checks = check->next;
-        check->checked(check->argument, alive);
-        free(check);
     }
 }
 
@@ -271,7 +249,7 @@ void docker_instance_stop(struct docker_instance *instance) {
         return; /* it is on its way */
     }
     docker_warm_fail(instance);
-    answer_checks(instance, false);
+    waiting_checks_answer(&instance->checks, false);
     if (instance->call != NULL && (instance->state == DOCKER_CREATING || instance->state == DOCKER_STARTING)) {
         instance->is_stop_wanted = true; /* only when that is answered it is known what there is to stop */
         return;
@@ -352,7 +330,7 @@ static void end_ready(struct docker_instance *instance, const char *reason) {
     instance->outcome = DOCKER_OUTCOME_SAID;
     instance->tries = 0;
     events->gone(events->owner, id, text);
-    answer_checks(instance, false);
+    waiting_checks_answer(&instance->checks, false);
     step_remove(instance);
 }
 
@@ -389,7 +367,7 @@ void docker_instance_paused(struct docker_instance *instance) {
     memcpy(id, instance->id, sizeof id);
     docker_warm_fail(instance);
     drop_calls(instance);
-    answer_checks(instance, false);
+    waiting_checks_answer(&instance->checks, false);
     docker_instance_free(instance);
     events->gone(events->owner, id, "its container was paused");
 }
@@ -412,7 +390,7 @@ static void on_probed(void *argument, const struct error *err) {
     instance->probe = NULL;
     if (instance->state == DOCKER_READY) {
         if (err == NULL) {
-            answer_checks(instance, true);
+            waiting_checks_answer(&instance->checks, true);
         } else {
             end_ready(instance, "it runs but does not answer");
         }
@@ -549,19 +527,16 @@ void docker_instance_link_changed(struct docker_instance *instance) {
 
 void docker_instance_check(struct docker_instance *instance, void (*checked)(void *argument, bool alive),
                            void *argument) {
-    struct docker_check *check = malloc(sizeof *check);
-    if (check == NULL) {
+    if (!waiting_checks_add(&instance->checks, checked, argument)) {
         checked(argument, true); /* we cannot look: no reason to give up what was fine a moment ago */
         return;
     }
-    *check = (struct docker_check){checked, argument, instance->checks};
-    instance->checks = check;
     if (instance->probe == NULL) {
         instance->probe = health_probe_start(instance->backend->base, instance->address.host, instance->address.port,
                                              instance->spec.key, CHECK_TIMEOUT_MS, on_probed, instance);
     }
     if (instance->probe == NULL) {
-        answer_checks(instance, true);
+        waiting_checks_answer(&instance->checks, true);
     }
 }
 

@@ -19,6 +19,7 @@
 
 #include "provisioner/backends/docker_backend.h"
 #include "provisioner/backends/docker_container.h"
+#include "provisioner/backends/waiting_checks.h"
 #include "provisioner/health_probe.h"
 
 #define DOCKER_INSTANCE_ID_SIZE 65
@@ -41,8 +42,6 @@ enum docker_state {
 
 /* What is told when nothing is left. */
 enum docker_outcome { DOCKER_OUTCOME_SAID, DOCKER_OUTCOME_FAILED, DOCKER_OUTCOME_STOPPED };
-
-struct docker_check; /* somebody who waits for the answer of check() */
 
 struct docker_instance {
     struct backend *backend;
@@ -71,7 +70,7 @@ struct docker_instance {
     struct docker_network_call *network;
     struct health_probe *probe;
     struct event *timer;
-    struct docker_check *checks;
+    struct waiting_check *checks;
     pid_t pid;                        /* of its container, as the engine says it; 0: not known */
     struct docker_handover *handover; /* under way, or NULL: docker_warm.c */
     struct docker_call *rename;

@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/backends/curl_answer.h"
 #include "provisioner/backends/curl_loop.h"
 
 #define CONNECT_TIMEOUT_MS 5000
@@ -31,7 +32,6 @@ struct kubernetes_client {
     struct curl_slist *connect_to; /* for config.server_name */
     char *origin;                  /* the server as URLs name it */
     struct kubernetes_call *calls;
-    struct kubernetes_call *delivering; /* whose line is being told; NULL once it has been cancelled */
 };
 
 struct kubernetes_call {
@@ -43,15 +43,12 @@ struct kubernetes_call {
     char *url;
     char *body;
     int timeout_ms;
-    struct buffer answer;
-    void (*line)(void *argument, char *line, size_t length);
+    struct curl_answer answer;
     kubernetes_done *done;
     void *argument;
     struct event *pause; /* until the next try */
     int tries;
     bool has_new_token;
-    char curl_error[CURL_ERROR_SIZE];
-    bool is_too_long;
     struct kubernetes_call *prev, *next;
 };
 
@@ -70,11 +67,7 @@ static void drop_transfer(struct kubernetes_call *call) {
     }
     curl_slist_free_all(call->headers);
     call->headers = NULL;
-    if (call->answer.data != NULL) {
-        explicit_bzero(call->answer.data, call->answer.length); /* secrets come this way */
-    }
-    buffer_free(&call->answer);
-    call->answer = (struct buffer){0};
+    curl_answer_clear(&call->answer);
 }
 
 void kubernetes_call_cancel(struct kubernetes_call *call) {
@@ -82,9 +75,6 @@ void kubernetes_call_cancel(struct kubernetes_call *call) {
         return;
     }
     DL_DELETE(call->client->calls, call);
-    if (call->client->delivering == call) {
-        call->client->delivering = NULL;
-    }
     drop_transfer(call);
     if (call->pause != NULL) {
         event_free(call->pause);
@@ -161,16 +151,15 @@ static void finish(struct kubernetes_call *call, CURLcode result) {
     long status = 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     struct kubernetes_answer answer = {.status = (int)status, .failure = "", .reason = "", .message = ""};
-    bool has_body = call->answer.data != NULL && (call->line == NULL || status != 200);
+    const struct buffer *body = &call->answer.bytes;
+    bool has_body = body->data != NULL && (call->answer.line == NULL || status != 200);
+    const char *failure = curl_answer_failure(&call->answer, result);
     cleanup_json struct json_object *json = NULL;
-    if (result != CURLE_OK || call->answer.failed) {
+    if (failure != NULL) {
         answer.status = 0;
-        answer.failure = call->is_too_long     ? "its answer is too long"
-                         : call->answer.failed ? "out of memory"
-                         : call->curl_error[0] ? call->curl_error
-                                               : curl_easy_strerror(result);
-    } else if (has_body && call->answer.data[0] == '{') {
-        json = json_parse_object(call->answer.data, call->answer.length, NULL);
+        answer.failure = failure;
+    } else if (has_body && body->data[0] == '{') {
+        json = json_parse_object(body->data, body->length, NULL);
         const char *reason = json_get_string(json, "reason");
         const char *message = json_get_string(json, "message");
         answer.json = json;
@@ -186,38 +175,13 @@ static void finish(struct kubernetes_call *call, CURLcode result) {
 
 /* --- what arrives ------------------------------------------------------------------------------------------------- */
 
-static bool has_line(const struct kubernetes_call *call) {
-    long status = 0;
-    if (call->line == NULL || call->easy == NULL || call->answer.length == 0) {
-        return false;
-    }
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-    return status == 200 && memchr(call->answer.data, '\n', call->answer.length) != NULL;
-}
-
-/* Hands out the whole lines that have come. False if the call is gone now. */
-static bool deliver_lines(struct kubernetes_call *call) {
-    struct kubernetes_client *client = call->client;
-    client->delivering = call;
-    while (client->delivering != NULL && has_line(call)) {
-        size_t length = (size_t)((char *)memchr(call->answer.data, '\n', call->answer.length) - call->answer.data);
-        cleanup_free char *line = strndup(call->answer.data, length);
-        buffer_consume(&call->answer, length + 1);
-        if (line != NULL) {
-            call->line(call->argument, line, strlen(line));
-        }
-    }
-    bool is_there = client->delivering != NULL;
-    client->delivering = NULL;
-    return is_there;
-}
-
 static void on_progress(void *argument) {
     struct kubernetes_client *client = argument;
     struct kubernetes_call *call = client->calls;
     while (call != NULL) {
         /* Whoever was told something may have changed the list: then from the beginning. */
-        call = !has_line(call) ? call->next : deliver_lines(call) ? call->next : client->calls;
+        bool is_there = !curl_answer_has_line(&call->answer) || curl_answer_deliver(&call->answer);
+        call = is_there ? call->next : client->calls;
     }
 }
 
@@ -228,17 +192,6 @@ static void on_ended(void *argument, CURL *easy, CURLcode result) {
     if (call != NULL && call->done != NULL) {
         finish(call, result);
     }
-}
-
-static size_t take_bytes(char *bytes, size_t size, size_t count, void *argument) {
-    struct kubernetes_call *call = argument;
-    size_t length = size * count;
-    size_t limit = call->line != NULL ? LINE_MAX_BYTES : ANSWER_MAX_BYTES;
-    if (length > limit - call->answer.length) {
-        call->is_too_long = true;
-        return 0;
-    }
-    return buffer_append(&call->answer, bytes, length) ? length : 0;
 }
 
 /* Instances may be forked off beside us: none may inherit a connection. */
@@ -311,20 +264,17 @@ static void set_options(struct kubernetes_call *call) {
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L); /* a server that vanished from the network ends the watch */
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_S);
-    if (call->line != NULL) {
+    if (call->answer.line != NULL) {
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, SILENCE_MAX_S);
     }
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->curl_error);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_bytes);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    curl_answer_begin(&call->answer, easy);
 }
 
 static bool begin(struct kubernetes_call *call) {
     call->easy = curl_easy_init();
-    call->curl_error[0] = '\0';
     if (call->easy == NULL || curl_easy_setopt(call->easy, CURLOPT_URL, call->url) != CURLE_OK || !set_headers(call)) {
         return false;
     }
@@ -345,7 +295,9 @@ static bool take_request(struct kubernetes_call *call, const struct kubernetes_r
     call->method = strdup(request->method);
     call->body = body == NULL ? NULL : strdup(body);
     call->timeout_ms = request->timeout_ms;
-    call->line = request->line;
+    call->answer.line = request->line;
+    call->answer.argument = call->argument;
+    call->answer.max_bytes = request->line != NULL ? LINE_MAX_BYTES : ANSWER_MAX_BYTES;
     return call->url != NULL && call->method != NULL && (call->body != NULL || request->body == NULL);
 }
 

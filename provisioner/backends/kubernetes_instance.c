@@ -12,12 +12,6 @@
 #define BLIND_TIMEOUT_MS 2000 /* for an adoption while the API server is away: it answers where it did, or not */
 #define CHECK_TIMEOUT_MS 2000
 
-struct kubernetes_check {
-    void (*checked)(void *argument, bool alive);
-    void *argument;
-    struct kubernetes_check *next;
-};
-
 static void on_timer(evutil_socket_t fd, short what, void *argument);
 
 /* --- entries ------------------------------------------------------------------------------------------------------ */
@@ -80,11 +74,7 @@ void kubernetes_instance_free(struct kubernetes_instance *instance) {
     }
     HASH_DEL(backend->instances, instance);
     backend->freed++;
-    while (instance->checks != NULL) {
-        struct kubernetes_check *check = instance->checks;
-        instance->checks = check->next;
-        free(check);
-    }
+    waiting_checks_drop(&instance->checks);
     if (instance->spec.policy != NULL) {
         json_object_put(instance->policy.data);
     }
@@ -132,18 +122,6 @@ struct kubernetes_plan kubernetes_instance_plan(const struct kubernetes_instance
         .parsed = &instance->backend->parsed,
         .name = instance->name,
     };
-}
-
-/* Takes the checks off first: their owner may ask again from inside the call. */
-void kubernetes_instance_answer_checks(struct kubernetes_instance *instance, bool alive) {
-    struct kubernetes_check *checks = instance->checks;
-    instance->checks = NULL;
-    while (checks != NULL) {
-        struct kubernetes_check *check = checks;
-        checks = check->next;
-        check->checked(check->argument, alive);
-        free(check);
-    }
 }
 
 bool kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,
@@ -204,7 +182,7 @@ static void end_ready(struct kubernetes_instance *instance, const char *reason) 
     instance->state = KUBERNETES_REMOVING; /* whoever is told now may not take it for ready, but may want it stopped */
     instance->outcome = KUBERNETES_OUTCOME_SAID;
     events->gone(events->owner, id, reason);
-    kubernetes_instance_answer_checks(instance, false);
+    waiting_checks_answer(&instance->checks, false);
     kubernetes_end_begin(instance, instance->outcome);
 }
 
@@ -213,7 +191,7 @@ static void on_probed(void *argument, const struct error *err) {
     instance->probe = NULL;
     if (instance->state == KUBERNETES_READY) {
         if (err == NULL) {
-            kubernetes_instance_answer_checks(instance, true);
+            waiting_checks_answer(&instance->checks, true);
         } else {
             end_ready(instance, "its pod runs but does not answer");
         }
@@ -404,7 +382,7 @@ void kubernetes_instance_stop(struct kubernetes_instance *instance) {
         instance->outcome = KUBERNETES_OUTCOME_STOPPED; /* it is on its way */
         return;
     }
-    kubernetes_instance_answer_checks(instance, false);
+    waiting_checks_answer(&instance->checks, false);
     if (instance->call != NULL && instance->state != KUBERNETES_CLAIM) {
         instance->is_stop_wanted = true; /* only when that is answered it is known what there is to stop */
         return;
@@ -414,19 +392,16 @@ void kubernetes_instance_stop(struct kubernetes_instance *instance) {
 
 void kubernetes_instance_check(struct kubernetes_instance *instance, void (*checked)(void *argument, bool alive),
                                void *argument) {
-    struct kubernetes_check *check = malloc(sizeof *check);
-    if (check == NULL) {
+    if (!waiting_checks_add(&instance->checks, checked, argument)) {
         checked(argument, true); /* we cannot look: no reason to give up what was fine a moment ago */
         return;
     }
-    *check = (struct kubernetes_check){checked, argument, instance->checks};
-    instance->checks = check;
     if (instance->probe == NULL) {
         instance->probe = health_probe_start(instance->backend->base, instance->address.host, instance->address.port,
                                              instance->spec.key, CHECK_TIMEOUT_MS, on_probed, instance);
     }
     if (instance->probe == NULL) {
-        kubernetes_instance_answer_checks(instance, true);
+        waiting_checks_answer(&instance->checks, true);
     }
 }
 

@@ -14,6 +14,7 @@
 #include "provisioner/backends/kubernetes_backend.h"
 #include "provisioner/backends/kubernetes_manifest.h"
 #include "provisioner/backends/kubernetes_names.h"
+#include "provisioner/backends/waiting_checks.h"
 #include "provisioner/health_probe.h"
 
 #define KUBERNETES_INSTANCE_ID_SIZE 65
@@ -38,8 +39,6 @@ enum kubernetes_outcome {
     KUBERNETES_OUTCOME_STOPPED,
     KUBERNETES_OUTCOME_START, /* what is removed is a predecessor's, and now it can begin */
 };
-
-struct kubernetes_check; /* somebody who waits for the answer of check() */
 
 struct kubernetes_instance {
     struct backend *backend;
@@ -66,7 +65,7 @@ struct kubernetes_instance {
     struct kubernetes_call *call; /* one at most */
     struct health_probe *probe;
     struct event *timer;
-    struct kubernetes_check *checks;
+    struct waiting_check *checks;
     UT_hash_handle hh;
     UT_hash_handle by_name; /* while it holds its name */
 };
@@ -105,7 +104,6 @@ void kubernetes_instance_listed(struct kubernetes_instance *instance, int64_t be
 struct kubernetes_plan kubernetes_instance_plan(const struct kubernetes_instance *instance);
 void kubernetes_instance_set_timer(struct kubernetes_instance *instance, int after_ms);
 void kubernetes_instance_drop_calls(struct kubernetes_instance *instance);
-void kubernetes_instance_answer_checks(struct kubernetes_instance *instance, bool alive);
 
 /* Asks and remembers the call. Without memory the instance fails, and false is returned. */
 bool kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,

@@ -29,12 +29,6 @@
 #define OUTPUT_MAX_BYTES    4096 /* kept of what an instance writes to standard error */
 #define CHILDREN_MAX        16
 
-struct local_check {
-    void (*checked)(void *argument, bool alive);
-    void *argument;
-    struct local_check *next;
-};
-
 static void begin_ending(struct local_instance *instance, enum local_outcome outcome);
 static void on_timer(evutil_socket_t fd, short what, void *argument);
 
@@ -51,17 +45,6 @@ static void close_channels(struct local_instance *instance) {
     }
     if (instance->info_fd >= 0) {
         close(steal_fd(&instance->info_fd));
-    }
-}
-
-/* Takes the checks off first: their owner may ask again from inside the call. */
-static void answer_checks(struct local_instance *instance, bool alive) {
-    struct local_check *checks = steal_pointer(&instance->checks);
-    while (checks != NULL) {
-        struct local_check *check = checks;
-        checks = check->next;
-        check->checked(check->argument, alive);
-        free(check);
     }
 }
 
@@ -103,11 +86,7 @@ void local_instance_free(struct local_instance *instance) {
     HASH_DEL(instance->backend->instances, instance);
     health_probe_cancel(instance->probe);
     forget_process(instance);
-    while (instance->checks != NULL) {
-        struct local_check *check = instance->checks;
-        instance->checks = check->next;
-        free(check);
-    }
+    waiting_checks_drop(&instance->checks);
     event_free(instance->timer);
     free(instance->failure);
     free(instance->home);
@@ -259,7 +238,7 @@ static void begin_ending(struct local_instance *instance, enum local_outcome out
     find_init(instance);
     process_watch_signal(&instance->init, SIGKILL);
     process_watch_signal(&instance->process, SIGKILL);
-    answer_checks(instance, false);
+    waiting_checks_answer(&instance->checks, false);
     continue_ending(instance);
 }
 
@@ -395,7 +374,7 @@ static void on_probed(void *argument, const struct error *err) {
     instance->probe = NULL;
     if (instance->state == LOCAL_READY) {
         if (err == NULL) {
-            answer_checks(instance, true);
+            waiting_checks_answer(&instance->checks, true);
         } else {
             end_ready_instance(instance, "it runs but does not answer");
         }
@@ -581,7 +560,7 @@ void local_instance_stop(struct local_instance *instance) {
     health_probe_cancel(instance->probe);
     instance->probe = NULL;
     evtimer_del(instance->timer);
-    answer_checks(instance, false);
+    waiting_checks_answer(&instance->checks, false);
     if (terminate_politely(instance)) {
         set_timer(instance, STOP_GRACE_MS);
     } else {
@@ -591,13 +570,9 @@ void local_instance_stop(struct local_instance *instance) {
 
 void local_instance_check(struct local_instance *instance, void (*checked)(void *argument, bool alive),
                           void *argument) {
-    struct local_check *check = malloc(sizeof *check);
     struct error err;
-    if (check == NULL || (instance->probe == NULL && !start_probe(instance, CHECK_TIMEOUT_MS, instance->key, &err))) {
-        free(check);
+    bool is_looking = instance->probe != NULL || start_probe(instance, CHECK_TIMEOUT_MS, instance->key, &err);
+    if (!is_looking || !waiting_checks_add(&instance->checks, checked, argument)) {
         checked(argument, true); /* we cannot look: no reason to end what was fine a moment ago */
-        return;
     }
-    *check = (struct local_check){.checked = checked, .argument = argument, .next = instance->checks};
-    instance->checks = check;
 }

@@ -17,6 +17,7 @@
 #include "provisioner/backends/local_ports.h"
 #include "provisioner/backends/local_reference.h"
 #include "provisioner/backends/process_watch.h"
+#include "provisioner/backends/waiting_checks.h"
 
 #define LOCAL_INSTANCE_ID_SIZE 65
 #define LOCAL_MARK_SIZE        (LOCAL_INSTANCE_ID_SIZE + 32)
@@ -26,7 +27,6 @@ enum local_state { LOCAL_STARTING, LOCAL_ADOPTING, LOCAL_READY, LOCAL_STOPPING, 
 /* What is told when nothing of an instance is left. */
 enum local_outcome { OUTCOME_SAID /* `gone` was raised at once */, OUTCOME_FAILED, OUTCOME_STOPPED, OUTCOME_START };
 
-struct local_check; /* somebody who waits for the answer of check() */
 struct health_probe;
 
 struct local_instance {
@@ -47,7 +47,7 @@ struct local_instance {
     bool has_leftovers;           /* processes that only their mark betrays may be running */
     struct health_probe *probe;
     struct event *timer;
-    struct local_check *checks;
+    struct waiting_check *checks;
     struct local_handover *handover; /* under way, or NULL */
     UT_hash_handle hh;
 };
