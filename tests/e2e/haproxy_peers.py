@@ -1,4 +1,4 @@
-"""Scripted peers for test_haproxy_alone.py: HTTP and FastCGI servers of a few lines that record what they were sent, and a
+"""Scripted peers for haproxy_world.py: HTTP and FastCGI servers of a few lines that record what they were sent, and a
 client that sends bytes as they are."""
 
 import hashlib

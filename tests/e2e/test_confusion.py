@@ -17,7 +17,7 @@ from certificates import make_certificate
 from fake_instance import FakeInstance
 from haproxy_peers import answer
 from stack import SLOW, Stack, eventually
-from test_haproxy_alone import KEY
+from haproxy_world import KEY
 from test_hostile_answers import Cold, Hot
 from wsclient import TEXT, Closed, WebSocket
 
@@ -32,7 +32,7 @@ def guarded():
         yield stack
 
 
-# ---- Requests within requests, over HTTP/2 (HTTP/1.1: test_hostile.py, test_haproxy_alone.py)
+# ---- Requests within requests, over HTTP/2 (HTTP/1.1: test_hostile.py, test_haproxy_refusals.py)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from haproxy_peers import Peer, answer
 from stack import Stack
-from test_haproxy_alone import KEY, SWITCHING, UPGRADE, World
+from haproxy_world import KEY, SWITCHING, UPGRADE, World
 
 SANDBOX = "sandbox allow-scripts allow-forms allow-popups allow-downloads allow-modals"
 

@@ -9,7 +9,7 @@ import pytest
 
 from certificates import make_certificate
 from haproxy_peers import Client, Wire, answer, route_key
-from test_haproxy_alone import INSTANCE_ID, INSTANCE_KEY, KEY, World
+from haproxy_world import INSTANCE_ID, INSTANCE_KEY, KEY, World
 
 HEAD = f"Host: h\r\nAuthorization: Bearer {KEY}\r\nX-User-Id: u\r\n"
 HEAD_SECONDS = 10

@@ -1,0 +1,324 @@
+"""What HAProxy sends where: to an instance, to the gate, to what is left of them. The peers are scripted."""
+import os
+import socket
+import time
+
+import pytest
+from haproxy_peers import Client, Peer, answer, route_key, upper_hex
+from haproxy_world import INSTANCE_ID, INSTANCE_KEY, KEY, free_port
+from haproxy_world import make_world, shared, world  # noqa: F401 (fixtures)
+
+
+# ---- The hot path
+
+
+def test_a_known_user_is_pushed_straight_to_the_instance(world):
+    got = world.hot("/files/list?a=%2Fb&a=2", ["X-Custom: 1", "X-Custom: 2"])
+    assert got.body == b"instance", got
+    request = world.instance.last
+    assert request.first_line == "GET /files/list?a=%2Fb&a=2 HTTP/1.1"
+    assert request.get("Authorization") == f"Bearer {INSTANCE_KEY}"
+    assert request.all("X-Custom") == ["1", "2"]
+    assert request.get("Host") == "terminals.example"
+    assert request.get("X-Forwarded-For") == "127.0.0.1"
+    assert request.get("X-Forwarded-Proto") == "http"
+    assert request.get("X-Forwarded-Host") == "terminals.example"
+    assert world.gate.requests == []
+
+
+def test_an_instance_sees_nothing_that_is_not_for_it(world):
+    world.hot(
+        "/x",
+        [
+            "X-Terminal-Context-Id: default",
+            "Proxy-Authorization: Basic eDp5",
+            "X-Terminals-Route: forged",
+            "x-terminals-anything: forged",
+            "Keep-Alive: timeout=5",
+            "TE: trailers",
+            "Upgrade: h2c",
+            "Connection: upgrade",
+            "Forwarded: for=9.9.9.9",
+            "X-Forwarded-For: 9.9.9.9",
+        ],
+    )
+    request = world.instance.last
+    names = {name.lower() for name, _ in request.headers}
+    assert not {name for name in names if name.startswith("x-terminal")}, request
+    assert not names & {"x-user-id", "proxy-authorization", "keep-alive", "te", "upgrade", "connection", "forwarded"}, request
+    assert request.all("X-Forwarded-For") == ["127.0.0.1"]
+    assert KEY not in str(request), request
+
+
+@pytest.mark.parametrize(
+    "target, seen",
+    [
+        ("/execute", "/execute"),
+        ("/terminals/execute", "/execute"),
+        ("/p/default/execute", "/execute"),
+        ("/terminals/p/default/execute", "/execute"),
+        ("/terminals/files/%61%2Fb%20c?q=%2e%2e/../x&&", "/files/%61%2Fb%20c?q=%2e%2e/../x&&"),
+        ("/terminals", "/"),
+        ("/terminals?x", "/?x"),
+        ("/p/default", "/"),
+        ("/terminals/terminals/x", "/terminals/x"),
+        ("/terminalsx", "/terminalsx"),
+        ("/files/a//b", "/files/a//b"),
+        ("/files/a..b/...", "/files/a..b/..."),
+        ("/terminals/health", "/health"),
+        ("http://terminals.example/absolute?x", "/absolute?x"),
+    ],
+)
+def test_prefixes_go_and_the_rest_stays_as_it_was(world, target, seen):
+    assert world.hot(target).body == b"instance"
+    assert world.instance.last.target == seen
+
+
+def test_policy_context_and_user_make_the_route(make_world):
+    world = make_world()
+    other = Peer(("127.0.0.1", 0), lambda request: answer(body=b"other"))
+    world.route("u", policy="gpu", to=other.address)
+    world.route("u", context="chat:1", to=other.address)
+    world.route("josé @ example.org", to=other.address)
+    world.start()
+    assert world.hot("/p/gpu/x").body == b"other"
+    assert world.hot("/x", ["X-Terminal-Context-Id: chat:1"]).body == b"other"
+    assert world.hot("/x", user="josé @ example.org").body == b"other"
+    assert world.hot("/x", ["X-Terminal-Context-Id:"]).body == b"instance"
+    assert world.hot("/x", ["X-Terminal-Context-Id: chat:2"]).body == b"gate"
+    assert world.hot("/x", ["X-Terminal-Context-Id: nonsense"]).body == b"gate"
+    assert world.hot("/p/other/x").body == b"gate"
+    assert world.gate.last.get("X-Terminals-Policy") == "other"
+    assert world.hot("/x", user="U").body == b"gate"
+    other.stop()
+
+
+def test_a_users_own_token_acts_for_that_user_only(world):
+    assert world.get("/x", ["Authorization: Bearer jwt-of-u", "X-User-Id: u"]).body == b"instance"
+    assert world.get("/x", ["Authorization: Bearer jwt-of-u", "X-User-Id: v"]).body == b"gate"
+    assert world.get("/x", ["Authorization: bearer jwt-of-u", "X-User-Id: u"]).status == 200
+
+
+def test_a_kept_connection_never_takes_one_asker_for_another(make_world):
+    """HAProxy remembers on a connection what it worked out for the last request: for that one only."""
+    world = make_world()
+    other = Peer(("127.0.0.1", 0), lambda request: answer(body=b"other"))
+    world.route("v", to=other.address)
+    world.route("u", policy="gpu", to=other.address)
+    world.route("u", context="chat:1", to=other.address)
+    world.start()
+    mine = f"Authorization: Bearer {KEY}"
+    asks = [
+        ("/x", [mine, "X-User-Id: u"], b"instance"),
+        ("/terminals/p/default/x", [mine, "X-User-Id: u"], b"instance"),
+        ("/x", [mine, "X-User-Id: u", "X-Terminal-Context-Id:"], b"instance"),
+        ("/x", ["Authorization: Bearer jwt-of-u", "X-User-Id: u"], b"instance"),
+        ("/x", [mine, "X-User-Id: v"], b"other"),
+        ("/p/gpu/x", [mine, "X-User-Id: u"], b"other"),
+        ("/x", [mine, "X-User-Id: u", "X-Terminal-Context-Id: chat:1"], b"other"),
+        ("/p/gpu/x", [mine, "X-User-Id: v"], b"gate"),
+        ("/p/", [mine, "X-User-Id: u"], b"gate"),
+        ("/x", ["Authorization: Bearer jwt-of-u", "X-User-Id: v"], b"gate"),
+        ("/x", [mine], b"gate"),
+        ("/x", ["X-User-Id: u"], b"gate"),
+        ("/x", ["X-User-Id: v"], b"gate"),
+        ("/x", ["Authorization: Basic dTp2", "X-User-Id: v"], b"gate"),
+        ("/x", [mine, "X-User-Id: u", "X-User-Id: v"], b"gate"),
+        ("/x", [mine, "Authorization: Bearer jwt-of-u", "X-User-Id: u"], b"gate"),
+    ]
+    client = Client(world.port)
+    for target, headers, expected in asks:
+        for next_target, next_headers, next_expected in asks:
+            assert client.request(target, headers).body == expected, (target, headers)
+            assert client.request(next_target, next_headers).body == next_expected, (target, headers, next_target, next_headers)
+    # What was revoked is so for the next request of a connection, and so is a token that speaks for somebody else than before,
+    # and a route that went away.
+    target, headers, expected = asks[0]
+    for identity, whose in [("*", expected), ("v", b"gate"), ("u", expected), ("v", b"gate"), ("*", expected)]:
+        world.command(f"set map {world.folder}/identities.map {upper_hex(KEY)} {identity}")
+        for _ in range(3):
+            assert client.request(target, headers).body == whose, identity
+    world.command(f"del map {world.folder}/routes.map {route_key('u')}")
+    assert client.request(target, headers).body == b"gate"
+    assert client.request("/x", [mine, "X-User-Id: v"]).body == b"other"
+    world.command(f"del map {world.folder}/identities.map {upper_hex(KEY)}")
+    assert client.request("/x", [mine, "X-User-Id: v"]).body == b"gate"
+    client.close()
+    other.stop()
+
+
+def test_a_kept_connection_changes_nothing_of_what_is_sent_and_answered(world):
+    """What is asked again on a connection takes a shorter way through HAProxy: it must come out the same."""
+    mine = [f"Authorization: Bearer {KEY}", "X-User-Id: u"]
+    odd = [
+        [],
+        ["X-Request-Id: client-7"],
+        ["X-Forwarded-For: 9.9.9.9", "X-Forwarded-Proto: gopher"],
+        ["TE: trailers", "Keep-Alive: timeout=5", "Proxy-Authorization: Basic eDp5"],
+        ["X-Terminals-Route: forged", "X-Terminal-Context-Id: default"],
+        ["Origin: https://chat.example"],
+        ["Upgrade: h2c", "Connection: upgrade"],
+        ["Connection: keep-alive"],
+    ]
+    targets = ["/x?a=%2F", "/terminals/y", "/terminals/terminals/y", "/p/default/x", "/a%2Fb", "/health", "/api/v1/tenants/", "//x", "/../x"]
+
+    def seen(client, target, headers):
+        for peer in (world.instance, world.gate, world.admin):
+            peer.requests.clear()
+        got = client.request(target, mine + headers)
+        ids = {got.get("X-Request-Id")}
+        sent = [peer.requests[-1] for peer in (world.instance, world.gate) if peer.requests]
+        if sent:
+            ids.add(sent[0].get("X-Request-Id"))
+        assert len(ids) == 1, (target, headers, ids)
+        sent = [(request.first_line, sorted(h for h in request.headers if h[0].lower() != "x-request-id")) for request in sent]
+        return ids.pop(), (got.status, got.body, sorted(h for h in got.headers if h[0].lower() not in ("x-request-id", "date")), sent)
+
+    for headers in odd:
+        client = Client(world.port)
+        ids = set()
+        for target in [*targets, *targets]:
+            alone = Client(world.port)
+            expected = seen(alone, target, headers)[1]
+            alone.close()
+            for _ in range(2):
+                request_id, got = seen(client, target, headers)
+                assert got == expected, (target, headers)
+                ids.add(request_id)
+                if got[0] >= 400:  # HAProxy closes after its own errors
+                    client.close()
+                    client = Client(world.port)
+        client.close()
+        assert ids == {"client-7"} if "X-Request-Id: client-7" in headers else len(ids) == 4 * len(targets), ids
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        ["X-User-Id: u"],
+        [f"Authorization: Bearer {KEY}"],
+        ["Authorization: Bearer wrong", "X-User-Id: u"],
+        [f"Authorization: Basic {KEY}", "X-User-Id: u"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id:"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: u", "X-User-Id: u"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: v", "X-User-Id: u"],
+        [f"Authorization: Bearer {KEY}", f"Authorization: Bearer {KEY}", "X-User-Id: u"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: u", "X-Terminal-Context-Id: default", "X-Terminal-Context-Id: default"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: u,u"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: " + "u" * 10000],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: ../u"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: u%00"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: u", "Connection: X-User-Id"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: u", "Connection: close, authorization"],
+        [f"Authorization: Bearer {KEY}", "X-User-Id: u", "Connection: close", "Connection: x-forwarded-for"],
+    ],
+)
+def test_whatever_needs_a_decision_goes_to_the_gate_as_it_came(world, headers):
+    got = world.get("/terminals/x", headers)
+    assert got.body == b"gate", got
+    assert world.instance.requests == []
+    request = world.gate.last
+    for name in ("Authorization", "X-User-Id", "X-Terminal-Context-Id"):
+        assert request.all(name) == [line.split(":", 1)[1].strip() for line in headers if line.startswith(name + ":")]
+    assert request.get("X-Terminals-Policy") == "default"
+    assert request.get("X-Terminals-Client") == "127.0.0.1"
+    assert request.target == "/x"
+
+
+def test_the_gate_gets_one_request_a_connection(world):
+    before = world.gate.connections
+    client = Client(world.port)
+    assert [client.request("/x").body for _ in range(3)] == [b"gate"] * 3
+    client.close()
+    assert world.gate.connections == before + 3
+
+
+def test_connections_to_an_instance_are_kept(world):
+    before = world.instance.connections
+    for _ in range(10):
+        assert world.hot("/x").status == 200
+    assert world.instance.connections <= before + 2
+
+
+def test_open_mode_needs_no_token(make_world):
+    world = make_world(OPEN="true").start()
+    assert world.get("/x", ["X-User-Id: u"]).body == b"instance"
+    assert world.get("/x", ["X-User-Id: v"]).body == b"gate"
+
+
+def test_an_instance_without_a_key_gets_no_authorization(make_world):
+    world = make_world()
+    host, port = world.instance.address
+    with (world.folder / "routes.map").open("a") as routes:
+        routes.write(f"{route_key('keyless')} {host}|{port}||{INSTANCE_ID}\n")
+    world.start()
+    assert world.hot("/x", user="keyless").body == b"instance"
+    assert world.instance.last.get("Authorization") is None
+
+
+@pytest.mark.parametrize("address", ["localhost", "evil.example", "", "1.2.3", "127.0.0.1x"])
+def test_a_route_that_is_no_address_goes_to_the_gate(make_world, address):
+    world = make_world()
+    (world.folder / "routes.map").write_text(f"{route_key('u')} {address}|{world.port}|k|i\n")
+    world.start()
+    assert world.hot("/x").body == b"gate"
+
+
+# ---- An instance that is gone
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_refused_connection_is_recovered_with_its_body(make_world, chunked):
+    world = make_world()
+    world.route("gone", to=("127.0.0.1", free_port()))
+    world.start()
+    body = os.urandom(300_000)
+    started = time.monotonic()
+    if chunked:
+        client = Client(world.port)
+        client.send(
+            f"POST /p/default/files/upload?x=1 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {KEY}\r\n"
+            "X-User-Id: gone\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        client.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+        got = client.message()
+    else:
+        got = world.hot("/p/default/files/upload?x=1", user="gone", method="POST", body=body)
+    assert got.body == b"recovered", got
+    assert time.monotonic() - started < 2
+    request = world.recover.last
+    assert request.body == body
+    assert request.target == "/files/upload?x=1"
+    assert request.get("X-Terminals-Route") == route_key("gone")
+    assert request.get("X-Terminals-Client") == "127.0.0.1"
+    assert request.get("X-User-Id") is None
+    assert len(world.recover.requests) == 1
+
+
+def test_a_request_that_was_sent_is_never_sent_again(world):
+    world.instance.script = lambda request: None
+    got = world.hot("/execute", method="POST", body=b"{}")
+    assert (got.status, got.detail) == (502, "Terminal instance not reachable")
+    assert len(world.instance.requests) == 1 and world.recover.requests == []
+
+
+def test_a_gate_that_restarts_is_waited_for(make_world):
+    """Whoever supervises the gate holds its socket open: requests wait there, and only there."""
+    world = make_world()
+    world.gate.stop()
+    os.unlink(world.folder / "gate.sock")
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(world.folder / "gate.sock"))
+        held.listen()
+        world.start()
+        client = Client(world.port)
+        client.send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
+        client.connection.settimeout(1)
+        with pytest.raises(TimeoutError):
+            client.message()
+        connection, _ = held.accept()  # the new gate
+        assert connection.recv(65536).endswith(b"body")
+        connection.sendall(answer(body=b"gate"))
+        assert client.message().body == b"gate"
+        connection.close()
