@@ -56,6 +56,31 @@ class Answer:
         return f"<{self.status} {self.headers} {self.body[:500]!r}>"
 
 
+class StartedByHand:
+    """An instance that a test starts in a way of its own: sets `process`, and `port` by free_port()."""
+
+    def wait_until_up(self):
+        eventually(self.is_up, "it answers", 20)
+        return self
+
+    def is_up(self):
+        try:
+            return self.call("GET", "/health").status == 200
+        except OSError:
+            return False
+
+    def call(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, path, json.dumps(body) if body else None,
+                           {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})
+        return Answer(connection.getresponse())
+
+    def execute(self, command):
+        """(status, output) of a command"""
+        result = self.call("POST", "/execute?wait=20", {"command": command}).json()
+        return result["status"], "".join(entry["data"] for entry in result["output"])
+
+
 class InstanceProcess:
     """`with InstanceProcess() as instance:`; root becomes user 1000, so that permissions mean something."""
 

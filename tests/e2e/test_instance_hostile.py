@@ -1,7 +1,6 @@
 """What a tenant's processes and clients may do to an instance, and it goes on."""
 import asyncio
 import contextlib
-import http.client
 import json
 import os
 import resource
@@ -12,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from instance_process import BIN, Answer, InstanceProcess, eventually, free_port, is_sanitized, memory_kib
+from instance_process import BIN, KEY, InstanceProcess, StartedByHand, eventually, free_port, is_sanitized, memory_kib
 from instance_shell import Shell, open_shell
 
 SHELLS = 64
@@ -63,7 +62,7 @@ def test_a_thousand_idle_connections_keep_nobody_out(instance):
     assert is_well(instance)
 
 
-class OnSmallDisk:
+class OnSmallDisk(StartedByHand):
     """An instance whose home folder is a disk of 4 MiB."""
 
     def __enter__(self):
@@ -73,30 +72,16 @@ class OnSmallDisk:
         self.process = subprocess.Popen(
             ["bwrap", "--dev-bind", "/", "/", "--size", str(4 << 20), "--tmpfs", "/mnt", "--chdir", "/mnt", "--die-with-parent",
              self.folder / "open-terminal", "run", "--host", "127.0.0.1", "--port", str(self.port), "--cwd", "/mnt"],
-            env={**os.environ, "OPEN_TERMINAL_API_KEY": "k", "HOME": "/mnt"})
-        eventually(self.is_up, "it answers", 20)
-        return self
+            env={**os.environ, "OPEN_TERMINAL_API_KEY": KEY, "HOME": "/mnt"})
+        return self.wait_until_up()
 
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait(20)
         shutil.rmtree(self.folder)
 
-    def is_up(self):
-        try:
-            return self.call("GET", "/health").status == 200
-        except OSError:
-            return False
-
-    def call(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request(method, path, json.dumps(body) if body else None,
-                           {"Authorization": "Bearer k", "Content-Type": "application/json"})
-        return Answer(connection.getresponse())
-
     def text(self, command):
-        result = self.call("POST", "/execute?wait=20", {"command": command}).json()
-        return "".join(entry["data"] for entry in result["output"])
+        return self.execute(command)[1]
 
 
 def test_whoever_filled_the_disk_can_still_look_and_tidy_up():

@@ -1,6 +1,4 @@
 """The small image of the native instance, without an engine: its root file system, laid out as the Dockerfile does, in bubblewrap."""
-import http.client
-import json
 import os
 import shutil
 import subprocess
@@ -8,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from instance_process import BIN, ROOT, Answer, eventually, free_port
+from instance_process import BIN, KEY, ROOT, StartedByHand, eventually, free_port
 
 pytestmark = pytest.mark.release_only
 MIB = 1 << 20
@@ -29,7 +27,7 @@ def root(tmp_path_factory):
     shutil.rmtree(source)
 
 
-class Container:
+class Container(StartedByHand):
     """The instance as process 1 of a container made of `root`, as user 1000."""
 
     def __init__(self, root):
@@ -37,33 +35,20 @@ class Container:
         self.process = subprocess.Popen(
             ["bwrap", "--bind", root, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-user", "--uid", "1000", "--gid",
              "1000", "--unshare-pid", "--as-pid-1", "--die-with-parent", "--clearenv", "--setenv", "HOME", "/home/user", "--setenv", "PATH",
-             "/usr/local/bin:/usr/bin:/bin", "--setenv", "OPEN_TERMINAL_API_KEY", "k", "--chdir", "/home/user", "open-terminal", "run",
+             "/usr/local/bin:/usr/bin:/bin", "--setenv", "OPEN_TERMINAL_API_KEY", KEY, "--chdir", "/home/user", "open-terminal", "run",
              "--host", "127.0.0.1", "--port", str(self.port)])
 
     def __enter__(self):
-        eventually(self.is_up, "it answers", 20)
-        return self
+        return self.wait_until_up()
 
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
 
-    def is_up(self):
-        try:
-            return self.call("GET", "/health").status == 200
-        except OSError:
-            return False
-
-    def call(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request(method, path, json.dumps(body) if body else None,
-                           {"Authorization": "Bearer k", "Content-Type": "application/json"})
-        return Answer(connection.getresponse())
-
     def run(self, command):
-        result = self.call("POST", "/execute?wait=20", {"command": command}).json()
-        assert result["status"] == "done", result
-        return "".join(entry["data"] for entry in result["output"]).replace("\r\n", "\n")
+        status, output = self.execute(command)
+        assert status == "done", output
+        return output.replace("\r\n", "\n")
 
 
 def test_the_image_is_small(root):
