@@ -21,6 +21,11 @@ void answer_json(struct answer *answer, int status, struct json_object *body) {
     answer_text(answer, status, text, length);
 }
 
+void answer_other(struct answer *answer, int status, const char *content_type) {
+    answer->status = status;
+    answer->content_type = content_type;
+}
+
 void answer_detail(struct answer *answer, int status, const char *detail) {
     cleanup_json struct json_object *body = json_object_new_object();
     if (body == NULL || !json_add_string(body, "detail", detail)) {
@@ -86,9 +91,8 @@ bool answer_write(const struct answer *answer, struct buffer *out) {
     if (answer->headers.length > 0) {
         buffer_append(out, answer->headers.data, answer->headers.length);
     }
-    buffer_append_format(out,
-                         "Content-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: %zu\r\n\r\n",
-                         answer->body.length);
+    buffer_append_format(out, "Content-Type: %s\r\nCache-Control: no-store\r\nContent-Length: %zu\r\n\r\n",
+                         answer->content_type == NULL ? "application/json" : answer->content_type, answer->body.length);
     if (!answer->omits_body && answer->body.length > 0) {
         buffer_append(out, answer->body.data, answer->body.length);
     }
