@@ -121,8 +121,13 @@ $(BUILD)/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/common/openapi_document.o: instance/openapi.json
+$(BUILD)/fcgi-api/page.o build/fuzz/objects/fcgi-api/page.o: build/dashboard/page.html
 $(BUILD)/instance/docs_page.o: instance/docs.html
 $(BUILD)/instance/notebook_kernel.o: instance/notebook_bridge.py
+
+# The admin page, all in one document. fcgi-api/page.c takes what is made beside it, too.
+build/dashboard/page.html: dashboard/bundle $(wildcard dashboard/*.html dashboard/*.css dashboard/src/*.js dashboard/src/views/*.js dashboard/vendor/*)
+	dashboard/bundle $(@D)
 
 # Unit tests: tests/unit/<folder>/test_<what>.c, each a cmocka program linked with its folder (without main.c) and common.
 # A test may #include the .c file it looks into.

@@ -16,7 +16,7 @@ import base_image
 import docker_engine
 from stack import REPOSITORY, Stack, eventually, free_port
 
-COPIED = ["Dockerfile", "docker-compose.yml", ".dockerignore", "Makefile", "LICENSE", "cli", "common", "fcgi-api", "gate",
+COPIED = ["Dockerfile", "docker-compose.yml", ".dockerignore", "Makefile", "LICENSE", "cli", "common", "dashboard", "fcgi-api", "gate",
           "haproxy", "instance", "provisioner", "scripts", "sql"]
 SERVICES = ("provisioner", "api", "gate", "haproxy", "cron")
 
