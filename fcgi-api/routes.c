@@ -26,6 +26,8 @@ static const struct query_field delete_query[] = {NAMED("policy_id", QUERY_POLIC
 static const struct query_field tenants_query[] = {{"status", QUERY_CHOICE, 0, 0, tenant_statuses, NULL},
                                                    NAMED("policy_id", QUERY_POLICY),
                                                    NAMED("user_id", QUERY_TEXT),
+                                                   NAMED("q", QUERY_TEXT),
+                                                   NAMED("sort", QUERY_TEXT),
                                                    LIMIT("1000"),
                                                    OFFSET,
                                                    END};

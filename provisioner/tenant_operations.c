@@ -11,6 +11,7 @@
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
 #include "provisioner/stops.h"
+#include "provisioner/tenant_list.h"
 #include "provisioner/tenants.h"
 
 /* Who it is about, and who asks. */
@@ -253,35 +254,6 @@ void operation_tenant_delete(struct provisioner *provisioner, struct ipc_call *c
     stops_want_deletion(provisioner, tenant, purge, actor, on_deleted, call);
 }
 
-static bool matches(const struct tenant *tenant, const struct tenant_filter *filter) {
-    return !tenant->is_warm && (filter->any_status || tenant->record.status == filter->status) &&
-           (filter->policy_id == NULL || strcmp(tenant->record.policy_id, filter->policy_id) == 0) &&
-           (filter->user_id == NULL || strcmp(tenant->record.user_id, filter->user_id) == 0);
-}
-
-/* The tenants of one page; *total counts all that match. NULL: no memory. */
-static struct json_object *list_page(struct provisioner *provisioner, const struct tenant_filter *filter,
-                                     int64_t *total) {
-    struct json_object *list = json_object_new_array();
-    *total = 0;
-    TENANTS_EACH(provisioner, tenant) {
-        if (list == NULL || !matches(tenant, filter)) {
-            continue;
-        }
-        int64_t position = (*total)++ - filter->offset;
-        if (position < 0 || position >= filter->limit) {
-            continue;
-        }
-        struct json_object *object = tenant_to_json(tenant);
-        if (object == NULL || json_object_array_add(list, object) < 0) {
-            json_object_put(object);
-            json_object_put(list);
-            return NULL;
-        }
-    }
-    return list;
-}
-
 static void answer_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct tenant_filter filter;
@@ -290,7 +262,7 @@ static void answer_list(struct provisioner *provisioner, struct ipc_call *call, 
         ipc_call_fail(call, &err);
         return;
     }
-    struct json_object *list = list_page(provisioner, &filter, &total);
+    struct json_object *list = tenant_list_page(provisioner, &filter, &total);
     operation_answer_list(call, "tenants", list, total);
 }
 
