@@ -126,8 +126,17 @@ $(BUILD)/instance/docs_page.o: instance/docs.html
 $(BUILD)/instance/notebook_kernel.o: instance/notebook_bridge.py
 
 # The admin page, all in one document. fcgi-api/page.c takes what is made beside it, too.
-build/dashboard/page.html: dashboard/bundle $(wildcard dashboard/*.html dashboard/*.css dashboard/src/*.js dashboard/src/views/*.js dashboard/vendor/*)
-	dashboard/bundle $(@D)
+PAGE_MODULES = build/dashboard/node_modules
+build/dashboard/page.html: dashboard/bundle $(wildcard dashboard/*.html dashboard/*.css dashboard/src/*.js dashboard/src/views/*.js) $(PAGE_MODULES)/.package-lock.json
+	dashboard/bundle $(PAGE_MODULES) $(@D)
+
+# What package-lock.json names, byte for byte. Nothing of it is run.
+$(PAGE_MODULES)/.package-lock.json: dashboard/package-lock.json
+	@command -v npm >/dev/null || { echo "make: the admin page needs npm: scripts/install-deps run" >&2; exit 1; }
+	mkdir -p build/dashboard
+	cp dashboard/package.json dashboard/package-lock.json build/dashboard/
+	cd build/dashboard && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
 
 # Unit tests: tests/unit/<folder>/test_<what>.c, each a cmocka program linked with its folder (without main.c) and common.
 # A test may #include the .c file it looks into.
