@@ -45,7 +45,10 @@ function showView(main, links, { isFirst }) {
   const route = currentRoute();
   const { section, view } = viewFor(route);
   main.replaceChildren(...view(route, shown.signal).flat().filter(Boolean));
-  links.forEach(({ name, link }) => (name === section ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current")));
+  links.forEach(({ link }) => link.removeAttribute("aria-current"));
+  const current = links.find(({ name }) => name === section)?.link;
+  current?.setAttribute("aria-current", "page");
+  current?.scrollIntoView({ block: "nearest", inline: "nearest" });
   const title = main.querySelector("h1");
   document.title = `${title.textContent} – Terminals`;
   if (!isFirst) {
