@@ -70,20 +70,20 @@ function connectionState(signal) {
 }
 
 function showSignIn(why) {
-  shown?.abort();
-  shown = null;
   document.title = "Sign in – Terminals";
   document.getElementById("page").replaceChildren(signInView({ why, onSignedIn: () => showFrame({ isFirst: false }) }));
   document.getElementById("api-key").focus();
 }
 
 function signOut(why) {
-  sessionEnd();
-  liveStop();
+  shown?.abort(); // with the key still there: an open shell is ended by a call
   frame?.abort();
+  liveStop();
+  sessionEnd();
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.close();
   }
+  shown = null;
   showSignIn(why);
 }
 

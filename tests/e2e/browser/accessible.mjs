@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 
 const VIEWS = [
-  ["#/overview", "Overview", "Nothing is wrong"],
+  ["#/overview", "Overview", "of 1 tenant"],
   ["#/tenants", "Tenants", "alice"],
   ["#/tenants/alice", "alice", "Running since"],
   ["#/terminal/alice", "Terminal of alice", "Open the terminal"],
