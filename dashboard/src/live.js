@@ -33,16 +33,16 @@ export async function pollNow() {
   }
   asking = true;
   clearTimeout(timer);
+  let next;
   try {
-    const stats = await call("/stats");
-    failures = 0;
-    latest = { stats, error: null };
+    next = { stats: await call("/stats"), error: null };
   } catch (error) {
-    failures += 1;
-    latest = { stats: latest?.stats ?? null, error };
+    next = { stats: latest?.stats ?? null, error };
   }
   asking = false;
   if (running) {
+    latest = next;
+    failures = next.error === null ? 0 : failures + 1;
     listeners.forEach((listener) => listener(latest));
     schedule();
   }

@@ -45,7 +45,10 @@ function showView(main, links, { isFirst }) {
   const route = currentRoute();
   const { section, view } = viewFor(route);
   main.replaceChildren(...view(route, shown.signal).flat().filter(Boolean));
-  links.forEach(({ name, link }) => (name === section ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current")));
+  links.forEach(({ link }) => link.removeAttribute("aria-current"));
+  const current = links.find(({ name }) => name === section)?.link;
+  current?.setAttribute("aria-current", "page");
+  current?.scrollIntoView({ block: "nearest", inline: "nearest" });
   const title = main.querySelector("h1");
   document.title = `${title.textContent} – Terminals`;
   if (!isFirst) {
@@ -67,20 +70,20 @@ function connectionState(signal) {
 }
 
 function showSignIn(why) {
-  shown?.abort();
-  shown = null;
   document.title = "Sign in – Terminals";
   document.getElementById("page").replaceChildren(signInView({ why, onSignedIn: () => showFrame({ isFirst: false }) }));
   document.getElementById("api-key").focus();
 }
 
 function signOut(why) {
-  sessionEnd();
-  liveStop();
+  shown?.abort(); // with the key still there: an open shell is ended by a call
   frame?.abort();
+  liveStop();
+  sessionEnd();
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.close();
   }
+  shown = null;
   showSignIn(why);
 }
 

@@ -13,7 +13,7 @@ const REASONS = {
 
 /**
  * Opens a shell for `which` ({user_id, policy_id, context_id}). `receive(bytes)` gets what it prints, `ended(sentence)` is called once at its end. Resolves to
- * {send(text), resize(cols, rows), end()}.
+ * {send(text or bytes), resize(cols, rows), end()}.
  */
 export async function openShell(which, { receive, ended, signal }) {
   const { path } = await call("/terminals/open", { method: "POST", body: which, signal });
@@ -48,10 +48,10 @@ export async function openShell(which, { receive, ended, signal }) {
     end();
     throw error;
   });
-  socket.send(JSON.stringify({ type: "auth", token: sessionKey() }));
+  socket.send(JSON.stringify({ type: "auth", token: sessionKey() || "none" })); // the message has to come even where any token will do
   const encoder = new TextEncoder();
   return {
-    send: (text) => socket.readyState === WebSocket.OPEN && socket.send(encoder.encode(text)),
+    send: (input) => socket.readyState === WebSocket.OPEN && socket.send(typeof input === "string" ? encoder.encode(input) : input),
     resize: (cols, rows) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify({ type: "resize", cols, rows })),
     end,
   };

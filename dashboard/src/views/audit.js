@@ -2,7 +2,7 @@
 import { ask, callList, isAborted } from "../api.js";
 import { debounce, h } from "../dom.js";
 import { NOTHING, formatMoment } from "../format.js";
-import { onLive } from "../live.js";
+import { onChanges } from "../live.js";
 import { hrefTo, noteQuery } from "../router.js";
 import { dataTable, pager } from "../table.js";
 import { announce, button, download, emptyState, select, viewHead } from "../widgets.js";
@@ -75,11 +75,10 @@ export function auditView({ query }, signal) {
     reading?.abort();
   });
   table.loading();
-  // Many events change no tenant: the first page follows the poll.
-  onLive(() => state.offset === 0 && read(), signal);
   read();
+  onChanges(read, signal);
 
-  return [viewHead("Audit log", button("Export as CSV", exportCsv)),
+  return [viewHead("Audit log", button("Read again", read), button("Export as CSV", exportCsv)),
     h("div", { class: "toolbar", role: "search", "aria-label": "Audit log" },
       h("label", { class: "visually-hidden", for: "audit-action" }, "Action"),
       select("audit-action", [["", "Any action"], ...ACTIONS.map((action) => [action, action])], state.action, (event) => change({ action: event.target.value })),

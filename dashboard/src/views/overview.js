@@ -22,23 +22,20 @@ function card(label, href) {
   return element;
 }
 
-function problemItem({ severity, what, detail, since }) {
-  return h("li", { class: `problem ${severity}` }, h("div", {}, h("b", {}, what), " ", h("span", { class: "hint" }, since && age(since))), detail && h("p", {}, detail));
-}
+/** What the API calls the things that may be wrong, in words. */
+const PROBLEMS = {
+  haproxy: "HAProxy", gate: "The gate", database: "The database", backend: "The backend", start_queue: "Starts", disk: "The disk", audit_backlog: "The audit log",
+  siem: "The SIEM webhook", tenants_in_error: "Failed tenants",
+};
 
-/** Values of the samples by name; each between two of a counter that only grows, a restart of it left out. */
-function growth(samples, name) {
-  return samples.map((sample, index) => {
-    const before = index === 0 ? null : samples[index - 1][name];
-    const grown = before === null || sample[name] === null ? null : sample[name] - before;
-    return grown !== null && grown >= 0 ? grown : null;
-  });
+function problemItem({ severity, what, detail, since }) {
+  return h("li", { class: `problem ${severity}` }, h("div", {}, h("b", {}, PROBLEMS[what] ?? what), " ", h("span", { class: "hint" }, since && age(since))), h("p", {}, detail));
 }
 
 function drawHistory(charts, { interval_seconds: seconds, samples }) {
   const at = samples.map((sample) => new Date(sample.at));
   charts.instances.update({ at, series: STATUSES.map((status) => ({ label: status, kind: status, values: samples.map((sample) => sample.by_status[status] ?? 0) })) });
-  charts.requests.update({ at, series: [{ label: "requests a second", kind: "first", values: growth(samples, "requests").map((value) => value === null ? null : value / seconds) }] });
+  charts.requests.update({ at, series: [{ label: "requests a second", kind: "first", values: samples.map(({ requests }) => (requests === null ? null : requests / seconds)) }] });
   charts.starts.update({ at, series: [{ label: "p50", kind: "first", values: samples.map((sample) => sample.p50_ms) }, { label: "p95", kind: "second", values: samples.map((sample) => sample.p95_ms) }] });
   charts.memory.update({ at, series: [{ label: "in use", kind: "first", values: samples.map((sample) => sample.memory_bytes) }] });
 }
@@ -71,12 +68,12 @@ export function overviewView(_, signal) {
 
   function showStats(stats) {
     const { tenants, cold_starts: starts, warm_starts: warm } = stats;
-    cards.running.set(formatCount(tenants.running), `of ${formatCount(tenants.total)} tenants`);
+    cards.running.set(formatCount(tenants.running), `of ${formatCount(tenants.total)} ${tenants.total === 1 ? "tenant" : "tenants"}`);
     cards.failed.set(formatCount(tenants.error), tenants.error > 0 ? "look at them" : "none");
     cards.requests.set(formatCount(stats.requests), "since HAProxy started");
     cards.starts.set(formatMilliseconds(starts.p50_ms), `p95 ${formatMilliseconds(starts.p95_ms)}, p99 ${formatMilliseconds(starts.p99_ms)}; ${formatCount(starts.total)} in all, ${formatCount(starts.failed)} failed`);
     cards.shells.set(formatCount(stats.active_ws_connections), warm.ready > 0 ? `${formatCount(warm.ready)} instances warm` : "");
-    cards.memory.set(formatBytes(stats.memory_bytes), "of running instances");
+    cards.memory.set(formatBytes(stats.memory_bytes), "of Terminals itself");
     showProblems(stats.problems ?? []);
   }
 

@@ -66,7 +66,7 @@ export function tenantView({ segments, query }, signal) {
   let hasLog = false;
 
   function show(tenant) {
-    buttons.replaceChildren(...tenantButtons(tenant, (action) => action === "delete" && navigate(["tenants"])).flat());
+    buttons.replaceChildren(...tenantButtons(tenant, (action) => (action === "delete" ? navigate(["tenants"]) : read())).flat());
     trouble.replaceChildren(...(tenant.error ? [h("div", { class: "panel trouble", role: "alert" }, h("b", {}, "It failed: "), tenant.error)] : []));
     cells.replaceChildren(
       h("section", { class: "panel", "aria-label": "State" }, h("h2", {}, "State"), facts([["Status", [statusBadge(tenant.status), tenant.progress && ` ${tenant.progress}`]], ...lifeFacts(tenant)])),

@@ -80,7 +80,7 @@ export function terminalView({ segments, query }, signal) {
       });
       status.textContent = `Connected to ${tenantName(which)}`;
       terminal.onData((text) => shell.send(text));
-      terminal.onBinary((text) => shell.send(text));
+      terminal.onBinary((text) => shell.send(Uint8Array.from(text, (character) => character.charCodeAt(0))));
       terminal.onResize(({ cols, rows }) => shell.resize(cols, rows));
       shell.resize(terminal.cols, terminal.rows);
       terminal.focus();
