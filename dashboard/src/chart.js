@@ -6,9 +6,9 @@ import { formatClock } from "./format.js";
 const WIDTH = 600;
 const HEIGHT = 120;
 
-/** 1, 2 or 5 times a power of ten, so that the scale has round numbers. */
-function roundUp(value) {
-  const power = 10 ** Math.floor(Math.log10(value));
+/** 1, 2 or 5 times a power of ten of the unit, so that the scale has round numbers. */
+function roundUp(value, unit) {
+  const power = unit * 10 ** Math.floor(Math.log10(value / unit));
   return [1, 2, 5, 10].map((step) => step * power).find((bound) => bound >= value);
 }
 
@@ -45,9 +45,9 @@ function stack(series) {
 
 /**
  * A chart with a title. update({at: [Date], series: [{label, kind, values: [number|null]}]}) draws it anew; `kind` is a class that gives the colour,
- * `format` makes text of a value, `isStacked` puts areas on top of each other.
+ * `format` makes text of a value, `unit` is what that counts in, `isStacked` puts areas on top of each other.
  */
-export function timeChart({ title, format, isStacked = false }) {
+export function timeChart({ title, format, unit = 1, isStacked = false }) {
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}: no data yet` });
   const legend = h("ul", { class: "legend" });
   const top = h("span", { class: "scale" });
@@ -75,7 +75,7 @@ export function timeChart({ title, format, isStacked = false }) {
     shown = { at, series };
     const layers = isStacked ? stack(series) : series;
     const largest = Math.max(0, ...layers.flatMap((layer) => (isStacked ? layer.upper : layer.values.filter((value) => value !== null && value !== undefined))));
-    const bound = largest > 0 ? roundUp(largest) : 1;
+    const bound = largest > 0 ? roundUp(largest, unit) : unit;
     const x = (index) => (at.length < 2 ? WIDTH : (index / (at.length - 1)) * WIDTH);
     const y = (value) => HEIGHT - 1 - (value / bound) * (HEIGHT - 4);
     drawing.replaceChildren(

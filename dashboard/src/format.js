@@ -16,6 +16,11 @@ export function formatCount(value) {
   return value === null || value === undefined ? NOTHING : counts.format(value);
 }
 
+/** So many a second. */
+export function formatRate(value) {
+  return value === null || value === undefined ? NOTHING : `${precise.format(value)}/s`;
+}
+
 /** Binary prefixes, as in policies: 512 MiB. */
 export function formatBytes(bytes) {
   if (bytes === null || bytes === undefined) {

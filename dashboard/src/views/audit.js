@@ -13,11 +13,11 @@ const ACTIONS = ["tenant_created", "tenant_started", "tenant_stopped", "tenant_d
   "lifetime_cleanup", "pre_stop", "policy_created", "policy_updated", "policy_deleted", "auth_failed", "terminal_opened", "terminal_opened_by_admin", "terminal_closed"];
 
 const columns = [
-  { label: "When", class: "main-cell", cell: ({ created_at: at }) => h("time", { datetime: at, title: at }, formatMoment(at)) },
+  { label: "When", class: "main-cell", cell: ({ created_at: at }) => h("time", { datetime: at, title: at, class: "nowrap" }, formatMoment(at)) },
   { label: "Action", cell: ({ action, severity }) => h("span", { class: severity === "warning" ? "badge error" : "action" }, action) },
   { label: "User", cell: ({ user_id: user }) => (user ? h("a", { href: hrefTo(["audit"], { user_id: user }) }, user) : NOTHING) },
   { label: "Detail", cell: ({ detail, resource_type: type, resource_id: id }) => [detail && h("span", {}, detail), h("span", { class: "hint id" }, [type, id].filter(Boolean).join(" "))] },
-  { label: "From", cell: ({ ip_address: address, user_agent: agent }) => (address ? h("span", { title: agent ?? "" }, address) : NOTHING) },
+  { label: "From", cell: ({ ip_address: address, user_agent: agent }) => (address ? h("span", { title: agent ?? "", class: "nowrap" }, address) : NOTHING) },
   { label: "Request", class: "wide-only", cell: ({ request_id: id }) => h("span", { class: "hint id" }, id ?? NOTHING) },
 ];
 

@@ -2,12 +2,13 @@
 import { call, isAborted } from "../api.js";
 import { timeChart } from "../chart.js";
 import { h } from "../dom.js";
-import { formatBytes, formatCount, formatMilliseconds } from "../format.js";
+import { formatBytes, formatCount, formatMilliseconds, formatRate } from "../format.js";
 import { onLive } from "../live.js";
 import { hrefTo } from "../router.js";
 import { age, viewHead } from "../widgets.js";
 
 const STATUSES = ["running", "provisioning", "stopping", "error"];
+const MEBIBYTE = 1024 * 1024;
 const HISTORY_AT_MOST_EVERY_MS = 5000;
 
 function card(label, href) {
@@ -51,9 +52,9 @@ export function overviewView(_, signal) {
   };
   const charts = {
     instances: timeChart({ title: "Instances", format: formatCount, isStacked: true }),
-    requests: timeChart({ title: "Requests", format: (value) => (value === null || value === undefined ? "–" : `${value.toFixed(1)}/s`) }),
+    requests: timeChart({ title: "Requests", format: formatRate }),
     starts: timeChart({ title: "Cold starts", format: formatMilliseconds }),
-    memory: timeChart({ title: "Memory", format: formatBytes }),
+    memory: timeChart({ title: "Memory", format: formatBytes, unit: MEBIBYTE }),
   };
   const problems = h("ul", { class: "problems" }, h("li", { class: "hint" }, "Looking…"));
   let historyAt = 0;

@@ -43,7 +43,7 @@ export function terminalView({ segments, query }, signal) {
   async function open() {
     const status = h("p", { class: "terminal-status", role: "status" }, "Starting the instance…");
     const screen = h("div", { class: "terminal-screen" });
-    const frame = h("div", { class: "terminal" },
+    const frame = h("div", { class: "terminal-frame" },
       h("div", { class: "terminal-bar" }, status, h("span", { class: "hint keys" }, "Shift+Esc leaves the terminal"), button("Close", () => close(), { id: "terminal-close" })), screen);
     place.replaceChildren(frame);
     const terminal = emulator(reader.checked);
