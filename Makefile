@@ -121,8 +121,25 @@ $(BUILD)/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/common/openapi_document.o: instance/openapi.json
+$(BUILD)/fcgi-api/page.o build/fuzz/objects/fcgi-api/page.o: build/dashboard/page.html
 $(BUILD)/instance/docs_page.o: instance/docs.html
 $(BUILD)/instance/notebook_kernel.o: instance/notebook_bridge.py
+
+# The admin page, all in one document. fcgi-api/page.c takes what is made beside it, too.
+PAGE_MODULES = build/dashboard/node_modules
+build/dashboard/page.html: dashboard/bundle $(wildcard dashboard/*.html dashboard/*.css dashboard/src/*.js dashboard/src/views/*.js) $(PAGE_MODULES)/.package-lock.json
+	dashboard/bundle $(PAGE_MODULES) $(@D)
+
+# What dashboard/package-lock.json names, byte for byte: for the page, and with it for the tests that drive it in a browser. Nothing of it
+# is run while it is installed.
+.PHONY: browser-modules
+browser-modules: build/browser/node_modules/.package-lock.json
+build/%/node_modules/.package-lock.json: dashboard/package-lock.json
+	@command -v npm >/dev/null || { echo "make: the admin page needs npm: scripts/install-deps run" >&2; exit 1; }
+	mkdir -p build/$*
+	cp dashboard/package.json dashboard/package-lock.json build/$*/
+	cd build/$* && npm ci $(if $(filter dashboard,$*),--omit=dev) --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
 
 # Unit tests: tests/unit/<folder>/test_<what>.c, each a cmocka program linked with its folder (without main.c) and common.
 # A test may #include the .c file it looks into.
