@@ -20,9 +20,8 @@ static bool read_subject(struct json_object *request, struct tenant_name *name, 
     return request_tenant_name(request, name, err) && request_actor(request, actor, err);
 }
 
-/* The tenant that a request names; NULL with *err if there is none. */
-static struct tenant *find_subject(struct provisioner *provisioner, struct json_object *request,
-                                   struct json_object **actor, struct error *err) {
+struct tenant *operation_find_tenant(struct provisioner *provisioner, struct json_object *request,
+                                     struct json_object **actor, struct error *err) {
     struct tenant_name name;
     if (!read_subject(request, &name, actor, err)) {
         return NULL;
@@ -94,7 +93,7 @@ void operation_resolve(struct provisioner *provisioner, struct ipc_call *call, s
 void operation_lookup(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct json_object *actor = NULL;
-    struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
+    struct tenant *tenant = operation_find_tenant(provisioner, request, &actor, &err);
     if (tenant != NULL && tenant->record.status != INSTANCE_RUNNING) {
         error_set(&err, ERROR_NOT_FOUND, "the instance of `%s` does not run", tenant->record.user_id);
         tenant = NULL;
@@ -202,7 +201,7 @@ void operation_tenant_create(struct provisioner *provisioner, struct ipc_call *c
 static void answer_get(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct json_object *actor = NULL;
-    struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
+    struct tenant *tenant = operation_find_tenant(provisioner, request, &actor, &err);
     operation_answer_tenant(call, tenant, tenant == NULL ? &err : NULL);
 }
 
@@ -213,7 +212,7 @@ void operation_tenant_get(struct provisioner *provisioner, struct ipc_call *call
 void operation_tenant_start(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct json_object *actor = NULL;
-    struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
+    struct tenant *tenant = operation_find_tenant(provisioner, request, &actor, &err);
     if (tenant == NULL) {
         ipc_call_fail(call, &err);
         return;
@@ -224,7 +223,7 @@ void operation_tenant_start(struct provisioner *provisioner, struct ipc_call *ca
 void operation_tenant_stop(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct json_object *actor = NULL;
-    struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
+    struct tenant *tenant = operation_find_tenant(provisioner, request, &actor, &err);
     if (tenant == NULL) {
         ipc_call_fail(call, &err);
         return;
@@ -246,7 +245,7 @@ void operation_tenant_delete(struct provisioner *provisioner, struct ipc_call *c
     struct json_object *actor = NULL;
     bool purge = false;
     struct tenant *tenant =
-        request_bool(request, "purge", &purge, &err) ? find_subject(provisioner, request, &actor, &err) : NULL;
+        request_bool(request, "purge", &purge, &err) ? operation_find_tenant(provisioner, request, &actor, &err) : NULL;
     if (tenant == NULL) {
         ipc_call_fail(call, &err);
         return;
