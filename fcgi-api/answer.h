@@ -16,7 +16,7 @@ struct answer {
     bool omits_body;           /* the answer to HEAD: everything but the body itself */
     const char *content_type;  /* NULL: JSON */
     const char *cache_control; /* NULL: no-store */
-    struct buffer headers; /* lines of HTTP, CR LF included, without what answer_write() adds */
+    struct buffer headers;     /* lines of HTTP, CR LF included, without what answer_write() adds */
     struct buffer body;
 };
 
