@@ -11,11 +11,14 @@
     __asm__(".section .rodata\n"                                                                                       \
             ".globl " #name "\n" #name ":\n"                                                                           \
             ".incbin \"build/dashboard/" file "\"\n"                                                                   \
-            ".globl " #name "_end\n" #name "_end:\n"                                                                   \
+            ".L" #name "_end:\n"                                                                                       \
             ".byte 0\n"                                                                                                \
+            ".balign 8\n"                                                                                              \
+            ".globl " #name "_length\n" #name "_length:\n"                                                             \
+            ".quad .L" #name "_end - " #name "\n"                                                                      \
             ".text\n");                                                                                                \
     extern const char name[];                                                                                          \
-    extern const char name##_end[]
+    extern const size_t name##_length
 
 EMBEDDED(page_html, "page.html");
 EMBEDDED(page_gzip, "page.html.gz");
@@ -56,8 +59,9 @@ void page_answer(const struct settings *settings, const struct request *request,
         return;
     }
     if (sandbox_allows_origin(settings->instance_sandbox)) {
-        answer_detail(answer, 404,
-                      "The admin page is off, since TERMINALS_INSTANCE_SANDBOX lets pages of instances act as this origin");
+        answer_detail(
+            answer, 404,
+            "The admin page is off, since TERMINALS_INSTANCE_SANDBOX lets pages of instances act as this origin");
         return;
     }
     bool is_compressed = accepts_gzip(request_parameter(request, "HTTP_ACCEPT_ENCODING"));
@@ -73,8 +77,8 @@ void page_answer(const struct settings *settings, const struct request *request,
         answer->status = 304;
     } else if (is_compressed) {
         answer_add_header(answer, "Content-Encoding", "gzip");
-        answer_text(answer, 200, page_gzip, (size_t)(page_gzip_end - page_gzip));
+        answer_text(answer, 200, page_gzip, page_gzip_length);
     } else {
-        answer_text(answer, 200, page_html, (size_t)(page_html_end - page_html));
+        answer_text(answer, 200, page_html, page_html_length);
     }
 }

@@ -102,6 +102,7 @@ def bundled():
 CHECK = 'for (const file of process.argv.slice(1)) new (require("vm").SourceTextModule)(require("fs").readFileSync(file, "utf8"), { identifier: file })'
 
 
+@pytest.mark.release_only
 def test_every_script_is_sound_and_part_of_the_page():
     scripts = list((DASHBOARD / "src").rglob("*.js"))
     done = subprocess.run(["node", "--no-warnings", "--experimental-vm-modules", "-e", CHECK, *map(str, [*scripts, *SCENARIOS.glob("*.mjs")])],
@@ -110,6 +111,7 @@ def test_every_script_is_sound_and_part_of_the_page():
     assert sorted(bundled()) == sorted(str(path.relative_to(DASHBOARD / "src").with_suffix("")) for path in scripts)
 
 
+@pytest.mark.release_only
 def test_imports_name_what_is_exported_by_a_file_that_comes_before():
     """The bundle drops `import` lines and trusts them."""
     exported = {"xterm": {"Terminal"}, "addon-fit": {"FitAddon"}}
@@ -124,6 +126,9 @@ def test_imports_name_what_is_exported_by_a_file_that_comes_before():
     assert len(everything) == len(set(everything))
 
 
+# --- what an admin does with it ---
+
+
 def test_an_admin_signs_in_watches_a_tenant_appear_works_in_its_terminal_and_reads_what_was_done(fresh):
     drive(fresh(), "journey")
 
@@ -132,10 +137,12 @@ def test_each_action_says_what_it_will_do_and_does_it(fresh):
     drive(fresh(), "actions")
 
 
+@pytest.mark.release_only
 def test_every_view_is_accessible_still_and_fits_a_phone(fresh):
     drive(fresh(), "accessible")
 
 
+@pytest.mark.release_only
 def test_trouble_is_said_and_passes_and_nobody_is_asked_unseen(fresh):
     drive(fresh(), "trouble")
 

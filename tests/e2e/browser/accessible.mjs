@@ -1,4 +1,4 @@
-// Every view in both colour schemes and on a phone: names and contrast (axe-core), nothing that moves by itself, nothing wider than the screen, and
+// Every view in both colour schemes, wide and on a phone: names and contrast (axe-core), nothing that moves by itself, nothing wider than the screen, and
 // the keyboard reaches what the mouse does.
 import assert from "node:assert/strict";
 
@@ -15,9 +15,8 @@ const VIEWS = [
   ["#/nowhere", "Nothing here", "There is no such page"],
 ];
 const SCREENS = [
-  { name: "light", colorScheme: "light" },
-  { name: "dark", colorScheme: "dark" },
-  { name: "phone", colorScheme: "light", viewport: { width: 360, height: 740 } },
+  { name: "light, wide", colorScheme: "light" },
+  { name: "dark, on a phone", colorScheme: "dark", viewport: { width: 360, height: 740 } },
 ];
 
 export default async function accessible(session) {
