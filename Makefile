@@ -72,10 +72,17 @@ images: ## build the two images for users: open-terminal-native:latest (small) a
 	docker build $(BUILD_FLAGS) --target instance-debian --tag open-terminal-native:debian .
 
 .PHONY: bench fuzz format install-deps clean
-bench: ## measure, and print the tables that the README quotes
-	@scripts/install-deps test
-	@$(MAKE) --no-print-directory -s -j2 all
-	@TERMINALS_BIN=$(CURDIR)/$(BUILD)/bin /usr/bin/python3 tests/bench/bench.py
+bench: ## measure, and print the table that the README quotes (QUICK=1: a moment of everything; PARTS="http cold": only these)
+	@scripts/install-deps bench
+	@$(MAKE) --no-print-directory -s -j2 all bench-tools
+	@TERMINALS_BIN=$(CURDIR)/$(BUILD)/bin /usr/bin/python3 tests/bench/bench.py $(if $(filter 1,$(QUICK)),--quick) $(PARTS)
+
+# The clients of the benchmarks: each a file of tests/bench.
+.PHONY: bench-tools
+bench-tools: $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+$(BUILD)/bench/%: $(BUILD)/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
 
 fuzz: ## fuzz every parser for FUZZ_SECONDS each (default 600)
 	@scripts/install-deps test
