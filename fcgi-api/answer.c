@@ -21,6 +21,11 @@ void answer_json(struct answer *answer, int status, struct json_object *body) {
     answer_text(answer, status, text, length);
 }
 
+void answer_other(struct answer *answer, int status, const char *content_type) {
+    answer->status = status;
+    answer->content_type = content_type;
+}
+
 void answer_detail(struct answer *answer, int status, const char *detail) {
     cleanup_json struct json_object *body = json_object_new_object();
     if (body == NULL || !json_add_string(body, "detail", detail)) {

@@ -10,6 +10,8 @@
 
 static const char *const tenant_statuses[] = {"provisioning", "running", "stopping", "stopped", "error", NULL};
 
+static const char *const audit_formats[] = {"json", "csv", NULL};
+
 #define NAMED(name, type)                                                                                              \
     { name, type, 0, 0, NULL, NULL }
 #define LIMIT(fallback)                                                                                                \
@@ -31,8 +33,13 @@ static const struct query_field tenants_query[] = {{"status", QUERY_CHOICE, 0, 0
                                                    LIMIT("1000"),
                                                    OFFSET,
                                                    END};
-static const struct query_field audit_query[] = {
-    LIMIT("100"), OFFSET, NAMED("action", QUERY_TEXT), NAMED("user_id", QUERY_TEXT), NAMED("since", QUERY_TIME), END};
+static const struct query_field audit_query[] = {LIMIT("100"),
+                                                 OFFSET,
+                                                 NAMED("action", QUERY_TEXT),
+                                                 NAMED("user_id", QUERY_TEXT),
+                                                 NAMED("since", QUERY_TIME),
+                                                 {"format", QUERY_CHOICE, 0, 0, audit_formats, "json"},
+                                                 END};
 
 static const struct query_field change_query[] = {NAMED("dry_run", QUERY_SWITCH), END};
 
@@ -72,7 +79,7 @@ static const struct route routes[] = {
     {"GET",    API "/stats",                       call_member,        "stats",            NULL,          NULL,        "stats",       WAIT_NONE,     false, NULL},
     {"GET",    API "/stats/history",               call_member,        "stats_history",    NULL,          NULL,        "history",     WAIT_NONE,     false, NULL},
     {"GET",    API "/status",                      call_member,        "status",           NULL,          NULL,        "status",      WAIT_NONE,     false, NULL},
-    {"GET",    API "/audit-logs",                  call_list,          "audit_list",       audit_query,   NULL,        "audit_logs",  WAIT_NONE,     false, NULL},
+    {"GET",    API "/audit-logs",                  call_audit_logs,    "audit_list",       audit_query,   NULL,        "audit_logs",  WAIT_NONE,     false, NULL},
     {"GET",    "/openapi.json",                    call_openapi,       "openapi",          NULL,          NULL,        "document",    WAIT_NONE,     true,  NULL},
     {"GET",    "/p/{policy}/openapi.json",         call_openapi,       "openapi",          NULL,          "policy_id", "document",    WAIT_NONE,     true,  NULL},
 };

@@ -1,4 +1,7 @@
 """What an administrator's page lives on: how things are, what is wrong, and a terminal into anybody's instance."""
+import csv
+import io
+import urllib.parse
 
 import pytest
 
@@ -77,3 +80,24 @@ def test_a_terminal_of_nobody_is_not_found_and_makes_nobody(stack, user):
                                           ({"user_id": "x", "policy_id": "../y"}, 400), ({"user_id": ""}, (400, 422))])
 def test_a_bad_request_for_a_terminal_is_refused(stack, body, status):
     stack.admin("POST", "/terminals/open", json_body=body).expect_error(status)
+
+
+# --- the audit log as a file
+
+def test_the_audit_log_is_exported_as_csv(stack):
+    """With a user whose id a spreadsheet would calculate."""
+    user = '=cmd|"/c calc", x'
+    stack.admin("POST", "/tenants", headers=[("X-User-Id", user)]).expect(200)
+    stack.admin("DELETE", f"/tenants/{urllib.parse.quote(user, safe='')}").expect(200)
+    query = urllib.parse.urlencode({"user_id": user, "limit": 1000})
+    rows = stack.admin("GET", f"/audit-logs?{query}").expect(200).json()
+    answer = stack.admin("GET", f"/audit-logs?{query}&format=csv").expect(200)
+    assert answer.header("content-type") == "text/csv; charset=utf-8"
+    assert answer.header("content-disposition") == 'attachment; filename="audit-log.csv"'
+    assert answer.header("x-total-count") == str(len(rows)) == "3"
+    assert answer.text.count("\r\n") == 4
+    table = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["user_id"] for row in table] == ["'" + user] * 3
+    assert [{**row, "user_id": user} for row in table] == [
+        {name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
+    stack.admin("GET", "/audit-logs?format=xml").expect_error(422)
