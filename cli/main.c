@@ -6,6 +6,7 @@
 #include "cli/apply.h"
 #include "cli/check.h"
 #include "cli/db.h"
+#include "cli/doctor.h"
 #include "cli/make_key.h"
 #include "cli/reap.h"
 #include "cli/serve.h"
@@ -24,6 +25,7 @@ static const struct subcommand {
     {"reap", reap, "stop the instances that nobody uses and do the resets that are due, now"},
     {"apply", apply, "make the policies and lifecycles be what files say"},
     {"check", check, "ask one of the processes whether it is there"},
+    {"doctor", doctor, "check the settings and what they point to, and say what to do about what is wrong"},
     {"make-key", make_key, "make an API key in a file, unless there is one"},
     {"db", db, "the database: its version, and the key that the instances' keys are encrypted with"},
     {"version", version, "print the version"},

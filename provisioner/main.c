@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "provisioner/database_commands.h"
+#include "provisioner/doctor.h"
 #include "provisioner/key_rotation.h"
 #include "provisioner/provisioner.h"
 #include "provisioner/run_folder.h"
@@ -105,8 +106,10 @@ int main(int argc, char **argv) {
     struct error err = {0};
     bool rotates = argc >= 2 && argc <= 3 && strcmp(argv[1], "--rotate-key") == 0;
     bool commands = argc >= 3 && argc <= 4 && strcmp(argv[1], "--database") == 0;
-    if (argc > 1 && !rotates && !commands) {
-        fprintf(stderr, "usage: terminals-provisioner [--rotate-key [FILE] | --database COMMAND [VERSION]]\n");
+    bool looks = argc == 2 && strcmp(argv[1], "--doctor") == 0;
+    if (argc > 1 && !rotates && !commands && !looks) {
+        fprintf(stderr,
+                "usage: terminals-provisioner [--rotate-key [FILE] | --database COMMAND [VERSION] | --doctor]\n");
         return 2;
     }
     umask(077);
@@ -119,6 +122,7 @@ int main(int argc, char **argv) {
     raise_descriptor_limit();
     bool ok = rotates    ? rotate_key(&settings, argv[2], &err)
               : commands ? database_command_run(&settings, argv[2], argv[3], &err)
+              : looks    ? doctor_print(&settings, &err)
                          : serve(&settings, &err);
     if (!ok) {
         log_error(NULL, "%s", err.message);
