@@ -10,6 +10,7 @@
 #include "cli/make_key.h"
 #include "cli/reap.h"
 #include "cli/serve.h"
+#include "cli/top.h"
 
 #define VERSION "0.1.0"
 
@@ -26,6 +27,7 @@ static const struct subcommand {
     {"apply", apply, "make the policies and lifecycles be what files say"},
     {"check", check, "ask one of the processes whether it is there"},
     {"doctor", doctor, "check the settings and what they point to, and say what to do about what is wrong"},
+    {"top", top, "show whose instances run, the most active first"},
     {"make-key", make_key, "make an API key in a file, unless there is one"},
     {"db", db, "the database: its version, and the key that the instances' keys are encrypted with"},
     {"version", version, "print the version"},
