@@ -65,8 +65,8 @@ static void check_program(struct doctor *doctor) {
     if (!executables_find(&executables, &err)) {
         return; /* said by the check of the programs */
     }
-    bool ok = program_output(executables.programs[PROGRAM_HAPROXY], (const char *const[]){"-v", NULL}, OUTPUT_MAX_BYTES,
-                             &output, &status, &err);
+    bool ok = program_output(executables.programs[PROGRAM_HAPROXY], (const char *const[]){"-v", NULL}, -1,
+                             OUTPUT_MAX_BYTES, &output, &status, &err);
     const char *version = ok && output.data != NULL ? strstr(output.data, "ersion ") : NULL;
     if (!ok) {
         findings_add(&doctor->findings, "haproxy", FINDING_FAIL, "install it again", "%s", err.message);

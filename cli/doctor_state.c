@@ -21,7 +21,7 @@ void doctor_check_state(struct doctor *doctor) {
     cleanup_buffer struct buffer output = {0};
     struct error err = {0};
     int status = 0;
-    bool ok = provisioner_run((const char *const[]){"--doctor", NULL}, OUTPUT_MAX_BYTES, &output, &status, &err);
+    bool ok = provisioner_run((const char *const[]){"--doctor", NULL}, -1, OUTPUT_MAX_BYTES, &output, &status, &err);
     char *rest = output.data;
     for (char *line; rest != NULL && (line = strsep(&rest, "\n")) != NULL;) {
         if (line[0] != '\0') {

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "cli/apply.h"
+#include "cli/backup.h"
 #include "cli/check.h"
 #include "cli/db.h"
 #include "cli/doctor.h"
+#include "cli/gc.h"
 #include "cli/make_key.h"
 #include "cli/reap.h"
 #include "cli/serve.h"
@@ -28,6 +30,9 @@ static const struct subcommand {
     {"check", check, "ask one of the processes whether it is there"},
     {"doctor", doctor, "check the settings and what they point to, and say what to do about what is wrong"},
     {"top", top, "show whose instances run, the most active first"},
+    {"backup", backup, "write the database and users' folders into a file"},
+    {"restore", restore, "put a backup in its place"},
+    {"gc", gc, "list and remove what nobody owns any more"},
     {"make-key", make_key, "make an API key in a file, unless there is one"},
     {"db", db, "the database: its version, and the key that the instances' keys are encrypted with"},
     {"version", version, "print the version"},

@@ -50,8 +50,8 @@ static bool wait_for(pid_t pid, const char *program, int *status, struct error *
     return true;
 }
 
-bool program_output(const char *program, const char *const *arguments, size_t max_bytes, struct buffer *output,
-                    int *status, struct error *err) {
+bool program_output(const char *program, const char *const *arguments, int input_fd, size_t max_bytes,
+                    struct buffer *output, int *status, struct error *err) {
     int ends[2];
     if (access(program, X_OK) != 0) {
         return error_set_errno(err, ERROR_NOT_FOUND, "run `%s`", program);
@@ -62,7 +62,7 @@ bool program_output(const char *program, const char *const *arguments, size_t ma
     cleanup_close int reader = ends[0];
     pid_t pid = fork();
     if (pid == 0) {
-        if (dup2(ends[1], STDOUT_FILENO) >= 0) {
+        if ((input_fd < 0 || dup2(input_fd, STDIN_FILENO) >= 0) && dup2(ends[1], STDOUT_FILENO) >= 0) {
             program_become(program, arguments);
         }
         _exit(127);

@@ -13,10 +13,10 @@
  */
 void program_become(const char *program, const char *const *arguments);
 
-/* Runs it as a child; what it prints to standard output is added to *output, its standard error is ours. *status: its
- * exit status, or 128 and the number of the signal that ended it. False with *err if it could not be run, or printed
- * more than `max_bytes`. */
-bool program_output(const char *program, const char *const *arguments, size_t max_bytes, struct buffer *output,
-                    int *status, struct error *err);
+/* Runs it as a child, with `input_fd` as its standard input (-1: ours); what it prints to standard output is added to
+ * *output, its standard error is ours. *status: its exit status, or 128 and the number of the signal that ended it.
+ * False with *err if it could not be run, or printed more than `max_bytes`. */
+bool program_output(const char *program, const char *const *arguments, int input_fd, size_t max_bytes,
+                    struct buffer *output, int *status, struct error *err);
 
 #endif

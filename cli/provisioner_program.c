@@ -44,8 +44,8 @@ bool provisioner_become(const char *const *arguments, struct error *err) {
     return error_set_errno(err, ERROR_INTERNAL, "run `%s`", program);
 }
 
-bool provisioner_run(const char *const *arguments, size_t max_bytes, struct buffer *output, int *status,
+bool provisioner_run(const char *const *arguments, int input_fd, size_t max_bytes, struct buffer *output, int *status,
                      struct error *err) {
     char program[PATH_MAX + sizeof name];
-    return find_program(program, err) && program_output(program, arguments, max_bytes, output, status, err);
+    return find_program(program, err) && program_output(program, arguments, input_fd, max_bytes, output, status, err);
 }

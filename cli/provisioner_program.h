@@ -18,7 +18,7 @@ bool provisioner_is_running(const char *socket_path);
 bool provisioner_become(const char *const *arguments, struct error *err);
 
 /* Runs it as a child instead (program_output.h). */
-bool provisioner_run(const char *const *arguments, size_t max_bytes, struct buffer *output, int *status,
+bool provisioner_run(const char *const *arguments, int input_fd, size_t max_bytes, struct buffer *output, int *status,
                      struct error *err);
 
 #endif

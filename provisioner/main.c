@@ -12,8 +12,10 @@
 #include "common/log.h"
 #include "provisioner/database_commands.h"
 #include "provisioner/doctor.h"
+#include "provisioner/gc.h"
 #include "provisioner/key_rotation.h"
 #include "provisioner/provisioner.h"
+#include "provisioner/restore.h"
 #include "provisioner/run_folder.h"
 
 static const struct backend_operations *const backends[] = {
@@ -91,25 +93,85 @@ static bool serve(const struct settings *settings, struct error *err) {
     return ok;
 }
 
-/* `--rotate-key [FILE]`: what `terminals db rotate-key` runs where no provisioner does. */
-static bool rotate_key(const struct settings *settings, const char *new_key_file, struct error *err) {
+/* --- what `terminals` has this program do besides ------------------------------------------------------------------
+ */
+
+/* `arguments` follow the flag, and end with NULL. */
+static bool rotate_key(const struct settings *settings, char **arguments, struct error *err) {
     size_t count = 0;
-    bool changed = key_rotation_run_alone(settings, backends[settings->backend], new_key_file, &count, err);
+    bool changed = key_rotation_run_alone(settings, backends[settings->backend], arguments[0], &count, err);
     if (changed) {
         printf("resealed=%zu\n", count);
     }
     return changed;
 }
 
+static bool run_database_command(const struct settings *settings, char **arguments, struct error *err) {
+    return database_command_run(settings, arguments[0], arguments[1], err);
+}
+
+static bool look(const struct settings *settings, char **arguments, struct error *err) {
+    (void)arguments;
+    return doctor_print(settings, err);
+}
+
+static bool clear(const struct settings *settings, char **arguments, struct error *err) {
+    (void)arguments;
+    return gc_run_alone(settings, backends[settings->backend], err);
+}
+
+static bool back_up(const struct settings *settings, char **arguments, struct error *err) {
+    return backup_run(settings, arguments[0], arguments[1] != NULL, err);
+}
+
+static bool may_restore(const struct settings *settings, char **arguments, struct error *err) {
+    return restore_check(settings, arguments[0] != NULL, err);
+}
+
+static bool restore(const struct settings *settings, char **arguments, struct error *err) {
+    return restore_run(settings, arguments[0] != NULL, err);
+}
+
+static bool serve_requests(const struct settings *settings, char **arguments, struct error *err) {
+    (void)arguments;
+    return serve(settings, err);
+}
+
+static const struct mode {
+    const char *flag; /* NULL: none */
+    int least;        /* arguments after it */
+    int most;
+    bool (*run)(const struct settings *settings, char **arguments, struct error *err);
+} modes[] = {
+    {NULL, 0, 0, serve_requests},
+    {"--rotate-key", 0, 1, rotate_key},
+    {"--database", 1, 2, run_database_command},
+    {"--doctor", 0, 0, look},
+    {"--gc", 0, 0, clear},
+    {"--backup", 1, 2, back_up},
+    {"--may-restore", 0, 1, may_restore},
+    {"--restore", 0, 1, restore},
+};
+
+static const struct mode *find_mode(int argc, char **argv) {
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        int rest = argc - 2;
+        if (modes[i].flag == NULL
+                ? argc == 1
+                : argc > 1 && strcmp(argv[1], modes[i].flag) == 0 && rest >= modes[i].least && rest <= modes[i].most) {
+            return &modes[i];
+        }
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv) {
     struct settings settings;
     struct error err = {0};
-    bool rotates = argc >= 2 && argc <= 3 && strcmp(argv[1], "--rotate-key") == 0;
-    bool commands = argc >= 3 && argc <= 4 && strcmp(argv[1], "--database") == 0;
-    bool looks = argc == 2 && strcmp(argv[1], "--doctor") == 0;
-    if (argc > 1 && !rotates && !commands && !looks) {
-        fprintf(stderr,
-                "usage: terminals-provisioner [--rotate-key [FILE] | --database COMMAND [VERSION] | --doctor]\n");
+    const struct mode *mode = find_mode(argc, argv);
+    if (mode == NULL) {
+        fputs("usage: terminals-provisioner (what follows is said by `terminals`: db, doctor, gc, backup, restore)\n",
+              stderr);
         return 2;
     }
     umask(077);
@@ -120,10 +182,7 @@ int main(int argc, char **argv) {
     }
     settings_configure_log(&settings, "provisioner");
     raise_descriptor_limit();
-    bool ok = rotates    ? rotate_key(&settings, argv[2], &err)
-              : commands ? database_command_run(&settings, argv[2], argv[3], &err)
-              : looks    ? doctor_print(&settings, &err)
-                         : serve(&settings, &err);
+    bool ok = mode->run(&settings, argc < 2 ? argv + 1 : argv + 2, &err);
     if (!ok) {
         log_error(NULL, "%s", err.message);
     }

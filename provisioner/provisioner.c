@@ -14,6 +14,7 @@
 #include "provisioner/audit_retention.h"
 #include "provisioner/backend_events.h"
 #include "provisioner/backlog.h"
+#include "provisioner/gc.h"
 #include "provisioner/identities.h"
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
@@ -25,6 +26,7 @@
 #include "provisioner/quota.h"
 #include "provisioner/refresh.h"
 #include "provisioner/resets.h"
+#include "provisioner/restore.h"
 #include "provisioner/siem_queue.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
@@ -57,6 +59,9 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
     cleanup_buffer struct buffer key_file = {0};
     provisioner->store = store_open(settings->database_url, settings->database_password, err);
     if (provisioner->store == NULL) {
+        return false;
+    }
+    if (!restore_recover(provisioner->store, settings, err)) {
         return false;
     }
     const char *folder = store_folder(provisioner->store);
@@ -246,6 +251,7 @@ void provisioner_close(struct provisioner *provisioner) {
     if (provisioner->backend != NULL) {
         provisioner->operations->close(provisioner->backend);
     }
+    gc_close(provisioner->gc);
     if (provisioner->routes != NULL) {
         map_close(provisioner->routes);
     }

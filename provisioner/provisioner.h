@@ -32,6 +32,7 @@ struct pre_stop;
 struct room;
 struct instance_command;
 struct reset_run;
+struct gc;
 
 struct provisioner {
     const struct settings *settings;
@@ -88,6 +89,8 @@ struct provisioner {
     struct backlog *backlog;           /* of what the database does not take */
     struct audit_retention *retention; /* NULL: rows are kept for ever */
     struct siem_queue *siem;           /* NULL: no webhook */
+
+    struct gc *gc; /* the one under way, or NULL */
 
     bool is_closing;       /* callbacks of what is being closed do nothing */
     bool is_shutting_down; /* nothing is started any more */

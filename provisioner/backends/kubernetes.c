@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "provisioner/backends/kubernetes_instance.h"
+#include "provisioner/backends/kubernetes_objects.h"
 #include "provisioner/backends/kubernetes_purge.h"
 #include "provisioner/backends/kubernetes_roundup.h"
 
@@ -212,5 +213,7 @@ const struct backend_operations backend_kubernetes = {
     .openapi = kubernetes_openapi,
     .purge = kubernetes_purge_begin,
     .name_instance = kubernetes_name,
+    .list_objects = kubernetes_objects_list,
+    .remove_object = kubernetes_objects_remove,
     .runs_images = true,
 };

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/remove_tree.h"
 #include "provisioner/backends/bubblewrap.h"
 #include "provisioner/backends/program.h"
 #include "provisioner/doctor.h"
 #include "provisioner/health_probe.h"
-#include "provisioner/remove_tree.h"
 
 #define PROBE_MS 3000
 

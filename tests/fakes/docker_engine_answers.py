@@ -1,6 +1,7 @@
 """A Docker engine that answers questions and does nothing, on a Unix socket: for who only asks (`terminals doctor`).
 
-`answers` has what a path without its version is answered, as a value that becomes JSON; all else is 404."""
+`answers` has what a path without its version is answered, as a value that becomes JSON; all else is 404. What was to be
+removed is noted in answers["removed"]."""
 import contextlib
 import http.server
 import json
@@ -25,6 +26,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_DELETE(self):
+        self.server.answers.setdefault("removed", []).append(re.sub(r"^/v\d+\.\d+", "", self.path))
+        self.send_response(204)
+        self.end_headers()
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
