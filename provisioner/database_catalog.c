@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What follows from the version, is counted in another way, or tells which nodes live at this moment. */
+#define NOT_CONTENT "'schema_migrations', 'audit_sequence', 'nodes', 'leadership', 'node_messages'"
+
 const char *const catalog_type_names[] = {
     [CATALOG_TEXT] = "text", [CATALOG_INTEGER] = "integer", [CATALOG_BYTES] = "bytes"};
 
@@ -19,11 +22,11 @@ static const struct {
 static const char *const select_tables[] = {
     [DATABASE_SQLITE] = "SELECT name, EXISTS (SELECT 1 FROM pragma_foreign_key_list(m.name)) AS refers "
                         "FROM sqlite_master m WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "
-                        "AND name <> 'schema_migrations' ORDER BY refers, name",
+                        "AND name NOT IN (" NOT_CONTENT ") ORDER BY refers, name",
     [DATABASE_POSTGRES] =
         "SELECT relname::TEXT, EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f') AS refers "
         "FROM pg_class c WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace "
-        "AND relname NOT IN ('schema_migrations', 'audit_sequence') ORDER BY refers, relname",
+        "AND relname NOT IN (" NOT_CONTENT ") ORDER BY refers, relname",
 };
 
 static const char *const select_columns[] = {

@@ -26,8 +26,10 @@ struct catalog {
     size_t count;
 };
 
-/* All tables with content of ours: not schema_migrations, whose content follows from the version, and not the counter
- * of the audit log, which each kind has in its own way. False with *err, and nothing to free. */
+/* All tables with content of ours. Not schema_migrations, whose content follows from the version; not the counter of
+ * the audit log, which each kind has in its own way; not what nodes tell each other. False with *err, and nothing to
+ * free.
+ */
 bool catalog_read(struct database *database, struct catalog *catalog, struct error *err);
 void catalog_free(struct catalog *catalog);
 

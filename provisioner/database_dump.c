@@ -37,35 +37,15 @@ static bool write_line(FILE *out, struct json_object *line, struct error *err) {
 
 /* --- rows --------------------------------------------------------------------------------------------------------- */
 
-static struct json_object *bytes_to_json(const unsigned char *bytes, size_t length) {
-    static const char digits[] = "0123456789abcdef";
-    char *text = malloc(2 * length + 1);
-    if (text == NULL) {
-        return NULL;
-    }
-    for (size_t i = 0; i < length; i++) {
-        text[2 * i] = digits[bytes[i] >> 4];
-        text[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    struct json_object *value = json_object_new_string_len(text, (int)(2 * length));
-    explicit_bzero(text, 2 * length);
-    free(text);
-    return value;
-}
-
 /* NULL is JSON's null. False: no memory. */
 static bool add_value(struct json_object *row, const struct database_statement *statement, int column,
                       enum catalog_type type) {
-    size_t length = 0;
-    const void *bytes = type == CATALOG_BYTES ? database_blob(statement, column, &length) : NULL;
-    const char *text = type == CATALOG_BYTES ? NULL : database_text(statement, column);
-    struct json_object *value = NULL;
-    if (bytes == NULL && text == NULL) {
+    const char *text = database_text(statement, column);
+    if (text == NULL) {
         return json_object_array_add(row, NULL) == 0;
     }
-    value = bytes != NULL             ? bytes_to_json(bytes, length)
-            : type == CATALOG_INTEGER ? json_object_new_int64(strtoll(text, NULL, 10))
-                                      : json_object_new_string(text);
+    struct json_object *value =
+        type == CATALOG_INTEGER ? json_object_new_int64(strtoll(text, NULL, 10)) : json_object_new_string(text);
     if (value == NULL || json_object_array_add(row, value) != 0) {
         json_object_put(value);
         return false;
@@ -101,13 +81,22 @@ static bool write_rows(struct database *database, const char *sql, const struct 
 
 /* --- tables ------------------------------------------------------------------------------------------------------- */
 
-/* Numbers come as texts, since NULL would be 0 else. Names are our schema's. */
-static char *select_all(const struct catalog_table *table, const char *before) {
+/* All comes as text: a number that is NULL would be 0 else, and no bytes would be NULL. Names are our schema's. */
+static char *select_all(enum database_kind kind, const struct catalog_table *table, const char *before) {
     struct buffer sql = {0};
     buffer_append_format(&sql, "%sSELECT ", before);
     for (size_t i = 0; i < table->count; i++) {
-        buffer_append_format(&sql, table->types[i] == CATALOG_INTEGER ? "%sCAST(%s AS TEXT)" : "%s%s",
-                             i > 0 ? ", " : "", table->columns[i]);
+        const char *separator = i > 0 ? ", " : "";
+        const char *column = table->columns[i];
+        if (table->types[i] == CATALOG_TEXT) {
+            buffer_append_format(&sql, "%s%s", separator, column);
+        } else if (table->types[i] == CATALOG_INTEGER) {
+            buffer_append_format(&sql, "%sCAST(%s AS TEXT)", separator, column);
+        } else if (kind == DATABASE_SQLITE) { /* hex(NULL) is no NULL there */
+            buffer_append_format(&sql, "%sCASE WHEN %s IS NOT NULL THEN lower(hex(%s)) END", separator, column, column);
+        } else {
+            buffer_append_format(&sql, "%sencode(%s, 'hex')", separator, column);
+        }
     }
     buffer_append_format(&sql, " FROM %s", table->name);
     char *text = buffer_take(&sql);
@@ -145,7 +134,7 @@ static bool write_table(struct database *database, const struct catalog_table *t
                         struct error *err) {
     bool is_sqlite = database_kind(database) == DATABASE_SQLITE;
     int64_t count = 0;
-    char *sql = select_all(table, is_sqlite ? "" : "DECLARE dump NO SCROLL CURSOR FOR ");
+    char *sql = select_all(database_kind(database), table, is_sqlite ? "" : "DECLARE dump NO SCROLL CURSOR FOR ");
     if (sql == NULL) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }

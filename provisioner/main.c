@@ -10,12 +10,8 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "provisioner/database_commands.h"
-#include "provisioner/doctor.h"
-#include "provisioner/gc.h"
-#include "provisioner/key_rotation.h"
+#include "provisioner/commands.h"
 #include "provisioner/provisioner.h"
-#include "provisioner/restore.h"
 #include "provisioner/run_folder.h"
 
 static const struct backend_operations *const backends[] = {
@@ -93,83 +89,11 @@ static bool serve(const struct settings *settings, struct error *err) {
     return ok;
 }
 
-/* --- what `terminals` has this program do besides ------------------------------------------------------------------
- */
-
-/* `arguments` follow the flag, and end with NULL. */
-static bool rotate_key(const struct settings *settings, char **arguments, struct error *err) {
-    size_t count = 0;
-    bool changed = key_rotation_run_alone(settings, backends[settings->backend], arguments[0], &count, err);
-    if (changed) {
-        printf("resealed=%zu\n", count);
-    }
-    return changed;
-}
-
-static bool run_database_command(const struct settings *settings, char **arguments, struct error *err) {
-    return database_command_run(settings, arguments[0], arguments[1], err);
-}
-
-static bool look(const struct settings *settings, char **arguments, struct error *err) {
-    (void)arguments;
-    return doctor_print(settings, err);
-}
-
-static bool clear(const struct settings *settings, char **arguments, struct error *err) {
-    (void)arguments;
-    return gc_run_alone(settings, backends[settings->backend], err);
-}
-
-static bool back_up(const struct settings *settings, char **arguments, struct error *err) {
-    return backup_run(settings, arguments[0], arguments[1] != NULL, err);
-}
-
-static bool may_restore(const struct settings *settings, char **arguments, struct error *err) {
-    return restore_check(settings, arguments[0] != NULL, err);
-}
-
-static bool restore(const struct settings *settings, char **arguments, struct error *err) {
-    return restore_run(settings, arguments[0] != NULL, err);
-}
-
-static bool serve_requests(const struct settings *settings, char **arguments, struct error *err) {
-    (void)arguments;
-    return serve(settings, err);
-}
-
-static const struct mode {
-    const char *flag; /* NULL: none */
-    int least;        /* arguments after it */
-    int most;
-    bool (*run)(const struct settings *settings, char **arguments, struct error *err);
-} modes[] = {
-    {NULL, 0, 0, serve_requests},
-    {"--rotate-key", 0, 1, rotate_key},
-    {"--database", 1, 2, run_database_command},
-    {"--doctor", 0, 0, look},
-    {"--gc", 0, 0, clear},
-    {"--backup", 1, 2, back_up},
-    {"--may-restore", 0, 1, may_restore},
-    {"--restore", 0, 1, restore},
-};
-
-static const struct mode *find_mode(int argc, char **argv) {
-    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
-        int rest = argc - 2;
-        if (modes[i].flag == NULL
-                ? argc == 1
-                : argc > 1 && strcmp(argv[1], modes[i].flag) == 0 && rest >= modes[i].least && rest <= modes[i].most) {
-            return &modes[i];
-        }
-    }
-    return NULL;
-}
-
 int main(int argc, char **argv) {
     struct settings settings;
     struct error err = {0};
-    const struct mode *mode = find_mode(argc, argv);
-    if (mode == NULL) {
+    const struct command *command = argc > 1 ? command_find(argc - 1, argv + 1) : NULL;
+    if (argc > 1 && command == NULL) {
         fputs("usage: terminals-provisioner (what follows is said by `terminals`: db, doctor, gc, backup, restore)\n",
               stderr);
         return 2;
@@ -182,7 +106,8 @@ int main(int argc, char **argv) {
     }
     settings_configure_log(&settings, "provisioner");
     raise_descriptor_limit();
-    bool ok = mode->run(&settings, argc < 2 ? argv + 1 : argv + 2, &err);
+    bool ok = command != NULL ? command_run(command, &settings, backends[settings.backend], argv + 2, &err)
+                              : serve(&settings, &err);
     if (!ok) {
         log_error(NULL, "%s", err.message);
     }

@@ -61,9 +61,6 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
     if (provisioner->store == NULL) {
         return false;
     }
-    if (!restore_recover(provisioner->store, settings, err)) {
-        return false;
-    }
     const char *folder = store_folder(provisioner->store);
     bool ok = folder != NULL ? buffer_append_format(&key_file, "%s/encryption.key", folder)
                              : buffer_append_format(&key_file, "%s/../encryption.key", provisioner->run_dir);
@@ -76,6 +73,9 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
 }
 
 static bool open_homes(struct provisioner *provisioner, struct error *err) {
+    if (!restore_recover(provisioner->store, provisioner->settings, err)) {
+        return false;
+    }
     if (!provisioner->operations->shares_one_instance && provisioner->operations->purge == NULL) {
         provisioner->homes = home_folders_open(provisioner->settings->data_dir, provisioner->base, err);
         if (provisioner->homes == NULL) {

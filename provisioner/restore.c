@@ -118,6 +118,51 @@ static bool load(struct database *database, const struct settings *settings, con
     return database_load(database, file, id, err);
 }
 
+static bool write_key(const char *path, const char *text, struct error *err) {
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return (fd >= 0 && dprintf(fd, "%s\n", text) > 0 && fsync(fd) == 0) ||
+           error_set_errno(err, ERROR_INTERNAL, "write `%s`", path);
+}
+
+static bool has_next_key(const char *key) {
+    struct error ignored;
+    cleanup_free char *next = key_file_next(key, &ignored);
+    return next != NULL && access(next, F_OK) == 0;
+}
+
+/* The key that is there, beside the folders that are put aside. */
+static bool keep_old_key(const struct settings *settings, const char *old_key, const char *time, struct error *err) {
+    cleanup_buffer struct buffer folder = {0};
+    cleanup_buffer struct buffer file = {0};
+    if (!buffer_append_format(&folder, "%s/.replaced-%s", settings->data_dir, time) ||
+        !buffer_append_format(&file, "%s/encryption.key", folder.data)) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    if (mkdir(folder.data, 0700) != 0 && errno != EEXIST) {
+        return error_set_errno(err, ERROR_INTERNAL, "make `%s`", folder.data);
+    }
+    return write_key(file.data, old_key, err);
+}
+
+/* Puts the backup's key, if there is one, where a key waits for the database that was written with it (vault.h), and
+ * keeps the old one. `key` is the key's place. */
+static bool bring_key(const struct settings *settings, const char *key, const char *time, struct error *err) {
+    cleanup_buffer struct buffer from = {0};
+    cleanup_secret char *new_key = NULL;
+    cleanup_secret char *old_key = NULL;
+    cleanup_free char *next = key_file_next(key, err);
+    if (next == NULL || !buffer_append_format(&from, "%s/" RESTORE_FOLDER "/keys/encryption.key", settings->data_dir)) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    if (key_file_read(from.data, &new_key, err) < 0 || key_file_read(key, &old_key, err) < 0) {
+        return false;
+    }
+    if (new_key == NULL || secret_equals(new_key, old_key)) {
+        return true;
+    }
+    return (old_key == NULL || keep_old_key(settings, old_key, time, err)) && write_key(next, new_key, err);
+}
+
 /* Keeps what is in the database now, beside the folders that are put aside. */
 static bool keep_old(struct database *database, const struct settings *settings, const char *time, struct error *err) {
     cleanup_buffer struct buffer folder = {0};
@@ -171,12 +216,15 @@ bool restore_run(const struct settings *settings, bool force, struct error *err)
         return false;
     }
     cleanup_free char *key = key_path(settings, database_folder(database), err);
-    bool ok = key != NULL && keep_old(database, settings, time, err) && load(database, settings, id, err);
+    bool ok = key != NULL && keep_old(database, settings, time, err) && bring_key(settings, key, time, err) &&
+              load(database, settings, id, err);
     if (!ok && is_committed(database, id) == 0) {
         restore_journal_remove(settings->data_dir, &(struct error){0});
     }
     database_close(database);
-    return ok && (restore_move(settings->data_dir, time, key, err) ||
+    /* The key that waits is the right one now; if we are killed here, the next start finds it out (vault.h). */
+    ok = ok && (!has_next_key(key) || key_file_replace(key, err));
+    return ok && (restore_move(settings->data_dir, time, err) ||
                   error_prefix(err, "the database is restored, and the next start moves the folders"));
 }
 
@@ -200,6 +248,5 @@ bool restore_recover(struct store *store, const struct settings *settings, struc
         return restore_journal_remove(settings->data_dir, err);
     }
     log_info(NULL, "finishing a restore that was interrupted");
-    cleanup_free char *key = key_path(settings, store_folder(store), err);
-    return key != NULL && restore_move(settings->data_dir, time, key, err);
+    return restore_move(settings->data_dir, time, err);
 }

@@ -11,7 +11,6 @@
 #include "common/remove_tree.h"
 
 #define HOMES     RESTORE_FOLDER "/homes"
-#define KEY       RESTORE_FOLDER "/keys/encryption.key"
 #define EMPTIED   RESTORE_FOLDER "/emptied" /* all that was there has been put aside */
 #define REPLACED  ".replaced-"
 #define MARK      ".deployment" /* of the backend `docker` */
@@ -139,40 +138,6 @@ static bool move_homes(const struct move *move, struct error *err) {
     return move_in(move, err);
 }
 
-/* The key may lie on another file system: then it is copied. */
-static bool copy_key(int from, const char *path, struct error *err) {
-    char text[4096];
-    char draft[4096];
-    snprintf(draft, sizeof draft, "%s.restored", path);
-    ssize_t length = read(from, text, sizeof text);
-    cleanup_close int to = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool ok = length > 0 && to >= 0 && write(to, text, (size_t)length) == length && fsync(to) == 0 &&
-              rename(draft, path) == 0;
-    explicit_bzero(text, sizeof text);
-    return ok || error_set_errno(err, ERROR_INTERNAL, "write the encryption key `%s`", path);
-}
-
-static bool move_key(const struct move *move, const char *key_file, struct error *err) {
-    cleanup_close int from = openat(move->data, KEY, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    cleanup_close int old = from < 0 ? -1 : open(key_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (from < 0) {
-        return errno == ENOENT || error_set_errno(err, ERROR_INTERNAL, "open the encryption key of the backup");
-    }
-    char aside[NAME_SIZE + 32];
-    snprintf(aside, sizeof aside, "%s/encryption.key", move->replaced);
-    if (old >= 0 && !exists(move->data, aside)) {
-        char text[4096];
-        ssize_t length = read(old, text, sizeof text);
-        cleanup_close int to = openat(move->data, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-        bool ok = length >= 0 && to >= 0 && write(to, text, (size_t)length) == length && fsync(to) == 0;
-        explicit_bzero(text, sizeof text);
-        if (!ok) {
-            return error_set_errno(err, ERROR_INTERNAL, "put the old encryption key aside");
-        }
-    }
-    return copy_key(from, key_file, err);
-}
-
 /* The journal goes before what it is about. */
 static bool clear_up(const struct move *move, const char *data_dir, struct error *err) {
     static const atomic_bool never = false;
@@ -186,14 +151,14 @@ static bool clear_up(const struct move *move, const char *data_dir, struct error
             error_set_errno(err, ERROR_INTERNAL, "remove `%s/" RESTORE_FOLDER "`", data_dir));
 }
 
-bool restore_move(const char *data_dir, const char *time, const char *key_file, struct error *err) {
+bool restore_move(const char *data_dir, const char *time, struct error *err) {
     cleanup_close int data = open_data(data_dir, err);
     struct move move = {.data = data};
     if (data < 0) {
         return false;
     }
     snprintf(move.replaced, sizeof move.replaced, REPLACED "%s", time);
-    return move_homes(&move, err) && move_key(&move, key_file, err) &&
+    return move_homes(&move, err) &&
            (syncfs(data) == 0 || error_set_errno(err, ERROR_INTERNAL, "write `%s` to the disk", data_dir)) &&
            clear_up(&move, data_dir, err);
 }

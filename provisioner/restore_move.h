@@ -18,7 +18,7 @@ int restore_journal_read(const char *data_dir, char id[RESTORE_ID_SIZE], char ti
 bool restore_journal_remove(const char *data_dir, struct error *err);
 
 /* Moves everything, or what a predecessor has not moved yet, and removes what is left of the unpacked backup, the
- * journal first. `key_file` is the encryption key's place. */
-bool restore_move(const char *data_dir, const char *time, const char *key_file, struct error *err);
+ * journal first. */
+bool restore_move(const char *data_dir, const char *time, struct error *err);
 
 #endif

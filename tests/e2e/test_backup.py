@@ -12,7 +12,7 @@ import pytest
 from postgres_server import PostgresServer
 from stack import SLOW, Stack, eventually, psql
 
-USERS = [f"user{number}" for number in range(5)]
+USERS = [f"user{number}" for number in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -24,22 +24,25 @@ def server():
 _names = iter(range(1, 1 << 30))
 
 
+@pytest.fixture
+def place(fresh):
+    """Makes stacks that are not started, each with a new database."""
+    return lambda **settings: fresh(start=False, **{"local_sandbox": "none", **settings})
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request, fresh):
-    """Makes stacks that are not started, each with a new database of the kind."""
-    def make(**settings):
-        settings = {"local_sandbox": "none", **settings}
-        if request.param == "postgres" and "database_url" not in settings:
-            server = request.getfixturevalue("server")
-            name = f"b{next(_names)}"
-            server.sql(f"CREATE DATABASE {name}")
-            settings["database_url"] = server.url(name)
-        stack = fresh(start=False, **settings)
-        if request.param == "postgres":
-            stack.sql = lambda text: psql(stack.settings["database_url"], text)
+def either_place(request, place):
+    """The same of either kind of database."""
+    def make():
+        if request.param == "sqlite":
+            return place()
+        server = request.getfixturevalue("server")
+        name = f"b{next(_names)}"
+        server.sql(f"CREATE DATABASE {name}")
+        stack = place(database_url=server.url(name))
+        stack.sql = lambda text: psql(stack.settings["database_url"], text)
         return stack
 
-    make.kind = request.param
     return make
 
 
@@ -71,7 +74,7 @@ def check(stack):
     for user in USERS:
         assert stack.run(user, "cat notes same link; stat -c '%a %h' run notes; readlink away; stat -c %Y old; ls | wc -l; "
                                "stat -c %s holes; [ $(stat -c %b holes) -lt 100 ] && echo sparse") == \
-            f"{user}\n" * 3 + "755 1\n600 2\n/etc/passwd\n1580608922\n9\n41943040\nsparse\n"
+            f"{user}\n" * 3 + "755 1\n644 2\n/etc/passwd\n1580608922\n9\n41943040\nsparse\n"
         assert stack.run(user, "cat $(printf 'na\\377me')") == "x"
     assert stack.run(USERS[0], "cat notes", prefix="/p/dev") == "other\n"
     assert stack.run(USERS[0], "cat notes", headers=[("X-Terminal-Context-Id", "chat:1")]) == "chat\n"
@@ -86,15 +89,14 @@ def identity(stack):
             stack.sql("SELECT sequence, id, action FROM audit_logs WHERE action = 'tenant_created' ORDER BY sequence"))
 
 
-def test_all_is_there_again_in_a_fresh_place(place):
-    stack = place().start()
+def test_all_is_there_again_in_a_fresh_place(either_place):
+    stack = either_place().start()
     fill(stack)
     file = backup(stack, "all.tar", "--with-keys")
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in stack.folder.iterdir() if path.name.startswith(".terminals")] == []
-    other = place()
-    if place.kind == "sqlite":
-        assert "is whole" in restore(other, file, "--verify")
+    other = either_place()
+    assert "is whole" in restore(other, file, "--verify")
     restore(other, file)
     assert identity(other) == identity(stack)
     stack.stop()
@@ -106,7 +108,9 @@ def test_all_is_there_again_in_a_fresh_place(place):
 
 def test_the_way_from_one_machine_to_several(fresh, server):
     """A backup of SQLite goes into PostgreSQL, and back."""
-    one = fresh(local_sandbox="none")
+    one = fresh(local_sandbox="none", start=False, database_url=None)
+    one.settings["database_url"] = f"sqlite:///{one.folder}/terminals.db"
+    one.start()
     fill(one)
     file = backup(one, one.folder / "one.tar", "--with-keys")
     server.sql("CREATE DATABASE several")
@@ -156,8 +160,7 @@ def test_under_load_what_was_there_before_is_in_the_backup(place):
 
 def test_keys_are_inside_only_when_asked_for(place):
     stack = place(api_key=None)
-    if place.kind == "sqlite":
-        stack.settings["database_url"] = f"sqlite:///{stack.folder}/data/terminals.db"
+    stack.settings["database_url"] = f"sqlite:///{stack.folder}/data/terminals.db"
     stack.start()
     files = {name: path for name in ("api.key", "encryption.key") for path in stack.folder.rglob(name)}
     assert set(files) == {"api.key", "encryption.key"}
@@ -225,12 +228,12 @@ def test_a_restore_that_is_killed_leaves_the_old_state_or_the_new_one(place):
     file = backup(stack, stack.folder / "all.tar", "--with-keys")
     stack.stop()
     outcomes = set()
-    for number in range(12):
+    for number in range(6):
         other = place()
         process = subprocess.Popen(other.command("restore", str(file)), cwd=other.folder, env=other.environment(),
                                    start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.02 * number * SLOW)
+            process.wait(0.03 * number * SLOW)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
