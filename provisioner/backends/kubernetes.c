@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "provisioner/backends/kubernetes_instance.h"
+#include "provisioner/backends/kubernetes_objects.h"
 #include "provisioner/backends/kubernetes_purge.h"
 #include "provisioner/backends/kubernetes_roundup.h"
 
@@ -221,5 +222,7 @@ const struct backend_operations backend_kubernetes = {
     .purge = kubernetes_purge_begin,
     .is_away = kubernetes_is_away,
     .name_instance = kubernetes_name,
+    .list_objects = kubernetes_objects_list,
+    .remove_object = kubernetes_objects_remove,
     .runs_images = true,
 };
