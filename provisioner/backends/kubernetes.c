@@ -42,9 +42,10 @@ static void on_changed(void *argument, enum kubernetes_link_state state) {
     each_instance(backend, link_changed, 0);
 }
 
-static void on_pod(void *argument, const struct kubernetes_pod *pod, bool is_gone) {
+static void on_pod(void *argument, const struct kubernetes_item *item, bool is_gone) {
     struct backend *backend = argument;
-    struct kubernetes_instance *instance = kubernetes_instance_holder(backend, pod->name);
+    const struct kubernetes_pod *pod = kubernetes_pod_of(item);
+    struct kubernetes_instance *instance = kubernetes_instance_holder(backend, pod->item.name);
     if (pod->is_purge) {
         kubernetes_purge_pod_changed(backend, pod, is_gone);
     } else if (instance != NULL) {
@@ -70,35 +71,25 @@ static void kubernetes_close(struct backend *backend) {
     while (backend->instances != NULL) {
         kubernetes_instance_free(backend->instances);
     }
-    kubernetes_pods_close(backend->pods);
+    kubernetes_watch_close(backend->pods);
     kubernetes_client_close(backend->client);
     kubernetes_settings_free(&backend->parsed);
     free(backend);
 }
 
-static bool open_client(struct backend *backend, struct error *err) {
-    const struct settings *settings = backend->settings;
-    struct kubernetes_config config;
-    const char *host = getenv("KUBERNETES_SERVICE_HOST");
-    const char *port = getenv("KUBERNETES_SERVICE_PORT");
-    bool ok = settings->kubernetes_kubeconfig != NULL
-                  ? kubernetes_config_read(settings->kubernetes_kubeconfig, &config, err)
-                  : kubernetes_config_in_cluster(host, port, KUBERNETES_SERVICE_ACCOUNT, &config, err);
-    if (!ok) {
+static bool open_parts(struct backend *backend, struct error *err) {
+    const struct kubernetes_watch_callbacks callbacks = {backend, on_changed, on_pod, on_listed};
+    if (!kubernetes_settings_read(backend->settings, &backend->parsed, err)) {
         return false;
     }
-    log_info(NULL, "instances are pods in namespace `%s` of %s", settings->kubernetes_namespace, config.server);
-    backend->client = kubernetes_client_open(&config, settings->kubernetes_namespace, backend->base, err);
-    return backend->client != NULL;
-}
-
-static bool open_parts(struct backend *backend, struct error *err) {
-    const struct kubernetes_pods_callbacks callbacks = {backend, on_changed, on_pod, on_listed};
-    if (!kubernetes_settings_read(backend->settings, &backend->parsed, err) || !open_client(backend, err)) {
+    backend->client = kubernetes_client_connect(backend->settings, backend->base, err);
+    if (backend->client == NULL) {
         return false;
     }
     backend->roundup = kubernetes_roundup_open(backend);
-    backend->pods = backend->roundup == NULL ? NULL : kubernetes_pods_open(backend->client, backend->base, &callbacks);
+    backend->pods = backend->roundup == NULL
+                        ? NULL
+                        : kubernetes_watch_open(backend->client, backend->base, &kubernetes_pods_kind, &callbacks);
     return backend->pods != NULL || error_set(err, ERROR_INTERNAL, "out of memory");
 }
 

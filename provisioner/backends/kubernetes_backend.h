@@ -22,7 +22,7 @@ struct backend {
     const struct settings *settings;
     struct kubernetes_settings parsed;
     struct kubernetes_client *client;
-    struct kubernetes_pods *pods;
+    struct kubernetes_watch *pods;
     struct kubernetes_roundup *roundup;
     struct kubernetes_purge *purges;
     struct kubernetes_instance *instances; /* by instance id */

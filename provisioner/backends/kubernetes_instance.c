@@ -226,7 +226,7 @@ void kubernetes_instance_probe(struct kubernetes_instance *instance, const char 
 static void adopt_blindly(struct kubernetes_instance *instance) {
     if (instance->address.port == 0) {
         struct error err;
-        kubernetes_pods_away_error(instance->backend->pods, &err);
+        kubernetes_watch_away_error(instance->backend->pods, &err);
         fail_leaving_all(instance, &err);
         return;
     }
@@ -256,7 +256,7 @@ static void adopt(struct kubernetes_instance *instance) {
         error_set(&err, ERROR_BACKEND, "its pod is gone");
         kubernetes_instance_fail(instance, &err);
     } else {
-        strcpy(instance->uid, pod->uid);
+        strcpy(instance->uid, pod->item.uid);
         if (pod->state == KUBERNETES_POD_RUNNING) {
             kubernetes_instance_probe(instance, pod->address, ADOPT_TIMEOUT_MS);
         } else {
@@ -267,7 +267,7 @@ static void adopt(struct kubernetes_instance *instance) {
 }
 
 void kubernetes_instance_begin(struct kubernetes_instance *instance) {
-    enum kubernetes_link_state state = kubernetes_pods_state(instance->backend->pods);
+    enum kubernetes_link_state state = kubernetes_watch_state(instance->backend->pods);
     struct error err;
     if (state == KUBERNETES_LINK_CONNECTING) {
         instance->state = KUBERNETES_WAITING;
@@ -278,7 +278,7 @@ void kubernetes_instance_begin(struct kubernetes_instance *instance) {
             adopt(instance);
         }
     } else if (state == KUBERNETES_LINK_AWAY) {
-        kubernetes_pods_away_error(instance->backend->pods, &err);
+        kubernetes_watch_away_error(instance->backend->pods, &err);
         fail_leaving_all(instance, &err);
     } else if (!kubernetes_purge_is_under_way(instance->backend, instance->name) &&
                kubernetes_instance_hold(instance)) {
@@ -315,7 +315,7 @@ static bool see_again(struct kubernetes_instance *instance, const struct kuberne
         return false;
     }
     instance->is_blind = false;
-    strcpy(instance->uid, pod->uid);
+    strcpy(instance->uid, pod->item.uid);
     return true;
 }
 
@@ -326,7 +326,7 @@ void kubernetes_instance_pod_changed(struct kubernetes_instance *instance, const
     if (instance->is_blind && !is_gone && !see_again(instance, pod)) {
         return;
     }
-    if (instance->uid[0] == '\0' || strcmp(instance->uid, pod->uid) != 0) {
+    if (instance->uid[0] == '\0' || strcmp(instance->uid, pod->item.uid) != 0) {
         return; /* another's, before it or after it */
     }
     bool has_ended = is_gone || pod->state == KUBERNETES_POD_ENDED || pod->state == KUBERNETES_POD_TERMINATING ||
@@ -368,10 +368,10 @@ void kubernetes_instance_listed(struct kubernetes_instance *instance, int64_t be
         return;
     }
     if (instance->uid[0] == '\0' || instance->created_ms >= began_ms ||
-        (pod != NULL && strcmp(pod->uid, instance->uid) == 0)) {
+        (pod != NULL && strcmp(pod->item.uid, instance->uid) == 0)) {
         return;
     }
-    strcpy(nothing.uid, instance->uid);
+    strcpy(nothing.item.uid, instance->uid);
     kubernetes_instance_pod_changed(instance, &nothing, true);
 }
 

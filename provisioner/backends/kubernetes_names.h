@@ -15,6 +15,7 @@
 
 #define KUBERNETES_LABEL_MANAGED_BY  "app.kubernetes.io/managed-by"
 #define KUBERNETES_MANAGED_BY        "terminals"
+#define KUBERNETES_MANAGED_SELECTOR  "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dterminals"
 #define KUBERNETES_LABEL_INSTANCE_ID "terminals.instance-id"
 #define KUBERNETES_LABEL_STORAGE     "terminals.storage"
 #define KUBERNETES_LABEL_ROLE        "terminals.role"

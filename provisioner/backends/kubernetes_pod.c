@@ -191,19 +191,14 @@ static bool take_identity(struct kubernetes_pod *pod, struct json_object *metada
 
 struct kubernetes_pod *kubernetes_pod_read(struct json_object *json) {
     struct json_object *metadata = json_get_object(json, "metadata");
-    const char *name = json_get_string(metadata, "name");
-    const char *uid = json_get_string(metadata, "uid");
-    struct kubernetes_pod *pod = name == NULL || uid == NULL ? NULL : calloc(1, sizeof *pod);
+    struct kubernetes_pod *pod = calloc(1, sizeof *pod);
     if (pod == NULL) {
         return NULL;
     }
-    if (strlen(name) >= sizeof pod->name || strlen(uid) >= sizeof pod->uid || !take_identity(pod, metadata) ||
-        !take_key(pod, json)) {
+    if (!kubernetes_item_read(&pod->item, metadata) || !take_identity(pod, metadata) || !take_key(pod, json)) {
         kubernetes_pod_free(pod);
         return NULL;
     }
-    strcpy(pod->name, name);
-    strcpy(pod->uid, uid);
     pod->has_controller = is_controlled(metadata);
     pod->is_purge =
         strcmp(text_or(json_get_object(metadata, "labels"), KUBERNETES_LABEL_ROLE, ""), KUBERNETES_ROLE_PURGE) == 0;

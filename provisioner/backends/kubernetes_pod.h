@@ -4,15 +4,14 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
-#include <uthash.h>
 
 #include "common/json.h"
 #include "provisioner/backends/kubernetes_names.h"
+#include "provisioner/backends/kubernetes_watch.h"
 
 #define KUBERNETES_CONTAINER   "open-terminal" /* what a podTemplate calls it too */
 #define KUBERNETES_PORT        8000
 #define KUBERNETES_KEY_NAME    "OPEN_TERMINAL_API_KEY"
-#define KUBERNETES_UID_SIZE    64
 #define KUBERNETES_REASON_SIZE 400
 
 enum kubernetes_pod_state {
@@ -25,8 +24,7 @@ enum kubernetes_pod_state {
 };
 
 struct kubernetes_pod {
-    char name[254];
-    char uid[KUBERNETES_UID_SIZE];
+    struct kubernetes_item item;
     enum kubernetes_pod_state state;
     char address[INET6_ADDRSTRLEN];      /* "" until it has one */
     char reason[KUBERNETES_REASON_SIZE]; /* in Kubernetes' own words; "" where there are none */
@@ -41,7 +39,6 @@ struct kubernetes_pod {
     char *key;         /* secret: the instance's, where it stands in the pod itself; NULL: it does not */
     char *secret_name; /* the secret that holds it, and under which name there */
     char *secret_key;
-    UT_hash_handle hh; /* in the cache of kubernetes_pods.c */
 };
 
 /* The caller frees it. NULL: it is no pod, or no memory. */

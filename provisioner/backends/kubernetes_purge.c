@@ -140,7 +140,7 @@ static void remove_stray(struct backend *backend, const struct kubernetes_pod *p
 void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernetes_pod *pod, bool is_gone) {
     struct kubernetes_purge *purge = NULL;
     DL_FOREACH(backend->purges, purge) {
-        if (strcmp(purge->pod, pod->name) == 0) {
+        if (strcmp(purge->pod, pod->item.name) == 0) {
             break;
         }
     }
@@ -148,7 +148,7 @@ void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernet
         if (!is_gone) {
             remove_stray(backend, pod);
         }
-    } else if (strcmp(purge->uid, pod->uid) == 0) {
+    } else if (strcmp(purge->uid, pod->item.uid) == 0) {
         pod_is(purge, pod, is_gone);
     }
 }
@@ -163,7 +163,7 @@ static void on_pod_made(void *argument, const struct kubernetes_answer *answer) 
     }
     strcpy(purge->uid, uid);
     const struct kubernetes_pod *pod = kubernetes_pods_find(purge->backend->pods, purge->pod);
-    if (pod != NULL && strcmp(pod->uid, uid) == 0) {
+    if (pod != NULL && strcmp(pod->item.uid, uid) == 0) {
         pod_is(purge, pod, false);
     }
 }
@@ -355,7 +355,7 @@ static void ignore(void *argument, const struct error *err) {
 }
 
 static void remove_stray(struct backend *backend, const struct kubernetes_pod *pod) {
-    if (pod->state != KUBERNETES_POD_ENDED || strlen(pod->name) >= POD_SIZE) {
+    if (pod->state != KUBERNETES_POD_ENDED || strlen(pod->item.name) >= POD_SIZE) {
         return; /* it finishes what it was told to do first */
     }
     struct kubernetes_purge *stray = calloc(1, sizeof *stray);
@@ -364,8 +364,8 @@ static void remove_stray(struct backend *backend, const struct kubernetes_pod *p
     }
     stray->backend = backend;
     stray->done = ignore;
-    strcpy(stray->pod, pod->name);
-    strcpy(stray->uid, pod->uid);
+    strcpy(stray->pod, pod->item.name);
+    strcpy(stray->uid, pod->item.uid);
     DL_APPEND(backend->purges, stray);
     remove_pod(stray);
 }

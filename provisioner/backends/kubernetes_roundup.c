@@ -175,8 +175,8 @@ static void on_secret(void *argument, const struct kubernetes_answer *answer) {
 }
 
 static bool take(struct stranger *stranger, const struct kubernetes_pod *pod) {
-    strcpy(stranger->name, pod->name);
-    strcpy(stranger->uid, pod->uid);
+    strcpy(stranger->name, pod->item.name);
+    strcpy(stranger->uid, pod->item.uid);
     strcpy(stranger->address, pod->address);
     stranger->is_ours = pod->instance_id != NULL && strlen(pod->instance_id) == 2 * ID_RANDOM_BYTES;
     if (stranger->is_ours) {
@@ -221,8 +221,9 @@ static bool is_being_looked_at(const struct kubernetes_roundup *roundup, const c
 
 void kubernetes_roundup_look(struct kubernetes_roundup *roundup, const struct kubernetes_pod *pod) {
     if (!roundup->is_allowed || !pod->is_managed || pod->is_purge || pod->has_controller || pod->user_id == NULL ||
-        strlen(pod->name) >= KUBERNETES_NAME_SIZE || pod->state == KUBERNETES_POD_TERMINATING ||
-        kubernetes_instance_holder(roundup->backend, pod->name) != NULL || is_being_looked_at(roundup, pod->uid)) {
+        strlen(pod->item.name) >= KUBERNETES_NAME_SIZE || pod->state == KUBERNETES_POD_TERMINATING ||
+        kubernetes_instance_holder(roundup->backend, pod->item.name) != NULL ||
+        is_being_looked_at(roundup, pod->item.uid)) {
         return;
     }
     /* Whoever makes pods by our conventions may be in the middle of it. */
@@ -243,16 +244,16 @@ void kubernetes_roundup_look(struct kubernetes_roundup *roundup, const struct ku
     }
 }
 
-static void look_at_one(void *argument, const struct kubernetes_pod *pod) {
-    kubernetes_roundup_look(argument, pod);
+static void look_at_one(void *argument, const struct kubernetes_item *item) {
+    kubernetes_roundup_look(argument, kubernetes_pod_of(item));
 }
 
 void kubernetes_roundup_begin(struct kubernetes_roundup *roundup) {
     struct backend *backend = roundup->backend;
-    if (!roundup->is_allowed || kubernetes_pods_state(backend->pods) != KUBERNETES_LINK_UP) {
+    if (!roundup->is_allowed || kubernetes_watch_state(backend->pods) != KUBERNETES_LINK_UP) {
         return;
     }
-    kubernetes_pods_each(backend->pods, look_at_one, roundup);
+    kubernetes_watch_each(backend->pods, look_at_one, roundup);
     kubernetes_leftovers_close(roundup->leftovers);
     roundup->leftovers = kubernetes_leftovers_open(backend);
 }

@@ -274,7 +274,7 @@ static void clear(struct kubernetes_instance *instance, const struct kubernetes_
         return;
     }
     log_info(NULL, "removing what is left of pod `%s`", instance->name);
-    strcpy(instance->uid, pod->uid);
+    strcpy(instance->uid, pod->item.uid);
     instance->has_objects = true;
     kubernetes_end_begin(instance, KUBERNETES_OUTCOME_START);
 }
