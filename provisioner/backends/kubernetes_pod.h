@@ -13,6 +13,8 @@
 #define KUBERNETES_PORT        8000
 #define KUBERNETES_KEY_NAME    "OPEN_TERMINAL_API_KEY"
 #define KUBERNETES_REASON_SIZE 400
+/* An annotation of the operator's pods: a secret that was made anew holds another key than its pod got. */
+#define KUBERNETES_ANNOTATION_SECRET_UID "terminals.secret-uid"
 
 enum kubernetes_pod_state {
     KUBERNETES_POD_PENDING,       /* on its way; `reason` says how far */
@@ -26,9 +28,13 @@ enum kubernetes_pod_state {
 struct kubernetes_pod {
     struct kubernetes_item item;
     enum kubernetes_pod_state state;
-    char address[INET6_ADDRSTRLEN];      /* "" until it has one */
-    char reason[KUBERNETES_REASON_SIZE]; /* in Kubernetes' own words; "" where there are none */
-    bool has_controller;                 /* somebody else's controller looks after it */
+    char address[INET6_ADDRSTRLEN];       /* "" until it has one */
+    char reason[KUBERNETES_REASON_SIZE];  /* in Kubernetes' own words; "" where there are none */
+    bool has_controller;                  /* a controller looks after it */
+    char owner_uid[KUBERNETES_UID_SIZE];  /* of that controller's object; "": there is none */
+    bool is_operators;                    /* terminals-operator made it */
+    char secret_uid[KUBERNETES_UID_SIZE]; /* with the operator: of the secret whose key it got */
+    int64_t grace_s;                      /* of one that is terminating */
     bool is_managed;
     bool is_purge;      /* one of kubernetes_purge.c */
     bool has_succeeded; /* its phase is Succeeded */
