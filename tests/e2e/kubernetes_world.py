@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 
 from kubernetes_api import KubernetesApi, restricted_problems  # noqa: E402
 from kubernetes_gc import GarbageCollector  # noqa: E402
-from kubernetes_kubelet import Kubelet  # noqa: E402
+from kubernetes_kubelet import Kubelet, answers  # noqa: E402
 from kubernetes_schema import KINDS, selects  # noqa: E402
 
-__all__ = ["ACCOUNT", "BACKENDS", "IMAGE", "KINDS", "Cluster", "OperatorCluster", "kubernetes_stack", "manifests", "restricted_problems",
+__all__ = ["ACCOUNT", "BACKENDS", "IMAGE", "KINDS", "Cluster", "OperatorCluster", "answers", "kubernetes_stack", "manifests", "restricted_problems",
            "roles", "selects"]
 
 IMAGE = "open-terminal:test"
@@ -121,8 +121,8 @@ class OperatorCluster(Cluster):
         self.operators = {}  # name: Popen
         self.operators_settings = {}
 
-    def start_operator(self, name="operator-0"):
-        config = self.api.kubeconfig(self.folder / "kubeconfig-operator", user={"token": "token-of-operator"})
+    def start_operator(self, name="operator-0", user=None):
+        config = self.api.kubeconfig(self.folder / f"kubeconfig-{name}", user=user or {"token": "token-of-operator"})
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TERMINALS_")}
         settings = {"image": IMAGE, "kubernetes_kubeconfig": config, "kubernetes_lease_seconds": 3, **self.operators_settings}
         environment.update({f"TERMINALS_{key.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
@@ -149,12 +149,13 @@ class OperatorCluster(Cluster):
     def terminal(self, user, stack, **query):
         return self.api.get("terminals", stack.tenant(user, **query)["instance_name"])
 
-    def write_status(self, name, **status):
-        """As somebody with all rights would."""
+    def put_to_sleep(self, name):
+        """As if nobody had used it for years."""
         with self.api.lock:
             terminal = self.api.get("terminals", name)
-            terminal["status"] = {**terminal.get("status", {}), **status}
-            self.api.put("terminals", terminal)
+            terminal["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
+            terminal["status"] = {**terminal.get("status", {}), "lastActivityAt": "2020-01-01T00:00:00Z"}
+            assert self.api.put("terminals", terminal)
 
     def expect_empty(self):
         assert not self.terminals(), self.terminals()
