@@ -95,7 +95,7 @@ static bool has_failed(struct kubernetes_instance *instance, const struct kubern
 }
 
 static bool is_alive(const struct kubernetes_pod *pod) {
-    return pod->state != KUBERNETES_POD_ENDED && pod->state != KUBERNETES_POD_TERMINATING;
+    return pod->state != KUBERNETES_POD_ENDED && !pod->is_going;
 }
 
 /* While COMING: what there is by now. */
@@ -145,17 +145,17 @@ void kubernetes_operator_pod_changed(struct kubernetes_instance *instance, const
     kubernetes_instance_describe_end(pod, is_gone, text, sizeof text);
     switch (instance->state) {
     case KUBERNETES_READY:
-        if (is_it && (is_gone || pod->state != KUBERNETES_POD_RUNNING)) {
+        if (is_it && (is_gone || pod->is_going || pod->state != KUBERNETES_POD_RUNNING)) {
             instance->has_objects = false; /* its Terminal stays: the operator makes another pod, or lets it sleep */
             kubernetes_instance_end_ready(instance, text);
         }
         break;
     case KUBERNETES_COMING:
     case KUBERNETES_PROBING:
-        if (is_it && !is_gone && pod->state == KUBERNETES_POD_ENDED) {
-            fail_saying(instance, ERROR_BACKEND, text);
-        } else if (is_it && (is_gone || pod->state == KUBERNETES_POD_TERMINATING)) {
+        if (is_it && (is_gone || pod->is_going)) {
             wait_for_another(instance);
+        } else if (is_it && pod->state == KUBERNETES_POD_ENDED) {
+            fail_saying(instance, ERROR_BACKEND, text);
         } else if (instance->state == KUBERNETES_COMING && !is_gone) {
             look(instance);
         }

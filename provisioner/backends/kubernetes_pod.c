@@ -192,6 +192,7 @@ struct kubernetes_pod *kubernetes_pod_read(struct json_object *json) {
     pod->is_operators = json_get_string(json_get_object(metadata, "labels"), KUBERNETES_LABEL_OPERATOR) != NULL;
     snprintf(pod->secret_uid, sizeof pod->secret_uid, "%s",
              text_or(json_get_object(metadata, "annotations"), KUBERNETES_ANNOTATION_SECRET_UID, ""));
+    pod->is_going = json_get_string(metadata, "deletionTimestamp") != NULL;
     pod->grace_s = json_get_int(metadata, "deletionGracePeriodSeconds", 0);
     pod->is_purge =
         strcmp(text_or(json_get_object(metadata, "labels"), KUBERNETES_LABEL_ROLE, ""), KUBERNETES_ROLE_PURGE) == 0;

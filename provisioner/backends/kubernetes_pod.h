@@ -34,7 +34,8 @@ struct kubernetes_pod {
     char owner_uid[KUBERNETES_UID_SIZE];  /* of that controller's object; "": there is none */
     bool is_operators;                    /* terminals-operator made it */
     char secret_uid[KUBERNETES_UID_SIZE]; /* with the operator: of the secret whose key it got */
-    int64_t grace_s;                      /* of one that is terminating */
+    bool is_going;                        /* it is being deleted, whatever its state is */
+    int64_t grace_s;                      /* of one that is going */
     bool is_managed;
     bool is_purge;      /* one of kubernetes_purge.c */
     bool has_succeeded; /* its phase is Succeeded */

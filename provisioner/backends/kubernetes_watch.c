@@ -404,23 +404,14 @@ void kubernetes_watch_note(struct kubernetes_watch *watch, struct json_object *j
     if (item == NULL) {
         return;
     }
-    HASH_FIND_STR(watch->items, item->name, old);
-    if (old != NULL && is_older(item, old)) {
-        free_item(watch, item);
+    if (strtoull(item->version, NULL, 10) <= strtoull(watch->version, NULL, 10)) {
+        free_item(watch, item); /* that has been told, and perhaps that it is gone since */
         return;
     }
+    HASH_FIND_STR(watch->items, item->name, old);
     if (old != NULL) {
         HASH_DEL(watch->items, old);
         free_item(watch, old);
     }
     HASH_ADD_STR(watch->items, name, item);
-}
-
-void kubernetes_watch_note_gone(struct kubernetes_watch *watch, const char *name, const char *uid) {
-    struct kubernetes_item *item = NULL;
-    HASH_FIND_STR(watch->items, name, item);
-    if (item != NULL && strcmp(item->uid, uid) == 0) {
-        HASH_DEL(watch->items, item);
-        free_item(watch, item);
-    }
 }

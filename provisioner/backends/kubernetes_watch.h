@@ -75,7 +75,5 @@ void kubernetes_watch_each(struct kubernetes_watch *watch,
 /* What we have just been answered about an object that we made or changed, before the watch tells it: the cache has it
  * from now on, and nobody is called. What cannot be read changes nothing. */
 void kubernetes_watch_note(struct kubernetes_watch *watch, struct json_object *json);
-/* The same of one that does not exist any more: only if it is still the one of this uid. */
-void kubernetes_watch_note_gone(struct kubernetes_watch *watch, const char *name, const char *uid);
 
 #endif

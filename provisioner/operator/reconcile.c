@@ -102,16 +102,19 @@ static void on_deleted(struct work *work, const struct kubernetes_answer *answer
     }
 }
 
-static enum outcome delete (struct look *look, const char *kind, const struct kubernetes_item *item, int grace_s) {
+static enum outcome delete_item(struct look *look, const char *kind, const struct kubernetes_item *item, int grace_s) {
     cleanup_json struct json_object *options = kubernetes_delete_options(item->uid, grace_s);
     const struct kubernetes_request request = {.method = "DELETE",
                                                .kind = kind,
                                                .name = item->name,
                                                .body = options,
                                                .timeout_ms = CONTROLLER_CALL_TIMEOUT_MS};
-    if (options == NULL){error_set(&look->work->problem, ERROR_INTERNAL, "out of memory"); return OUTCOME_FAILED;}
-log_debug(NULL, "Terminal `%s`: deleting of %s `%s`", look->work->name, kind, item->uid);
-return ask(look, &request, on_deleted);
+    if (options == NULL) {
+        error_set(&look->work->problem, ERROR_INTERNAL, "out of memory");
+        return OUTCOME_FAILED;
+    }
+    log_debug(NULL, "Terminal `%s`: deleting of %s `%s`", look->work->name, kind, item->uid);
+    return ask(look, &request, on_deleted);
 }
 
 /* A pod that is going: its time is over when its node does not say that it has gone. */
@@ -129,12 +132,11 @@ static enum outcome await_end(struct look *look) {
     }
     log_warning(NULL, "pod `%s` does not go: it is deleted without waiting for its node", look->pod->item.name);
     look->work->going_since_ms = clock_monotonic_ms();
-    return delete (look, "pods", &look->pod->item, 0);
+    return delete_item(look, "pods", &look->pod->item, 0);
 }
 
 static enum outcome end_pod(struct look *look, int grace_s) {
-    return look->pod->state == KUBERNETES_POD_TERMINATING ? await_end(look)
-                                                          : delete (look, "pods", &look->pod->item, grace_s);
+    return look->pod->is_going ? await_end(look) : delete_item(look, "pods", &look->pod->item, grace_s);
 }
 
 /* --- what nobody owns --------------------------------------------------------------------------------------------- */
@@ -149,10 +151,10 @@ static enum outcome remove_orphans(struct look *look) {
         return end_pod(look, -1);
     }
     if (look->service != NULL && look->service->is_operators && !owns(look, look->service->owner_uid)) {
-        return delete (look, "services", &look->service->item, -1);
+        return delete_item(look, "services", &look->service->item, -1);
     }
     if (look->secret != NULL && look->secret->is_operators && !owns(look, look->secret->owner_uid)) {
-        return delete (look, "secrets", &look->secret->item, -1);
+        return delete_item(look, "secrets", &look->secret->item, -1);
     }
     return OUTCOME_NOTHING;
 }
@@ -245,8 +247,9 @@ static enum outcome tend_child(struct look *look, const char *kind, const struct
     if (owns(look, child->owner_uid)) {
         return OUTCOME_NOTHING;
     }
-    return child->owner_uid[0] == '\0' && is_same_users(look, child->metadata) ? delete (look, kind, &child->item, -1)
-                                                                               : refuse_foreign(look, kind);
+    return child->owner_uid[0] == '\0' && is_same_users(look, child->metadata)
+               ? delete_item(look, kind, &child->item, -1)
+               : refuse_foreign(look, kind);
 }
 
 /* --- the pod ------------------------------------------------------------------------------------------------------ */
@@ -282,7 +285,7 @@ static enum outcome tend_pod(struct look *look) {
         return !pod->has_controller && kubernetes_pod_matches(pod, &look->blueprint.spec) ? end_pod(look, -1)
                                                                                           : refuse_foreign(look, "pod");
     }
-    if (pod->state == KUBERNETES_POD_TERMINATING) {
+    if (pod->is_going) {
         return await_end(look);
     }
     if (look->sleeps) {
@@ -303,7 +306,7 @@ static void describe_pod(const struct look *look, struct status *status) {
     const struct kubernetes_pod *pod = look->pod;
     status->phase = KUBERNETES_PHASE_PROVISIONING;
     status->reason = "PodIsComing";
-    if (pod == NULL) {
+    if (pod == NULL || pod->is_going) {
         return;
     }
     snprintf(status->message, sizeof status->message, "%s", pod->reason);

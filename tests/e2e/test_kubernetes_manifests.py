@@ -119,14 +119,22 @@ def test_the_operators_overlay_gives_exactly_the_rights_that_are_used():
             name = stack.tenant("alice", policy_id="own")["instance_name"]
             for plural in ("services", "secrets"):
                 cluster.api.delete(plural, "terminals", name, {})
-            eventually(lambda: name in cluster.api.all("secrets") and name in cluster.api.all("services"), 15, what="the repair")
+
+            def is_repaired():
+                secret, pod = cluster.api.get("secrets", name), cluster.api.get("pods", name)
+                return name in cluster.api.all("services") and secret and pod and \
+                    pod["metadata"]["annotations"]["terminals.secret-uid"] == secret["metadata"]["uid"] and \
+                    stack.tenant("alice", policy_id="own")["status"] == "running"
+
+            eventually(is_repaired, 15, what="the repair")
             cluster.put_to_sleep(name)
             eventually(lambda: stack.tenant("alice", policy_id="own")["status"] == "stopped", 15, what="sleep")
             stack.admin("PUT", "/policies/own", json_body={"data": {"storage_mode": "per-user", "env": {"A": "b"}}}).expect(200)
             assert stack.run("alice", "echo $A", prefix="/p/own", timeout=30) == "b\n"
             cluster.stop_operator()
             cluster.start_operator("operator-1")
-            stack.admin("DELETE", "/tenants/alice?purge=true").expect((200, 204))
+            for policy_id in ("default", "own"):
+                stack.admin("DELETE", f"/tenants/alice?purge=true&policy_id={policy_id}").expect((200, 204))
             eventually(lambda: not cluster.pods(), 20, what="the end of all pods")
             granted = {(account, verb, group, resource) for account, rules in roles("kubernetes-operator").items() for rule in rules
                        for verb in rule["verbs"] for group in rule["apiGroups"] for resource in rule["resources"]}
