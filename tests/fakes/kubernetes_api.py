@@ -392,8 +392,9 @@ class KubernetesApi:
         else:
             new = {field: item for field, item in new.items() if field in ("metadata", "status", "kind", "apiVersion")}
             new.update({field: item for field, item in value.items() if field not in ("metadata", "status")})
-            new["metadata"].update({field: meta[field] for field in ("labels", "annotations", "finalizers", "ownerReferences")
-                                    if field in meta})
+            for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+                new["metadata"].pop(field, None)
+                new["metadata"].update({field: meta[field]} if meta.get(field) else {})
             self._default(kind, new) if kind == "Secret" else None
             if plural in ("pods", "persistentvolumeclaims") and new["spec"] != old["spec"]:
                 what = "pod updates may not change fields other than …image" if plural == "pods" else \
