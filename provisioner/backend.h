@@ -108,6 +108,8 @@ struct backend_operations {
      * be stopped. NULL: the backend cannot. */
     void (*hand_over)(struct backend *backend, const struct instance_spec *spec,
                       void (*done)(void *argument, const struct error *err), void *argument);
+    /* A ready instance was used last at `unix_ms`, as far as is known by now. NULL: nobody there wants to know. */
+    void (*touch)(struct backend *backend, const char *instance_id, int64_t unix_ms);
     /* Removes the files of a (user, policy, context) whose instance does not run; `done` is called once, with NULL on
      * success. Where this is NULL, files are in the home folder of `spec`, and no business of the backend's. */
     void (*purge)(struct backend *backend, const struct instance_spec *spec,
@@ -132,6 +134,7 @@ struct backend_operations {
 
 extern const struct backend_operations backend_docker;
 extern const struct backend_operations backend_kubernetes;
+extern const struct backend_operations backend_kubernetes_operator;
 extern const struct backend_operations backend_local;
 extern const struct backend_operations backend_static;
 

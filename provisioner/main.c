@@ -17,6 +17,7 @@
 static const struct backend_operations *const backends[] = {
     [BACKEND_DOCKER] = &backend_docker,
     [BACKEND_KUBERNETES] = &backend_kubernetes,
+    [BACKEND_KUBERNETES_OPERATOR] = &backend_kubernetes_operator,
     [BACKEND_LOCAL] = &backend_local,
     [BACKEND_STATIC] = &backend_static,
 };
