@@ -29,7 +29,7 @@ SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c)
 LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -lpq -lyaml -ljson-c -lcrypto -lm
 SRC_open-terminal         = $(wildcard instance/*.c)
 # Static, so that no GnuTLS comes along: instance/no_tls.c stands in for it (-u: also where it lies in an archive).
-LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lminizip -lz -lexpat -Wl,-Bdynamic -lwslay -ljson-c -lpthread
+LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lminizip -lz -lexpat -lpcre2-8 -Wl,-Bdynamic -lwslay -ljson-c -lpthread
 SRC_terminals             = $(wildcard cli/*.c)
 LIB_terminals             = -levent_core -lcurl -lyaml -ljson-c -lcrypto -lm
 

@@ -404,6 +404,14 @@ def test_an_expression_made_to_stall_does_not(instance):
     assert time.monotonic() - begin < 10
 
 
+def test_a_search_that_gave_up_lines_says_that_it_lacks_something(instance):
+    instance.write("as", "c" + "a" * 20000 + "\n" + "cab\n" * 3)
+    answer = instance.get("grep", query="(?=c(a+)+[bx])", path="as").json()
+    assert ([match["line"] for match in answer["matches"]], answer["truncated"]) == ([2, 3, 4], True)
+    answer = instance.get("grep", query="(?<=c)a(?!b)", path="as").json()
+    assert ([match["line"] for match in answer["matches"]], answer["truncated"]) == ([1], False)
+
+
 # ---- searching ----
 
 
