@@ -286,10 +286,14 @@ static bool begin(struct kubernetes_call *call) {
 
 static bool take_request(struct kubernetes_call *call, const struct kubernetes_request *request) {
     cleanup_buffer struct buffer url = {0};
-    buffer_append_format(&url, "%s/api/v1/namespaces/%s/%s", call->client->origin, call->client->namespace_name,
-                         request->kind);
-    buffer_append_format(&url, "%s%s%s", request->name == NULL ? "" : "/", request->name == NULL ? "" : request->name,
-                         request->query == NULL ? "" : request->query);
+    if (request->path != NULL) {
+        buffer_append_format(&url, "%s%s", call->client->origin, request->path);
+    } else {
+        buffer_append_format(&url, "%s/api/v1/namespaces/%s/%s", call->client->origin, call->client->namespace_name,
+                             request->kind);
+        buffer_append_format(&url, "%s%s%s", request->name == NULL ? "" : "/",
+                             request->name == NULL ? "" : request->name, request->query == NULL ? "" : request->query);
+    }
     const char *body = request->body == NULL ? NULL : json_text(request->body, NULL);
     call->url = buffer_take(&url);
     call->method = strdup(request->method);

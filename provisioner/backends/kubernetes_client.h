@@ -33,6 +33,7 @@ struct kubernetes_request {
     const char *kind;         /* "pods", "services", "secrets", "persistentvolumeclaims": in our namespace */
     const char *name;         /* NULL: all of them, or a new one */
     const char *query;        /* "?a=b", escaped already; NULL: none */
+    const char *path;         /* instead of these three: the path on the server, for what is in no namespace; or NULL */
     struct json_object *body; /* NULL: none */
     int timeout_ms;           /* until the whole answer is there; 0: never, for watches */
     /* For a watch: called for each line of an answer with status 200, which then has no body. */
