@@ -34,7 +34,7 @@ SRC_terminals-operator    = $(wildcard provisioner/operator/*.c) provisioner/pol
 LIB_terminals-operator    = -levent_core -lcurl -lyaml -ljson-c -lcrypto -lm
 SRC_open-terminal         = $(wildcard instance/*.c)
 # Static, so that no GnuTLS comes along: instance/no_tls.c stands in for it (-u: also where it lies in an archive).
-LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lminizip -lz -lexpat -Wl,-Bdynamic -lwslay -ljson-c -lpthread
+LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lminizip -lz -lexpat -lpcre2-8 -Wl,-Bdynamic -lwslay -ljson-c -lpthread
 SRC_terminals             = $(wildcard cli/*.c)
 LIB_terminals             = -levent_core -lcurl -lyaml -ljson-c -lcrypto -lm
 
@@ -70,11 +70,12 @@ install: ## install the programs and the systemd service (PREFIX, DESTDIR as usu
 	@[ -n "$(DESTDIR)" ] || systemd-sysusers terminals.conf
 	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
-# BUILD_FLAGS goes to `docker build`: --build-arg BASE_IMAGE=…, for example.
+# BUILD_FLAGS goes to `docker build`: --build-arg BASE_IMAGE=…, for example. Without BuildKit the stage of HAProxy's image is built on
+# the way to instance-debian: on nothing, so that nothing is fetched for it.
 .PHONY: images
 images: ## build the two images for users: open-terminal-native:latest (small) and open-terminal-native:debian
 	docker build $(BUILD_FLAGS) --target instance --tag open-terminal-native:latest .
-	docker build $(BUILD_FLAGS) --target instance-debian --tag open-terminal-native:debian .
+	docker build --build-arg HAPROXY_IMAGE=scratch $(BUILD_FLAGS) --target instance-debian --tag open-terminal-native:debian .
 
 .PHONY: bench fuzz format install-deps clean
 bench: ## measure, and print the table that the README quotes (QUICK=1: a moment of everything; PARTS="http cold": only these)
