@@ -209,6 +209,7 @@ def e2e_on_postgres(tally):
 
 
 def stage_e2e(tally, sanitize):
+    tally.check("npm gives what drives the admin page", make("build/release", "browser-modules"))
     if not sanitize:
         if make("build/release", "all"):
             pytest(tally, "build/release", "e2e", ["tests/e2e"])
