@@ -188,14 +188,17 @@ static const struct {
     {"lifecycle_get", operation_lifecycle_get},
     {"lifecycle_update", operation_lifecycle_update},
     {"terminal_list", operation_terminal_list},
+    {"terminal_open", operation_terminal_open},
     {"terminal_stop", operation_terminal_stop},
     {"terminal_refresh", operation_terminal_refresh},
     {"stats", operation_stats},
+    {"stats_history", operation_stats_history},
     {"status", operation_status},
     {"config", operation_config},
     {"audit_list", operation_audit_list},
     {"openapi", operation_openapi},
     {"reap", operation_reap},
+    {"gc", operation_gc},
     {"rotate_key", operation_rotate_key},
 };
 

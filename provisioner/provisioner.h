@@ -32,6 +32,9 @@ struct pre_stop;
 struct room;
 struct instance_command;
 struct reset_run;
+struct stats_history;
+struct problems;
+struct gc;
 
 struct provisioner {
     const struct settings *settings;
@@ -89,13 +92,25 @@ struct provisioner {
     struct audit_retention *retention; /* NULL: rows are kept for ever */
     struct siem_queue *siem;           /* NULL: no webhook */
 
+    struct gc *gc; /* the one under way, or NULL */
+
     bool is_closing;       /* callbacks of what is being closed do nothing */
     bool is_shutting_down; /* nothing is started any more */
     size_t stops_left;     /* of provisioner_stop_all() */
     struct event *shutdown_timer;
 
+    int64_t changes; /* provisioner_note_change() */
     struct stats stats;
+    struct stats_history *history;
+    struct problems *problems;
 };
+
+/* A tenant or a policy is another than before (its times of access do not count): whoever shows them need not read
+ * them again until this number is another. It goes on growing when a successor takes over, since it begins with the
+ * time. */
+static inline void provisioner_note_change(struct provisioner *provisioner) {
+    provisioner->changes++;
+}
 
 /* Opens everything in the order in which it depends on each other; on failure *provisioner needs provisioner_close()
  * all the same. `settings` must outlive it. */

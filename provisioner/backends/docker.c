@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "provisioner/backends/docker_deployment.h"
 #include "provisioner/backends/docker_instance.h"
+#include "provisioner/backends/docker_objects.h"
 #include "provisioner/backends/docker_roundup.h"
 
 /* --- what the engine says ----------------------------------------------------------------------------------------- */
@@ -179,6 +180,14 @@ static void docker_openapi(struct backend *backend, void (*done)(void *argument,
     done(argument, NULL); /* whatever an instance says may come from its user */
 }
 
+static bool docker_is_away(const struct backend *backend, struct error *err) {
+    if (docker_link_state(backend->link) != DOCKER_LINK_AWAY) {
+        return false;
+    }
+    docker_link_away_error(backend->link, err);
+    return true;
+}
+
 const struct backend_operations backend_docker = {
     .name = "docker",
     .open = docker_open,
@@ -190,5 +199,8 @@ const struct backend_operations backend_docker = {
     .sweep = docker_sweep,
     .openapi = docker_openapi,
     .hand_over = docker_hand_over,
+    .is_away = docker_is_away,
+    .list_objects = docker_objects_list,
+    .remove_object = docker_objects_remove,
     .runs_images = true,
 };

@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "provisioner/backends/kubernetes_instance.h"
+#include "provisioner/backends/kubernetes_objects.h"
 #include "provisioner/backends/kubernetes_operator.h"
 #include "provisioner/backends/kubernetes_purge.h"
 #include "provisioner/backends/kubernetes_roundup.h"
@@ -267,6 +268,14 @@ static bool kubernetes_name(const char *user_id, const char *policy_id, const ch
     return kubernetes_object_name(user_id, policy_id, context_id, out);
 }
 
+static bool kubernetes_is_away(const struct backend *backend, struct error *err) {
+    if (kubernetes_link_state(backend) != KUBERNETES_LINK_AWAY) {
+        return false;
+    }
+    kubernetes_away_error(backend, err);
+    return true;
+}
+
 const struct backend_operations backend_kubernetes = {
     .name = "kubernetes",
     .open = kubernetes_open,
@@ -278,7 +287,10 @@ const struct backend_operations backend_kubernetes = {
     .sweep = kubernetes_sweep,
     .openapi = kubernetes_openapi,
     .purge = kubernetes_purge_begin,
+    .is_away = kubernetes_is_away,
     .name_instance = kubernetes_name,
+    .list_objects = kubernetes_objects_list,
+    .remove_object = kubernetes_objects_remove,
     .runs_images = true,
 };
 
@@ -294,6 +306,9 @@ const struct backend_operations backend_kubernetes_operator = {
     .openapi = kubernetes_openapi,
     .touch = kubernetes_operator_touch,
     .purge = kubernetes_purge_begin,
+    .is_away = kubernetes_is_away,
     .name_instance = kubernetes_name,
+    .list_objects = kubernetes_objects_list,
+    .remove_object = kubernetes_objects_remove,
     .runs_images = true,
 };

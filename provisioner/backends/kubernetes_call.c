@@ -292,11 +292,16 @@ static void append_after(struct buffer *url, const char *separator, const char *
 
 static bool take_request(struct kubernetes_call *call, const struct kubernetes_request *request) {
     cleanup_buffer struct buffer url = {0};
-    buffer_append_format(&url, "%s/%s/namespaces/%s/%s", call->client->origin,
-                         request->api == NULL ? "api/v1" : request->api, call->client->namespace_name, request->kind);
-    append_after(&url, "/", request->name);
-    append_after(&url, "/", request->subresource);
-    append_after(&url, "", request->query);
+    if (request->path != NULL) {
+        buffer_append_format(&url, "%s%s", call->client->origin, request->path);
+    } else {
+        buffer_append_format(&url, "%s/%s/namespaces/%s/%s", call->client->origin,
+                             request->api == NULL ? "api/v1" : request->api, call->client->namespace_name,
+                             request->kind);
+        append_after(&url, "/", request->name);
+        append_after(&url, "/", request->subresource);
+        append_after(&url, "", request->query);
+    }
     const char *body = request->body == NULL ? NULL : json_text(request->body, NULL);
     call->url = buffer_take(&url);
     call->method = strdup(request->method);

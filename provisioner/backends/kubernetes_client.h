@@ -37,12 +37,14 @@ enum kubernetes_form { KUBERNETES_WHOLE, KUBERNETES_METADATA, KUBERNETES_METADAT
 
 /* Borrowed during the call. */
 struct kubernetes_request {
-    const char *method;       /* "GET", "POST", "PUT", "DELETE"; "PATCH" is a merge patch (RFC 7386) */
-    const char *api;          /* "apis/coordination.k8s.io/v1"; NULL: "api/v1" */
-    const char *kind;         /* "pods", "services", "secrets", "persistentvolumeclaims", …: in our namespace */
-    const char *name;         /* NULL: all of them, or a new one */
-    const char *subresource;  /* "status"; NULL: the object itself */
-    const char *query;        /* "?a=b", escaped already; NULL: none */
+    const char *method;      /* "GET", "POST", "PUT", "DELETE"; "PATCH" is a merge patch (RFC 7386) */
+    const char *api;         /* "apis/coordination.k8s.io/v1"; NULL: "api/v1" */
+    const char *kind;        /* "pods", "services", "secrets", "persistentvolumeclaims", …: in our namespace */
+    const char *name;        /* NULL: all of them, or a new one */
+    const char *subresource; /* "status"; NULL: the object itself */
+    const char *query;       /* "?a=b", escaped already; NULL: none */
+    const char *path; /* instead of api, kind, name, subresource, query: the path on the server, for what is in no
+                         namespace; or NULL */
     struct json_object *body; /* NULL: none */
     enum kubernetes_form form;
     int timeout_ms; /* until the whole answer is there; 0: never, for watches */

@@ -588,7 +588,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         finally:
             self.api.seen.append((method, self.path, user, code))
 
+    def _review(self, body, user):
+        """SelfSubjectAccessReview: any user may ask what they may."""
+        wanted = json.loads(body)["spec"]["resourceAttributes"]
+        allowed = True
+        try:
+            self.api.authorize(user, wanted["verb"], wanted.get("group", ""),
+                               "/".join(filter(None, (wanted["resource"], wanted.get("subresource")))), wanted["namespace"], None)
+        except Refused:
+            allowed = False
+        self._respond(201, {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "status": {"allowed": allowed}})
+        return 201
+
     def _dispatch(self, method, path, query, body, user):
+        if path == "/version":
+            self._respond(200, {"major": "1", "minor": "36", "gitVersion": "v1.36.0"})
+            return 200
+        if (method, path) == ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"):
+            return self._review(body, user)
         match = re.fullmatch(r"/(api/v1|apis/([a-z0-9.]+)/(v[0-9][a-z0-9]*))(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(status))?", path)
         if not match:
             raise Refused(404, "the server could not find the requested resource")
