@@ -9,8 +9,7 @@
 #include "cli/make_key.h"
 #include "cli/reap.h"
 #include "cli/serve.h"
-
-#define VERSION "0.1.0"
+#include "common/version.h"
 
 static int help(int argc, char **argv);
 static int version(int argc, char **argv);
@@ -49,7 +48,7 @@ static int help(int argc, char **argv) {
 static int version(int argc, char **argv) {
     (void)argc;
     (void)argv;
-    puts("terminals " VERSION);
+    puts("terminals " TERMINALS_VERSION);
     return EXIT_SUCCESS;
 }
 
