@@ -12,7 +12,13 @@
 #include "common/error.h"
 #include "common/json.h"
 
-enum settings_backend { BACKEND_DOCKER, BACKEND_KUBERNETES, BACKEND_LOCAL, BACKEND_STATIC };
+enum settings_backend {
+    BACKEND_DOCKER,
+    BACKEND_KUBERNETES,
+    BACKEND_KUBERNETES_OPERATOR,
+    BACKEND_LOCAL,
+    BACKEND_STATIC,
+};
 enum settings_storage_mode { STORAGE_PER_USER, STORAGE_SHARED, STORAGE_SHARED_RWO };
 enum settings_sandbox { SANDBOX_AUTO, SANDBOX_BWRAP, SANDBOX_NONE };
 
@@ -53,6 +59,7 @@ struct settings {
     int64_t failed_login_limit; /* of an address within the time that follows; 0: no limit */
     int64_t failed_login_seconds;
     char *instance_sandbox; /* what a page of an instance may (sandbox.h), or `off` */
+    bool enable_ui;         /* the admin page */
     int64_t client_timeout_seconds;
     int64_t proxy_connect_timeout_seconds;
     int64_t proxy_read_timeout_seconds;
@@ -92,6 +99,9 @@ struct settings {
     char *kubernetes_default_cpu_limit;
     char *kubernetes_default_memory_request;
     char *kubernetes_default_memory_limit;
+    char *kubernetes_crd_group; /* of `Terminal` resources */
+    char *kubernetes_crd_version;
+    int64_t kubernetes_lease_seconds; /* how long terminals-operator leads without renewing that */
     char *local_binary;
     int64_t local_port_range_start;
     int local_sandbox; /* enum settings_sandbox */

@@ -3,7 +3,7 @@
 #define MAX_SECONDS       (100LL * 365 * 24 * 3600)
 #define MAX_TOKEN_SECONDS (24LL * 3600)
 
-static const char *const backend_choices[] = {"docker", "kubernetes", "local", "static", NULL};
+static const char *const backend_choices[] = {"docker", "kubernetes", "kubernetes-operator", "local", "static", NULL};
 static const char *const storage_choices[] = {"per-user", "shared", "shared-rwo", NULL};
 static const char *const service_choices[] = {"ClusterIP", "NodePort", "LoadBalancer", NULL};
 static const char *const sandbox_choices[] = {"auto", "bwrap", "none", NULL};
@@ -60,6 +60,7 @@ const struct setting settings_table[] = {
     NUMBER("FAILED_LOGIN_SECONDS", failed_login_seconds, "60", READER_API, 1, MAX_TOKEN_SECONDS),
     TEXT("INSTANCE_SANDBOX", instance_sandbox, "allow-scripts allow-forms allow-popups allow-downloads allow-modals",
          READER_HAPROXY | READER_API),
+    SWITCH("ENABLE_UI", enable_ui, "true", READER_API),
     NUMBER("CLIENT_TIMEOUT_SECONDS", client_timeout_seconds, "120", READER_HAPROXY | READER_API, 1, 86400),
     NUMBER("PROXY_CONNECT_TIMEOUT_SECONDS", proxy_connect_timeout_seconds, "10",
            READER_GATE | READER_HAPROXY | READER_API, 1, 3600),
@@ -101,6 +102,9 @@ const struct setting settings_table[] = {
     QUANTITY("KUBERNETES_DEFAULT_CPU_LIMIT", kubernetes_default_cpu_limit, "1", READER_PROVISIONER),
     QUANTITY("KUBERNETES_DEFAULT_MEMORY_REQUEST", kubernetes_default_memory_request, "256Mi", READER_PROVISIONER),
     QUANTITY("KUBERNETES_DEFAULT_MEMORY_LIMIT", kubernetes_default_memory_limit, "1Gi", READER_PROVISIONER),
+    TEXT("KUBERNETES_CRD_GROUP", kubernetes_crd_group, "openwebui.com", READER_PROVISIONER),
+    TEXT("KUBERNETES_CRD_VERSION", kubernetes_crd_version, "v1alpha1", READER_PROVISIONER),
+    NUMBER("KUBERNETES_LEASE_SECONDS", kubernetes_lease_seconds, "15", READER_PROVISIONER, 3, 3600),
     TEXT("LOCAL_BINARY", local_binary, "open-terminal", READER_PROVISIONER),
     NUMBER("LOCAL_PORT_RANGE_START", local_port_range_start, "9000", READER_PROVISIONER, 1024, 65535),
     CHOICE("LOCAL_SANDBOX", local_sandbox, "auto", READER_PROVISIONER, sandbox_choices),
