@@ -12,13 +12,8 @@
 #include "cli/make_key.h"
 #include "cli/reap.h"
 #include "cli/serve.h"
-<<<<<<< HEAD
-#include "common/version.h"
-=======
 #include "cli/top.h"
-
-#define VERSION "0.1.0"
->>>>>>> main
+#include "common/version.h"
 
 static int help(int argc, char **argv);
 static int version(int argc, char **argv);

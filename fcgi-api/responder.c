@@ -46,17 +46,13 @@ void responder_answer(const struct api *api, const struct provisioner *provision
     const char *method = request_parameter(request, "REQUEST_METHOD");
     const char *target = request_parameter(request, "REQUEST_URI");
     answer->omits_body = method != NULL && strcmp(method, "HEAD") == 0;
-<<<<<<< HEAD
-    if (is_scraper(api, request, target)) {
-        identity = (struct identity){.is_trusted = true};
-    } else if (!authenticate(&api->authenticator, request, &identity, &err)) {
-=======
     if (page_is_asked(request, method, target)) {
         page_answer(api->settings, request, answer);
         return;
     }
-    if (!authenticate(&api->authenticator, request, &identity, &err)) {
->>>>>>> main
+    if (is_scraper(api, request, target)) {
+        identity = (struct identity){.is_trusted = true};
+    } else if (!authenticate(&api->authenticator, request, &identity, &err)) {
         if (request->is_put_aside) {
             return;
         }

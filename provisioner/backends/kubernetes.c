@@ -269,10 +269,10 @@ static bool kubernetes_name(const char *user_id, const char *policy_id, const ch
 }
 
 static bool kubernetes_is_away(const struct backend *backend, struct error *err) {
-    if (kubernetes_pods_state(backend->pods) != KUBERNETES_LINK_AWAY) {
+    if (kubernetes_link_state(backend) != KUBERNETES_LINK_AWAY) {
         return false;
     }
-    kubernetes_pods_away_error(backend->pods, err);
+    kubernetes_away_error(backend, err);
     return true;
 }
 
