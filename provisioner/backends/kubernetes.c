@@ -308,5 +308,7 @@ const struct backend_operations backend_kubernetes_operator = {
     .purge = kubernetes_purge_begin,
     .is_away = kubernetes_is_away,
     .name_instance = kubernetes_name,
+    .list_objects = kubernetes_objects_list,
+    .remove_object = kubernetes_objects_remove,
     .runs_images = true,
 };
