@@ -23,11 +23,13 @@
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/pre_stop.h"
+#include "provisioner/problems.h"
 #include "provisioner/quota.h"
 #include "provisioner/refresh.h"
 #include "provisioner/resets.h"
 #include "provisioner/restore.h"
 #include "provisioner/siem_queue.h"
+#include "provisioner/stats_history.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
 #include "provisioner/warm.h"
@@ -213,9 +215,15 @@ static bool start_timers(struct provisioner *provisioner, struct error *err) {
            error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
+static bool open_observers(struct provisioner *provisioner, struct error *err) {
+    provisioner->problems = problems_open(provisioner, err);
+    provisioner->history = provisioner->problems == NULL ? NULL : stats_history_open(provisioner, err);
+    return provisioner->history != NULL;
+}
+
 bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
                             const struct backend_operations *operations, struct error *err) {
-    *provisioner = (struct provisioner){.settings = settings, .operations = operations};
+    *provisioner = (struct provisioner){.settings = settings, .operations = operations, .changes = clock_unix_ms()};
     return set_run_dir(provisioner, err) && open_state(provisioner, err);
 }
 
@@ -225,7 +233,8 @@ bool provisioner_open(struct provisioner *provisioner, const struct settings *se
     provisioner->base = base;
     return has_state && open_backlog(provisioner, err) && open_homes(provisioner, err) &&
            open_audit(provisioner, err) && open_haproxy(provisioner, err) && open_backend(provisioner, err) &&
-           adoption_begin(provisioner, err) && open_server(provisioner, err) && start_timers(provisioner, err);
+           adoption_begin(provisioner, err) && open_server(provisioner, err) && start_timers(provisioner, err) &&
+           open_observers(provisioner, err);
 }
 
 static void free_event(struct event **event) {
@@ -246,6 +255,8 @@ void provisioner_close(struct provisioner *provisioner) {
     free_event(&provisioner->adoption_step);
     free_event(&provisioner->adoption_timer);
     free_event(&provisioner->shutdown_timer);
+    stats_history_close(provisioner->history);
+    problems_close(provisioner->problems);
     ipc_server_close(provisioner->server);
     provisioner->server = NULL;
     if (provisioner->backend != NULL) {

@@ -33,6 +33,8 @@ struct room;
 struct instance_command;
 struct reset_run;
 struct gc;
+struct stats_history;
+struct problems;
 
 struct provisioner {
     const struct settings *settings;
@@ -97,8 +99,18 @@ struct provisioner {
     size_t stops_left;     /* of provisioner_stop_all() */
     struct event *shutdown_timer;
 
+    int64_t changes; /* provisioner_note_change() */
     struct stats stats;
+    struct stats_history *history;
+    struct problems *problems;
 };
+
+/* A tenant or a policy is another than before (its times of access do not count): whoever shows them need not read
+ * them again until this number is another. It goes on growing when a successor takes over, since it begins with the
+ * time. */
+static inline void provisioner_note_change(struct provisioner *provisioner) {
+    provisioner->changes++;
+}
 
 /* Opens everything in the order in which it depends on each other; on failure *provisioner needs provisioner_close()
  * all the same. `settings` must outlive it. */

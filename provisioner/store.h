@@ -33,6 +33,10 @@ bool store_end(struct store *store, bool ok, struct error *err);
 struct store *store_open(const char *url, const char *password, struct error *err);
 void store_close(struct store *store);
 
+/* Is the database away, or does it take nothing? *err then says why. One that failed is tried with something small,
+ * since nobody else may ask it anything for long. */
+bool store_is_failing(struct store *store, struct error *err);
+
 /* The folder that the database file lies in, or NULL if it is no file. Valid as long as the store. */
 const char *store_folder(const struct store *store);
 
