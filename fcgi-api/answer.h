@@ -15,7 +15,7 @@ struct answer {
     int status;
     bool omits_body;           /* the answer to HEAD: everything but the body itself */
     const char *content_type;  /* constant text; NULL: JSON */
-    const char *cache_control; /* NULL: no-store */
+    const char *cache_control; /* constant text; NULL: no-store */
     struct buffer headers;     /* lines of HTTP, CR LF included, without what answer_write() adds */
     struct buffer body;
 };
@@ -26,7 +26,7 @@ void answer_add_header(struct answer *answer, const char *name, const char *valu
 /* A JSON value (NULL is JSON null, or no memory), borrowed. */
 void answer_json(struct answer *answer, int status, struct json_object *body);
 
-/* A body that is there already: JSON text, or what content_type says. */
+/* A body that is text already: JSON, or what content_type says. */
 void answer_text(struct answer *answer, int status, const char *text, size_t length);
 
 /* What the caller has appended to `answer->body`, which is of another type. */

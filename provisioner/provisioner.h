@@ -34,6 +34,7 @@ struct instance_command;
 struct reset_run;
 struct stats_history;
 struct problems;
+struct gc;
 
 struct provisioner {
     const struct settings *settings;
@@ -90,6 +91,8 @@ struct provisioner {
     struct backlog *backlog;           /* of what the database does not take */
     struct audit_retention *retention; /* NULL: rows are kept for ever */
     struct siem_queue *siem;           /* NULL: no webhook */
+
+    struct gc *gc; /* the one under way, or NULL */
 
     bool is_closing;       /* callbacks of what is being closed do nothing */
     bool is_shutting_down; /* nothing is started any more */

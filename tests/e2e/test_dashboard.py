@@ -14,14 +14,14 @@ import pytest
 from stack import POSTGRES, REPOSITORY, SLOW
 
 DASHBOARD = REPOSITORY / "dashboard"
-MODULES = REPOSITORY / "build/browser/node_modules"  # from npm, by scripts/install-deps test
+MODULES = REPOSITORY / "build/browser/node_modules"  # from npm: `make browser-modules`
 SCENARIOS = Path(__file__).parent / "browser"
 WIRE_MAX_BYTES = 300_000
 
 
 def drive(stack, scenario):
     """What a scenario printed. It fails with what the page showed."""
-    assert MODULES.is_dir(), "playwright-core and axe-core are missing: run scripts/install-deps test"
+    assert MODULES.is_dir(), "playwright-core and axe-core are missing: run `make browser-modules`"
     given = {"base": f"http://127.0.0.1:{stack.port}", "key": stack.key, "patience": SLOW}
     done = subprocess.run(["node", str(SCENARIOS / "run.mjs"), scenario, json.dumps(given)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, check=False, timeout=900)
@@ -124,14 +124,6 @@ def test_imports_name_what_is_exported_by_a_file_that_comes_before():
         exported[name.split("/")[-1]] = set(re.findall(r"^export (?:async function|function|const|class) (\w+)", text, re.MULTILINE))
     everything = [one for names in exported.values() for one in names]
     assert len(everything) == len(set(everything))
-
-
-@pytest.mark.release_only
-def test_the_libraries_are_as_npm_has_them():
-    """dashboard/vendor holds copies of what package-lock.json names, so that building needs no npm."""
-    for name, package in {"xterm.mjs": "xterm/lib/xterm.mjs", "xterm.css": "xterm/css/xterm.css", "addon-fit.mjs": "addon-fit/lib/addon-fit.mjs",
-                          "LICENSE": "xterm/LICENSE"}.items():
-        assert (DASHBOARD / "vendor" / name).read_bytes() == (MODULES / "@xterm" / package).read_bytes(), f"dashboard/vendor/{name}"
 
 
 # --- what an admin does with it ---

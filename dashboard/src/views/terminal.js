@@ -1,6 +1,6 @@
 // A terminal in a tenant's instance, once the admin has asked for it: looking at the page opens nothing.
-import { FitAddon } from "../../vendor/addon-fit.mjs";
-import { Terminal } from "../../vendor/xterm.mjs";
+import { FitAddon } from "@xterm/addon-fit";
+import { Terminal } from "@xterm/xterm";
 import { adoptStyles } from "../adopted-styles.js";
 import { isAborted } from "../api.js";
 import { h } from "../dom.js";

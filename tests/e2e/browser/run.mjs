@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 
-const require = createRequire(new URL("../../../build/browser/", import.meta.url)); // where scripts/install-deps puts what comes from npm
+const require = createRequire(new URL("../../../build/browser/", import.meta.url)); // where `make browser-modules` puts what comes from npm
 const { chromium, errors } = require("playwright-core");
 
 // In each document before its own script: what breaks the policy, what moves by itself, and axe-core.
