@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/names.h"
+#include "provisioner/node.h"
 
 #define ANYBODY            "*"
 #define EXPIRY_INTERVAL_MS 1000
@@ -106,13 +107,14 @@ static bool check_user(const char *user_id, struct error *err) {
 
 /* The map first: what is there and not in the database is gone after a restart, which is safe. */
 static bool put_token(struct provisioner *provisioner, const struct identity_record *record, int64_t until_ms,
-                      struct error *err) {
+                      bool is_recorded, struct error *err) {
     return map_put(provisioner->identities, record->digest, record->user_id, err) &&
-           store_save_identity(provisioner->store, record, err) &&
+           (is_recorded || store_save_identity(provisioner->store, record, err)) &&
            remember(&provisioner->users_tokens, record->digest, until_ms, err) && start_timer(provisioner, err);
 }
 
-bool identities_add(struct provisioner *provisioner, const struct identity_record *record, struct error *err) {
+static bool add(struct provisioner *provisioner, const struct identity_record *record, bool is_recorded,
+                struct error *err) {
     int64_t left_ms = record->expires_at_ms - clock_unix_ms();
     if (!check_user(record->user_id, err)) {
         return false;
@@ -125,7 +127,7 @@ bool identities_add(struct provisioner *provisioner, const struct identity_recor
         return true;
     }
     left_ms = left_ms < TOKEN_MAX_MS ? left_ms : TOKEN_MAX_MS;
-    if (!put_token(provisioner, record, clock_monotonic_ms() + left_ms, err)) {
+    if (!put_token(provisioner, record, clock_monotonic_ms() + left_ms, is_recorded, err)) {
         map_remove(provisioner->identities, record->digest);
         forget(&provisioner->users_tokens, find(provisioner->users_tokens, record->digest));
         return false;
@@ -133,10 +135,39 @@ bool identities_add(struct provisioner *provisioner, const struct identity_recor
     return true;
 }
 
+bool identities_add(struct provisioner *provisioner, const struct identity_record *record, struct error *err) {
+    cleanup_free char *text = NULL;
+    if (!add(provisioner, record, false, err)) {
+        return false;
+    }
+    if (provisioner->node != NULL &&
+        asprintf(&text, "%s %lld %s", record->digest, (long long)record->expires_at_ms, record->user_id) > 0) {
+        node_announce(provisioner->node, ANNOUNCE_IDENTITY, text);
+    }
+    return true;
+}
+
+void identities_learn(struct provisioner *provisioner, const char *text) {
+    char digest[DIGEST_HEX_SIZE];
+    char *end = NULL;
+    struct error err;
+    if (strlen(text) <= DIGEST_HEX_SIZE) {
+        return;
+    }
+    memcpy(digest, text, DIGEST_HEX_LENGTH);
+    digest[DIGEST_HEX_LENGTH] = '\0';
+    int64_t expires_at_ms = strtoll(text + DIGEST_HEX_SIZE, &end, 10);
+    const struct identity_record record = {digest, *end == ' ' ? end + 1 : end, expires_at_ms};
+    if (!add(provisioner, &record, true, &err)) {
+        log_warning(NULL, "an identity that another node has found: %s", err.message);
+    }
+}
+
 bool identities_forget_users(struct provisioner *provisioner, struct error *err) {
     while (provisioner->users_tokens != NULL) {
         drop_token(provisioner, provisioner->users_tokens);
     }
+    node_announce(provisioner->node, ANNOUNCE_IDENTITIES, "");
     return store_forget_identities(provisioner->store, IDENTITIES_OF_USERS, 0, err);
 }
 
@@ -202,12 +233,46 @@ static bool map_file_was_emptied(const struct provisioner *provisioner) {
 
 bool identities_load(struct provisioner *provisioner, struct error *err) {
     __attribute__((cleanup(loading_cleanup_function))) struct loading loading = {.provisioner = provisioner};
-    if (map_file_was_emptied(provisioner) && !store_forget_identities(provisioner->store, IDENTITIES_ALL, 0, err)) {
+    bool is_first = node_leads(provisioner->node) && !node_has_others(provisioner->node);
+    if (is_first && map_file_was_emptied(provisioner) && !store_forget_identities(provisioner->store, IDENTITIES_ALL, 0, err)) {
         return false;
     }
     return store_each_identity(provisioner->store, clock_unix_ms(), load_one, &loading, err) &&
            map_replace_all(provisioner->identities, loading.entries, loading.count, err) &&
            start_timer(provisioner, err);
+}
+
+static void forget_all(struct provisioner *provisioner) {
+    while (provisioner->api_keys != NULL) {
+        forget(&provisioner->api_keys, provisioner->api_keys);
+    }
+    while (provisioner->users_tokens != NULL) {
+        forget(&provisioner->users_tokens, provisioner->users_tokens);
+    }
+}
+
+static bool reread(struct provisioner *provisioner, struct error *err) {
+    __attribute__((cleanup(loading_cleanup_function))) struct loading loading = {.provisioner = provisioner};
+    return store_each_identity(provisioner->store, clock_unix_ms(), load_one, &loading, err) &&
+           map_change_to(provisioner->identities, loading.entries, loading.count, err) &&
+           start_timer(provisioner, err);
+}
+
+void identities_reread(struct provisioner *provisioner) {
+    struct error err;
+    forget_all(provisioner);
+    provisioner->identities_are_stale = !reread(provisioner, &err);
+    if (provisioner->identities_are_stale) {
+        log_warning(NULL, "read the identities anew: %s (tried again)", err.message);
+        forget_all(provisioner);
+        map_change_to(provisioner->identities, NULL, 0, &err);
+    }
+}
+
+void identities_reread_if_stale(struct provisioner *provisioner) {
+    if (provisioner->identities_are_stale) {
+        identities_reread(provisioner);
+    }
 }
 
 /* --- API keys ----------------------------------------------------------------------------------------------------- */
@@ -260,16 +325,12 @@ bool identities_set_api_keys(struct provisioner *provisioner, const char *const 
             return false;
         }
     }
+    node_announce(provisioner->node, ANNOUNCE_IDENTITIES, "");
     return true;
 }
 
 void identities_free(struct provisioner *provisioner) {
-    while (provisioner->api_keys != NULL) {
-        forget(&provisioner->api_keys, provisioner->api_keys);
-    }
-    while (provisioner->users_tokens != NULL) {
-        forget(&provisioner->users_tokens, provisioner->users_tokens);
-    }
+    forget_all(provisioner);
     if (provisioner->identities_timer != NULL) {
         event_free(provisioner->identities_timer);
         provisioner->identities_timer = NULL;

@@ -32,11 +32,16 @@ struct pre_stop;
 struct room;
 struct instance_command;
 struct reset_run;
+struct node;
+struct remote_call;
+struct survey;
+struct survey_question;
 
 struct provisioner {
     const struct settings *settings;
     struct event_base *base;
     char *run_dir; /* absolute */
+    struct node *node; /* NULL: alone */
     struct store *store;
     struct vault *vault;
     struct home_folders *homes; /* NULL where the backend has none */
@@ -53,6 +58,7 @@ struct provisioner {
     struct identity *users_tokens;
     struct event *identities_timer; /* pending while there are some */
     int64_t identities_swept_ms;
+    bool identities_are_stale; /* what another node has changed could not be read */
     struct stored_policy *policies; /* policies.c */
     size_t policies_bytes;
     struct lifecycle *lifecycles; /* lifecycles.c */
@@ -89,6 +95,14 @@ struct provisioner {
     struct audit_retention *retention; /* NULL: rows are kept for ever */
     struct siem_queue *siem;           /* NULL: no webhook */
 
+    struct remote_call *remote_calls; /* node_service.c: of other nodes, being served */
+    struct survey *surveys;           /* survey.c: what the others are being asked */
+    int64_t surveys_made;
+    struct survey_question *survey_questions; /* that this node is being asked */
+    int64_t not_idle_before_ms; /* monotonic; a node is gone that may have served anybody until then */
+    char (*known_others)[33];         /* that lived at the last survey */
+    size_t known_others_count;
+
     bool is_closing;       /* callbacks of what is being closed do nothing */
     bool is_shutting_down; /* nothing is started any more */
     size_t stops_left;     /* of provisioner_stop_all() */
@@ -98,14 +112,16 @@ struct provisioner {
 };
 
 /* Opens everything in the order in which it depends on each other; on failure *provisioner needs provisioner_close()
- * all the same. `settings` must outlive it. */
+ * all the same. `settings` must outlive it, and so must `node`: the one that leads, or NULL where this is the only
+ * provisioner of its database. */
 bool provisioner_open(struct provisioner *provisioner, const struct settings *settings,
-                      const struct backend_operations *operations, struct event_base *base, struct error *err);
+                      const struct backend_operations *operations, struct event_base *base, struct node *node,
+                      struct error *err);
 
 /* Opens the database, the encryption key and the tenants only: for what is done while no provisioner runs. The same
  * holds on failure. */
 bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
-                            const struct backend_operations *operations, struct error *err);
+                            const struct backend_operations *operations, struct node *node, struct error *err);
 
 /* Saves what is unsaved and frees everything. Instances go on running. */
 void provisioner_close(struct provisioner *provisioner);

@@ -33,6 +33,11 @@ bool store_end(struct store *store, bool ok, struct error *err);
 struct store *store_open(const char *url, const char *password, struct error *err);
 void store_close(struct store *store);
 
+/* The same for one of several nodes, who settle among each other who writes (store_nodes.h); on SQLite there is no
+ * difference, and store_may_be_shared() is false. */
+struct store *store_join(const char *url, const char *password, struct error *err);
+bool store_may_be_shared(const struct store *store);
+
 /* The folder that the database file lies in, or NULL if it is no file. Valid as long as the store. */
 const char *store_folder(const struct store *store);
 

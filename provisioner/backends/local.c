@@ -366,4 +366,5 @@ const struct backend_operations backend_local = {
     .sweep = local_sweep,
     .openapi = local_openapi,
     .hand_over = local_hand_over,
+    .is_bound_to_node = true,
 };

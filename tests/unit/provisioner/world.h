@@ -314,7 +314,7 @@ struct world {
 static void world_open_provisioner(struct world *world) {
     struct error err = {0};
     world->base = event_base_new();
-    if (!provisioner_open(&world->provisioner, &world->settings, &fake_operations, world->base, &err)) {
+    if (!provisioner_open(&world->provisioner, &world->settings, &fake_operations, world->base, NULL, &err)) {
         fail_msg("%s", err.message);
     }
 }
