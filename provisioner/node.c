@@ -72,6 +72,7 @@ static void beat_after(struct node *node, int64_t milliseconds) {
 /* Tries once. */
 static bool try_to_lead(struct node *node, struct error *err) {
     int64_t term = 0;
+    int64_t asked_ms = clock_monotonic_ms();
     bool was_mine = strcmp(node->state.leader, node->id) == 0;
     bool was_anothers = node->state.leader[0] != '\0' && !was_mine;
     if (!node_store_lead(node->nodes, node->id, node->operations->name, &term, err)) {
@@ -80,7 +81,7 @@ static bool try_to_lead(struct node *node, struct error *err) {
     if (term > 0) {
         node->term = term;
         node->succeeds_another = was_anothers;
-        node->renewed_ms = node->led_ms = clock_monotonic_ms();
+        node->renewed_ms = node->led_ms = asked_ms;
         log_info(NULL, "this node leads (term %lld)", (long long)term);
     }
     return true;
@@ -141,7 +142,9 @@ static void tidy(struct node *node) {
     }
 }
 
-static bool send_beat(struct node *node, struct error *err) {
+/* *asked_ms: before it was sent. What the answer says may be older than the answer. */
+static bool send_beat(struct node *node, int64_t *asked_ms, struct error *err) {
+    *asked_ms = clock_monotonic_ms();
     const struct node_beat beat = {
         .id = node->id,
         .name = node->name,
@@ -157,15 +160,16 @@ static void on_beat(evutil_socket_t fd, short what, void *argument) {
     struct node *node = argument;
     struct error err;
     int64_t term_before = node->state.term;
+    int64_t asked_ms = 0;
     beat_after(node, NODE_BEAT_MS);
-    if (!send_beat(node, &err)) {
+    if (!send_beat(node, &asked_ms, &err)) {
         if (node->term > 0) {
             doubt(node);
         }
     } else if (node->term == 0) {
         follow_or_lead(node, term_before);
     } else if (node->state.is_renewed) {
-        node->renewed_ms = node->led_ms = clock_monotonic_ms();
+        node->renewed_ms = node->led_ms = asked_ms;
     } else {
         depose(node, "another one has taken over");
     }
@@ -181,13 +185,14 @@ bool node_renew(struct node *node, struct error *err) {
     if (node == NULL || clock_monotonic_ms() - node->renewed_ms < NODE_BEAT_MS) {
         return true;
     }
-    if (!send_beat(node, err)) {
+    int64_t asked_ms = 0;
+    if (!send_beat(node, &asked_ms, err)) {
         return false;
     }
     if (!node->state.is_renewed) {
         return error_set(err, ERROR_CAPACITY, "another node has taken the lead");
     }
-    node->renewed_ms = clock_monotonic_ms();
+    node->renewed_ms = asked_ms;
     return true;
 }
 

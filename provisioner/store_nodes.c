@@ -209,6 +209,7 @@ bool node_store_is_deposed(const struct node_store *nodes) {
 void node_store_follow(struct node_store *nodes) {
     nodes->link->wants_lock = nodes->link->is_locked_out = false;
     nodes->link->term = 0;
+    nodes->link->retry_ms = 0; /* why it could not connect may be past */
     postgres_link_drop(nodes->link); /* and with it the lock */
 }
 

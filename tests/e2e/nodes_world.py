@@ -6,6 +6,7 @@
 """
 import contextlib
 import itertools
+import json
 import select
 import shutil
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from kubernetes_world import Cluster
 from postgres_server import PostgresServer
-from stack import SLOW, Stack, eventually, psql
+from stack import Stack, eventually, psql
 
 _databases = itertools.count(1)
 
@@ -92,11 +93,12 @@ class Nodes:
         self.common = {**self.cluster.settings(), "encryption_key": "of-all-nodes", "data_dir": self.folder / "homes",
                        **settings}
         self.nodes, self.cables = [], []
+        self.numbers = itertools.count()
         for _ in range(count):
             self.add()
 
     def add(self, **settings):
-        cable = Cable(self.folder / f"c{len(self.cables)}", f"{self.server.sockets}/.s.PGSQL.5432")
+        cable = Cable(self.folder / f"c{next(self.numbers)}", f"{self.server.sockets}/.s.PGSQL.5432")
         url = f"postgresql://postgres@/{self.database}?host={cable.folder}"
         self.cables.append(cable)
         self.nodes.append(Stack(**{**self.common, "database_url": url, **settings}))
@@ -163,6 +165,31 @@ class Nodes:
     def maps(self, name="routes", nodes=None):
         """What each node's HAProxy holds in memory."""
         return [node.haproxy_map(name) for node in nodes or self.nodes if node.reaper is not None]
+
+    def expect_one_instance_each(self):
+        """By the cluster's own log, no user ever had two pods at once, and no claim two processes."""
+        alive = {}
+        for _, kind, plural, value in self.cluster.api.history:
+            if plural != "pods":
+                continue
+            meta = value["metadata"]
+            key = tuple(volume["persistentVolumeClaim"]["claimName"] for volume in value["spec"].get("volumes") or []
+                        if "persistentVolumeClaim" in volume) or (meta["name"],)
+            pods = alive.setdefault(key, set())
+            if kind == "DELETED":
+                pods.discard(meta["uid"])
+            else:
+                pods.add(meta["uid"])
+            assert len(pods) <= 1, f"{key} had {pods} at once"
+
+    def pods_of(self, user):
+        """How many pods a user has had."""
+        return sum(kind == "ADDED" and plural == "pods" and user in json.dumps(value["metadata"])
+                   for _, kind, plural, value in self.cluster.api.history)
+
+    def pods_made(self):
+        """How many pods there have been."""
+        return sum(kind == "ADDED" and plural == "pods" for _, kind, plural, _ in self.cluster.api.history)
 
     def expect_equal_maps(self, timeout=2, nodes=None):
         for name in ("routes", "identities"):
