@@ -8,6 +8,7 @@
 #include "provisioner/haproxy_stat.h"
 #include "provisioner/idle.h"
 #include "provisioner/key_rotation.h"
+#include "provisioner/node.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/request.h"
@@ -37,6 +38,12 @@ static struct json_object *count_tenants(struct provisioner *provisioner) {
     return object;
 }
 
+/* On all nodes. */
+static int64_t count_websockets(const struct provisioner *provisioner) {
+    int64_t own = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    return own + node_others_websockets(provisioner->node);
+}
+
 struct stats_request {
     struct provisioner *provisioner;
     struct ipc_call *call;
@@ -50,7 +57,7 @@ static void on_haproxy_stat(void *argument, const char *answer) {
     cleanup_json struct json_object *stats = json_object_new_object();
     struct json_object *tenants = count_tenants(provisioner);
     struct json_object *cold_starts = stats_cold_starts_json(&provisioner->stats);
-    int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    int64_t websockets = count_websockets(provisioner);
     bool ok = stats != NULL && tenants != NULL && cold_starts != NULL &&
               json_add(stats, "tenants", json_object_get(tenants)) &&
               json_add_int(stats, "active_ws_connections", websockets) &&
@@ -85,7 +92,7 @@ void operation_status(struct provisioner *provisioner, struct ipc_call *call, st
     TENANTS_EACH_LIVE(provisioner, tenant) {
         active += tenant->record.status == INSTANCE_RUNNING && !tenant->is_warm;
     }
-    int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    int64_t websockets = count_websockets(provisioner);
     struct json_object *status = json_object_new_object();
     const struct settings *settings = provisioner->settings;
     const char *image = provisioner->operations->runs_images ? settings->image : NULL;
@@ -215,6 +222,11 @@ void operation_rotate_key(struct provisioner *provisioner, struct ipc_call *call
     struct error err;
     size_t count = 0;
     (void)request;
+    if (node_has_others(provisioner->node)) {
+        error_set(&err, ERROR_INVALID, "other nodes have the old key: stop them first, and give them the new one");
+        ipc_call_fail(call, &err);
+        return;
+    }
     if (!key_rotation_run(provisioner, NULL, &count, &err)) {
         ipc_call_fail(call, &err);
         return;

@@ -245,7 +245,6 @@ struct follower *follower_open(const struct settings *settings, const struct bac
     }
     const struct node_role role = {
         .argument = follower,
-        .vault = follower->provisioner.vault,
         .elected = on_elected,
         .unfit = on_unfit,
         .reread = on_reread,

@@ -44,7 +44,12 @@ bool front_open_store(struct provisioner *provisioner, struct error *err) {
     return provisioner->store != NULL;
 }
 
+/* A node opens it once: whoever follows must be able to begin while the database is away. */
 bool front_open_vault(struct provisioner *provisioner, struct error *err) {
+    provisioner->vault = node_vault(provisioner->node);
+    if (provisioner->vault != NULL) {
+        return true;
+    }
     cleanup_buffer struct buffer key_file = {0};
     const char *folder = store_folder(provisioner->store);
     bool ok = folder != NULL ? buffer_append_format(&key_file, "%s/encryption.key", folder)
@@ -53,6 +58,7 @@ bool front_open_vault(struct provisioner *provisioner, struct error *err) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     provisioner->vault = vault_open(provisioner->store, provisioner->settings->encryption_key, key_file.data, err);
+    node_keep_vault(provisioner->node, provisioner->vault);
     return provisioner->vault != NULL;
 }
 
@@ -123,8 +129,8 @@ void front_close_haproxy(struct provisioner *provisioner) {
 }
 
 void front_close_store(struct provisioner *provisioner) {
-    vault_close(provisioner->vault);
     if (provisioner->node == NULL) {
+        vault_close(provisioner->vault);
         store_close(provisioner->store);
     }
     free(provisioner->run_dir);

@@ -42,6 +42,15 @@ static void forget(struct identity **table, struct identity *identity) {
     }
 }
 
+static void forget_all(struct provisioner *provisioner) {
+    while (provisioner->api_keys != NULL) {
+        forget(&provisioner->api_keys, provisioner->api_keys);
+    }
+    while (provisioner->users_tokens != NULL) {
+        forget(&provisioner->users_tokens, provisioner->users_tokens);
+    }
+}
+
 /* --- users' tokens ------------------------------------------------------------------------------------------------ */
 
 /* Takes a user's token out of the map, too. */
@@ -175,8 +184,8 @@ bool identities_forget_users(struct provisioner *provisioner, struct error *err)
 
 /* The content of the map while it is read from the database. */
 struct loading {
-    struct provisioner *provisioner;
     struct map_entry *entries; /* own their strings */
+    int64_t *until_ms;         /* of each */
     size_t count;
     size_t capacity;
 };
@@ -187,38 +196,56 @@ static void loading_cleanup_function(struct loading *loading) {
         free((char *)loading->entries[i].value);
     }
     free(loading->entries);
+    free(loading->until_ms);
+}
+#define cleanup_loading __attribute__((cleanup(loading_cleanup_function)))
+
+static bool make_room(struct loading *loading) {
+    if (loading->count < loading->capacity) {
+        return true;
+    }
+    size_t capacity = loading->capacity * 2 + 16;
+    struct map_entry *entries = reallocarray(loading->entries, capacity, sizeof *entries);
+    if (entries != NULL) {
+        loading->entries = entries;
+    }
+    int64_t *until_ms = reallocarray(loading->until_ms, capacity, sizeof *until_ms);
+    if (until_ms != NULL) {
+        loading->until_ms = until_ms;
+    }
+    if (entries == NULL || until_ms == NULL) {
+        return false;
+    }
+    loading->capacity = capacity;
+    return true;
 }
 
-static bool append(struct loading *loading, const struct identity_record *record, struct error *err) {
-    if (loading->count == loading->capacity) {
-        size_t capacity = loading->capacity * 2 + 16;
-        struct map_entry *grown = reallocarray(loading->entries, capacity, sizeof *grown);
-        if (grown == NULL) {
-            return error_set(err, ERROR_INTERNAL, "out of memory");
-        }
-        loading->entries = grown;
-        loading->capacity = capacity;
+static bool load_one(void *argument, const struct identity_record *record, struct error *err) {
+    struct loading *loading = argument;
+    if (strlen(record->digest) != DIGEST_HEX_LENGTH) {
+        return error_set(err, ERROR_INTERNAL, "a row of identities holds no digest");
     }
+    if (!make_room(loading)) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    int64_t left_ms = record->expires_at_ms == 0 ? 0 : record->expires_at_ms - clock_unix_ms();
+    left_ms = left_ms < TOKEN_MAX_MS ? left_ms : TOKEN_MAX_MS;
+    loading->until_ms[loading->count] = clock_monotonic_ms() + left_ms;
     struct map_entry *entry = &loading->entries[loading->count++];
     *entry = (struct map_entry){strdup(record->digest), strdup(record->user_id)};
     return (entry->key != NULL && entry->value != NULL) || error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
-static bool load_one(void *argument, const struct identity_record *record, struct error *err) {
-    struct loading *loading = argument;
-    struct provisioner *provisioner = loading->provisioner;
-    if (strlen(record->digest) != DIGEST_HEX_LENGTH) {
-        return error_set(err, ERROR_INTERNAL, "a row of identities holds no digest");
+/* Remembers what was read, and nothing else. */
+static bool remember_all(struct provisioner *provisioner, const struct loading *loading, struct error *err) {
+    forget_all(provisioner);
+    bool ok = true;
+    for (size_t i = 0; ok && i < loading->count; i++) {
+        bool is_api_key = strcmp(loading->entries[i].value, ANYBODY) == 0;
+        ok = remember(is_api_key ? &provisioner->api_keys : &provisioner->users_tokens, loading->entries[i].key,
+                      is_api_key ? 0 : loading->until_ms[i], err);
     }
-    if (!append(loading, record, err)) {
-        return false;
-    }
-    if (strcmp(record->user_id, ANYBODY) == 0) {
-        return remember(&provisioner->api_keys, record->digest, 0, err);
-    }
-    int64_t left_ms = record->expires_at_ms == 0 ? 0 : record->expires_at_ms - clock_unix_ms();
-    left_ms = left_ms < TOKEN_MAX_MS ? left_ms : TOKEN_MAX_MS;
-    return remember(&provisioner->users_tokens, record->digest, clock_monotonic_ms() + left_ms, err);
+    return ok && start_timer(provisioner, err);
 }
 
 static bool map_file_was_emptied(const struct provisioner *provisioner) {
@@ -231,41 +258,32 @@ static bool map_file_was_emptied(const struct provisioner *provisioner) {
     return stat(path, &status) == 0 && status.st_size == 0;
 }
 
+static bool load(struct provisioner *provisioner, struct error *err) {
+    cleanup_loading struct loading loading = {0};
+    return store_each_identity(provisioner->store, clock_unix_ms(), load_one, &loading, err) &&
+           remember_all(provisioner, &loading, err) &&
+           map_change_to(provisioner->identities, loading.entries, loading.count, err);
+}
+
 bool identities_load(struct provisioner *provisioner, struct error *err) {
-    __attribute__((cleanup(loading_cleanup_function))) struct loading loading = {.provisioner = provisioner};
     bool is_first = node_leads(provisioner->node) && !node_has_others(provisioner->node);
-    if (is_first && map_file_was_emptied(provisioner) && !store_forget_identities(provisioner->store, IDENTITIES_ALL, 0, err)) {
+    if (is_first && map_file_was_emptied(provisioner) &&
+        !store_forget_identities(provisioner->store, IDENTITIES_ALL, 0, err)) {
         return false;
     }
-    return store_each_identity(provisioner->store, clock_unix_ms(), load_one, &loading, err) &&
-           map_replace_all(provisioner->identities, loading.entries, loading.count, err) &&
-           start_timer(provisioner, err);
-}
-
-static void forget_all(struct provisioner *provisioner) {
-    while (provisioner->api_keys != NULL) {
-        forget(&provisioner->api_keys, provisioner->api_keys);
+    if (node_leads(provisioner->node)) {
+        return load(provisioner, err);
     }
-    while (provisioner->users_tokens != NULL) {
-        forget(&provisioner->users_tokens, provisioner->users_tokens);
-    }
+    identities_reread(provisioner); /* one that follows can wait for its database */
+    return true;
 }
 
-static bool reread(struct provisioner *provisioner, struct error *err) {
-    __attribute__((cleanup(loading_cleanup_function))) struct loading loading = {.provisioner = provisioner};
-    return store_each_identity(provisioner->store, clock_unix_ms(), load_one, &loading, err) &&
-           map_change_to(provisioner->identities, loading.entries, loading.count, err) &&
-           start_timer(provisioner, err);
-}
-
+/* What cannot be read changes nothing. */
 void identities_reread(struct provisioner *provisioner) {
     struct error err;
-    forget_all(provisioner);
-    provisioner->identities_are_stale = !reread(provisioner, &err);
+    provisioner->identities_are_stale = !load(provisioner, &err);
     if (provisioner->identities_are_stale) {
         log_warning(NULL, "read the identities anew: %s (tried again)", err.message);
-        forget_all(provisioner);
-        map_change_to(provisioner->identities, NULL, 0, &err);
     }
 }
 

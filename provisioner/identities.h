@@ -33,8 +33,8 @@ bool identities_add(struct provisioner *provisioner, const struct identity_recor
 /* Takes out all users' tokens. */
 bool identities_forget_users(struct provisioner *provisioner, struct error *err);
 
-/* What another node has announced: one that it added, or that all are to be read from the database. If that fails, none
- * holds until it works, and it is tried again by identities_reread_if_stale(). */
+/* What another node has announced: one that it added, or that all are to be read from the database. If that fails,
+ * nothing changes, and identities_reread_if_stale() tries again. */
 void identities_learn(struct provisioner *provisioner, const char *text);
 void identities_reread(struct provisioner *provisioner);
 void identities_reread_if_stale(struct provisioner *provisioner);

@@ -20,6 +20,7 @@ struct remote_call {
     char node[33];
     int64_t id;
     bool is_quiet;
+    struct json_object *answer; /* that could not be sent yet */
     struct remote_call *prev, *next;
 };
 
@@ -27,22 +28,43 @@ static void forget(struct remote_call *remote) {
     if (remote->provisioner != NULL) {
         DL_DELETE(remote->provisioner->remote_calls, remote);
     }
+    json_object_put(remote->answer);
     free(remote);
 }
 
-static void on_answered(void *argument, struct json_object *answer) {
-    struct remote_call *remote = argument;
+static bool send_answer(const struct remote_call *remote, struct json_object *answer) {
     struct error err = {.message = "out of memory"};
     cleanup_json struct json_object *message = json_object_new_object();
-    if (remote->provisioner != NULL && !remote->is_quiet) {
-        bool ok = message != NULL && answer != NULL && json_add_int(message, NODE_ANSWER, remote->id) &&
-                  json_add(message, "body", json_object_get(answer)) &&
-                  node_send(remote->provisioner->node, remote->node, message, &err);
-        if (!ok) {
-            log_warning(NULL, "answer another node: %s", err.message);
+    bool ok = message != NULL && json_add_int(message, NODE_ANSWER, remote->id) &&
+              json_add(message, "body", json_object_get(answer)) &&
+              node_send(remote->provisioner->node, remote->node, message, &err);
+    if (!ok) {
+        log_warning(NULL, "answer another node: %s (tried again)", err.message);
+    }
+    return ok;
+}
+
+/* NULL is an answer that there was no memory for: who asks again is served again. */
+static void on_answered(void *argument, struct json_object *answer) {
+    struct remote_call *remote = argument;
+    if (remote->provisioner == NULL || remote->is_quiet || answer == NULL || send_answer(remote, answer)) {
+        forget(remote);
+    } else {
+        remote->answer = json_object_get(answer);
+    }
+}
+
+static void send_late_answers(struct provisioner *provisioner) {
+    struct remote_call *remote;
+    struct remote_call *next;
+    DL_FOREACH_SAFE(provisioner->remote_calls, remote, next) {
+        if (remote->answer != NULL && !send_answer(remote, remote->answer)) {
+            return;
+        }
+        if (remote->answer != NULL) {
+            forget(remote);
         }
     }
-    forget(remote);
 }
 
 static bool is_being_served(const struct provisioner *provisioner, const char *node, int64_t id) {
@@ -105,6 +127,7 @@ static void on_reread(void *argument) {
 
 static void on_beat(void *argument) {
     identities_reread_if_stale(argument);
+    send_late_answers(argument);
 }
 
 /* Leaves the loop: what follows is not for the middle of a callback. */
@@ -117,7 +140,6 @@ static void on_deposed(void *argument, const char *why) {
 void leader_begin(struct provisioner *provisioner) {
     const struct node_role role = {
         .argument = provisioner,
-        .vault = provisioner->vault,
         .deposed = on_deposed,
         .reread = on_reread,
         .announced = on_announced,
@@ -136,6 +158,9 @@ void leader_end(struct provisioner *provisioner) {
     while (provisioner->remote_calls != NULL) {
         struct remote_call *remote = provisioner->remote_calls;
         DL_DELETE(provisioner->remote_calls, remote);
-        remote->provisioner = NULL; /* its call is answered yet, to nobody */
+        remote->provisioner = NULL;
+        if (remote->answer != NULL) {
+            forget(remote);
+        } /* else its call is answered yet, to nobody */
     }
 }

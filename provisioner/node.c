@@ -14,6 +14,7 @@
 #include "provisioner/node_internal.h"
 
 #define AGAIN_MS      100 /* after a leader was cut off */
+#define SEARCH_MS     250 /* while the database is away */
 #define TIDY_MS       (10 * 60 * 1000LL)
 #define BOUND_WAIT_MS 30000
 #define BOUND_STEP_MS 200
@@ -151,7 +152,11 @@ static bool send_beat(struct node *node, int64_t *asked_ms, struct error *err) {
         .websockets = node->server == NULL ? 0 : ipc_server_websockets(node->server),
         .term = node->term > 0 ? node->term : NO_TERM,
     };
-    return node_store_beat(node->nodes, &beat, &node->state, err);
+    bool heard = node_store_beat(node->nodes, &beat, &node->state, err);
+    if (!heard && clock_monotonic_ms() - *asked_ms < SEARCH_MS / 2) {
+        node_store_try_again(node->nodes); /* it says no at once: whoever asks next may ask */
+    }
+    return heard;
 }
 
 static void on_beat(evutil_socket_t fd, short what, void *argument) {
@@ -163,6 +168,7 @@ static void on_beat(evutil_socket_t fd, short what, void *argument) {
     int64_t asked_ms = 0;
     beat_after(node, NODE_BEAT_MS);
     if (!send_beat(node, &asked_ms, &err)) {
+        beat_after(node, SEARCH_MS);
         if (node->term > 0) {
             doubt(node);
         }
@@ -308,6 +314,7 @@ void node_close(struct node *node) {
         event_free(node->turn);
     }
     node_store_close(node->nodes);
+    vault_close(node->vault);
     store_close(node->store);
     free(node);
 }
@@ -325,6 +332,16 @@ void node_follow(struct node *node) {
 }
 
 /* --- what it knows ------------------------------------------------------------------------------------------------ */
+
+struct vault *node_vault(const struct node *node) {
+    return node == NULL ? NULL : node->vault;
+}
+
+void node_keep_vault(struct node *node, struct vault *vault) {
+    if (node != NULL) {
+        node->vault = vault;
+    }
+}
 
 struct store *node_store_of(const struct node *node) {
     return node->store;

@@ -38,7 +38,6 @@ enum announcement {
 
 struct node_role {
     void *argument;
-    const struct vault *vault; /* what is sent is sealed with it */
     void (*elected)(void *argument); /* of one that follows */
     void (*deposed)(void *argument, const char *why); /* of one that leads: does nothing to any instance any more */
     void (*unfit)(void *argument, const struct error *err); /* can be no node of these */
@@ -62,6 +61,10 @@ void node_set_role(struct node *node, const struct node_role *role);
 
 /* After the lead was lost and all that was to be written under it: until then no statement is taken from this node. */
 void node_follow(struct node *node);
+
+/* The encryption key, which it keeps (and closes) for whatever role it has; NULL: none yet. */
+struct vault *node_vault(const struct node *node);
+void node_keep_vault(struct node *node, struct vault *vault);
 
 struct store *node_store_of(const struct node *node);
 struct ipc_server *node_server(const struct node *node);

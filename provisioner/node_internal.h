@@ -20,6 +20,7 @@ struct node {
     char id[33];
     char name[256];
     struct node_role role;
+    struct vault *vault; /* what is sent is sealed with it; NULL: nobody has a role yet */
 
     int64_t term; /* 0: follows */
     bool succeeds_another;

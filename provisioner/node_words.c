@@ -75,7 +75,7 @@ static void take_words(struct node *node) {
 static void take_message(void *argument, const void *body, size_t length) {
     struct node *node = argument;
     struct error err = {.message = "out of memory"};
-    cleanup_secret char *text = vault_unseal(node->role.vault, MESSAGE_NAME, body, length, &err);
+    cleanup_secret char *text = vault_unseal(node->vault, MESSAGE_NAME, body, length, &err);
     cleanup_json struct json_object *message = text == NULL ? NULL : json_parse_object(text, strlen(text), &err);
     if (message == NULL) {
         log_warning(NULL, "a message of another node is not to be read: %s", err.message);
@@ -163,7 +163,7 @@ void node_announce_route(struct node *node, const char *route_key, const char *v
     if (node == NULL) {
         return;
     }
-    cleanup_free void *box = vault_seal(node->role.vault, route_key, value, &length, &err);
+    cleanup_free void *box = vault_seal(node->vault, route_key, value, &length, &err);
     cleanup_free unsigned char *encoded = box == NULL ? NULL : malloc(length * 4 / 3 + 5);
     if (encoded == NULL || EVP_EncodeBlock(encoded, box, (int)length) < 0 ||
         !buffer_append_format(&text, "%s %zu %s", route_key, length, (const char *)encoded)) {
@@ -187,14 +187,14 @@ char *node_read_route(const struct node *node, const char *text, char route_key[
     if (box == NULL || EVP_DecodeBlock(box, (const unsigned char *)end + 1, (int)encoded) < 0) {
         return NULL;
     }
-    return vault_unseal(node->role.vault, route_key, box, length, NULL);
+    return vault_unseal(node->vault, route_key, box, length, NULL);
 }
 
 bool node_send(struct node *node, const char *to, struct json_object *message, struct error *err) {
     size_t size = 0;
     size_t length = 0;
     const char *text = message == NULL ? NULL : json_text(message, &size);
-    cleanup_free void *box = text == NULL ? NULL : vault_seal(node->role.vault, MESSAGE_NAME, text, &length, err);
+    cleanup_free void *box = text == NULL ? NULL : vault_seal(node->vault, MESSAGE_NAME, text, &length, err);
     if (box == NULL) {
         return text == NULL ? error_set(err, ERROR_INTERNAL, "out of memory") : false;
     }

@@ -116,6 +116,10 @@ unsigned node_store_generation(const struct node_store *nodes) {
     return nodes->link->generation;
 }
 
+void node_store_try_again(struct node_store *nodes) {
+    nodes->link->retry_ms = 0;
+}
+
 bool node_store_poll(struct node_store *nodes) {
     return postgres_link_poll(nodes->link);
 }

@@ -26,6 +26,9 @@ void node_store_close(struct node_store *nodes);
 evutil_socket_t node_store_socket(const struct node_store *nodes);
 unsigned node_store_generation(const struct node_store *nodes);
 
+/* After a failure: the next call tries to connect, without a pause. */
+void node_store_try_again(struct node_store *nodes);
+
 /* Reads what has come on the socket, and calls `notified`. False: the connection is lost. */
 bool node_store_poll(struct node_store *nodes);
 
