@@ -47,9 +47,8 @@ static void resolve(struct follower *follower, struct ipc_call *call, struct jso
     struct tenant_name name;
     struct route route;
     struct error err;
-    const char *value = request_tenant_name(request, &name, &err)
-                            ? map_get(follower->provisioner.routes, name.route_key)
-                            : NULL;
+    const char *value =
+        request_tenant_name(request, &name, &err) ? map_get(follower->provisioner.routes, name.route_key) : NULL;
     cleanup_secret char *copy = value == NULL ? NULL : strdup(value);
     if (copy != NULL && route_parse(copy, &route)) {
         answer_route(call, &route, name.route_key);
@@ -105,7 +104,7 @@ static void handle(void *argument, struct ipc_call *call, struct json_object *re
         const char *name;
         void (*run)(struct follower *follower, struct ipc_call *call, struct json_object *request);
     } own[] = {
-        {"resolve", resolve},         {"lookup", resolve},       {"activity", note_activity}, {"audit", audit},
+        {"resolve", resolve},      {"lookup", resolve},       {"activity", note_activity}, {"audit", audit},
         {"set_api_keys", do_here}, {"identity_add", do_here}, {"ping", do_here},
     };
     struct follower *follower = argument;

@@ -74,9 +74,8 @@ static bool wait_ms(struct sweep *sweep, int64_t milliseconds, event_callback_fn
 /* Never before the routes are built: what HAProxy holds until then is not ours to take away. */
 static bool is_idle(const struct provisioner *provisioner, const struct tenant *tenant) {
     int64_t timeout_ms = policies_idle_timeout_ms(provisioner, tenant->record.policy_id);
-    int64_t last_active_ms = tenant->last_active_ms > provisioner->not_idle_before_ms
-                                 ? tenant->last_active_ms
-                                 : provisioner->not_idle_before_ms;
+    int64_t last_active_ms = tenant->last_active_ms > provisioner->not_idle_before_ms ? tenant->last_active_ms
+                                                                                      : provisioner->not_idle_before_ms;
     return provisioner->routes_are_built && timeout_ms > 0 && !provisioner->operations->shares_one_instance &&
            clock_monotonic_ms() - last_active_ms >= timeout_ms;
 }

@@ -92,8 +92,8 @@ static void serve_call(struct provisioner *provisioner, struct json_object *mess
         free(remote);
         return;
     }
-    *remote = (struct remote_call){
-        .provisioner = provisioner, .id = id, .is_quiet = json_get_bool(message, "quiet", false)};
+    *remote =
+        (struct remote_call){.provisioner = provisioner, .id = id, .is_quiet = json_get_bool(message, "quiet", false)};
     strcpy(remote->node, node); /* NOLINT: its length was checked above */
     DL_APPEND(provisioner->remote_calls, remote);
     operations_handle(provisioner, call, request);

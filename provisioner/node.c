@@ -360,8 +360,8 @@ bool node_leads(const struct node *node) {
 }
 
 bool node_may_act(const struct node *node) {
-    return node == NULL || (node->term > 0 && (node->state.others == 0 ||
-                                               clock_monotonic_ms() - node->renewed_ms < NODE_CERTAINTY_MS));
+    return node == NULL ||
+           (node->term > 0 && (node->state.others == 0 || clock_monotonic_ms() - node->renewed_ms < NODE_CERTAINTY_MS));
 }
 
 bool node_has_others(const struct node *node) {
@@ -385,7 +385,7 @@ bool node_others(struct node *node, char (**ids)[33], size_t *count, struct erro
 }
 
 bool node_each_route(struct node *node,
-                     bool (*row)(void *argument, const struct tenant_record *record, struct error *err),
-                     void *argument, struct error *err) {
+                     bool (*row)(void *argument, const struct tenant_record *record, struct error *err), void *argument,
+                     struct error *err) {
     return node_store_each_route(node->nodes, row, argument, err);
 }

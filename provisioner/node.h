@@ -1,9 +1,9 @@
 /* node.h - this provisioner as one of several with the same PostgreSQL (docs/clustering.md).
  *
  * One of them leads: it owns all state, as a provisioner on SQLite does. The others follow: they keep their HAProxy's
- * maps, and pass on what they are asked. A node is the heartbeat, the election, and what the nodes tell each other; what
- * it does with that is its role's. One thread, one event loop; callbacks come from the top of the loop, so that they
- * may do what they like. Where there is no node (SQLite), functions take NULL and this provisioner is alone. */
+ * maps, and pass on what they are asked. A node is the heartbeat, the election, and what the nodes tell each other;
+ * what it does with that is its role's. One thread, one event loop; callbacks come from the top of the loop, so that
+ * they may do what they like. Where there is no node (SQLite), functions take NULL and this provisioner is alone. */
 #ifndef TERMINALS_PROVISIONER_NODE_H
 #define TERMINALS_PROVISIONER_NODE_H
 
@@ -38,10 +38,10 @@ enum announcement {
 
 struct node_role {
     void *argument;
-    void (*elected)(void *argument); /* of one that follows */
+    void (*elected)(void *argument);                  /* of one that follows */
     void (*deposed)(void *argument, const char *why); /* of one that leads: does nothing to any instance any more */
     void (*unfit)(void *argument, const struct error *err); /* can be no node of these */
-    void (*reread)(void *argument); /* announcements may have been lost */
+    void (*reread)(void *argument);                         /* announcements may have been lost */
     void (*announced)(void *argument, char kind, const char *text);
     void (*message)(void *argument, struct json_object *message);
     void (*leader_changed)(void *argument);
@@ -99,7 +99,7 @@ bool node_send(struct node *node, const char *to, struct json_object *message, s
 /* See store_nodes.h. */
 bool node_others(struct node *node, char (**ids)[33], size_t *count, struct error *err);
 bool node_each_route(struct node *node,
-                     bool (*row)(void *argument, const struct tenant_record *record, struct error *err),
-                     void *argument, struct error *err);
+                     bool (*row)(void *argument, const struct tenant_record *record, struct error *err), void *argument,
+                     struct error *err);
 
 #endif

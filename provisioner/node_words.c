@@ -10,8 +10,8 @@
 #include "common/secret.h"
 #include "provisioner/node_internal.h"
 
-#define WORDS_MAX    5000 /* more: all routes and identities are read anew, which says as much */
-#define AT_ONCE      200  /* in one statement; a notification has 8,000 bytes, and the server's queue 8 GB */
+#define WORDS_MAX    5000           /* more: all routes and identities are read anew, which says as much */
+#define AT_ONCE      200            /* in one statement; a notification has 8,000 bytes, and the server's queue 8 GB */
 #define MESSAGE_NAME "node message" /* what it is sealed for, in place of a tenant's id */
 
 static struct word *word_new(char kind, const char *text) {
@@ -183,7 +183,8 @@ char *node_read_route(const struct node *node, const char *text, char route_key[
     route_key[DIGEST_HEX_LENGTH] = '\0';
     unsigned long length = strtoul(text + DIGEST_HEX_SIZE, &end, 10);
     size_t encoded = *end == ' ' ? strlen(end + 1) : 0;
-    cleanup_free unsigned char *box = encoded % 4 == 0 && length <= encoded / 4 * 3 ? malloc(encoded / 4 * 3 + 1) : NULL;
+    cleanup_free unsigned char *box =
+        encoded % 4 == 0 && length <= encoded / 4 * 3 ? malloc(encoded / 4 * 3 + 1) : NULL;
     if (box == NULL || EVP_DecodeBlock(box, (const unsigned char *)end + 1, (int)encoded) < 0) {
         return NULL;
     }

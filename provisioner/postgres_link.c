@@ -347,7 +347,8 @@ static bool take_lock(struct postgres_link *link, struct error *err) {
 
 static bool set_up(struct postgres_link *link, struct error *err) {
     PQsetNoticeReceiver(link->connection, ignore_notice, NULL);
-    if (PQsetnonblocking(link->connection, 1) != 0 || !PQsendQuery(link->connection, link->listens ? SESSION LISTEN : SESSION)) {
+    if (PQsetnonblocking(link->connection, 1) != 0 ||
+        !PQsendQuery(link->connection, link->listens ? SESSION LISTEN : SESSION)) {
         return postgres_link_fail(link, NULL, err);
     }
     PGresult *result = postgres_link_finish(link, POSTGRES_SILENCE_MS, err);

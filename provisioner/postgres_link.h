@@ -22,13 +22,13 @@
 struct postgres_link {
     char **keywords; /* what PQconnectStartParams() takes */
     char **values;
-    char *name;           /* of the database, for messages */
-    PGconn *connection;   /* NULL: none */
-    bool is_connected;    /* else it is being connected */
-    bool wants_lock;      /* whoever connects is to be the only one of this schema who does with this set */
-    bool is_locked_out;   /* somebody else is, or was meanwhile */
-    int64_t term;         /* 0, or what leadership.term must be for the lock to count: nobody led since */
-    bool listens;         /* to the nodes' channel */
+    char *name;         /* of the database, for messages */
+    PGconn *connection; /* NULL: none */
+    bool is_connected;  /* else it is being connected */
+    bool wants_lock;    /* whoever connects is to be the only one of this schema who does with this set */
+    bool is_locked_out; /* somebody else is, or was meanwhile */
+    int64_t term;       /* 0, or what leadership.term must be for the lock to count: nobody led since */
+    bool listens;       /* to the nodes' channel */
     void (*notified)(void *argument, const char *payload); /* of another session; from inside any call */
     void *notified_argument;
     short events;         /* what the connecting waits for next, as poll(2) has it */

@@ -30,8 +30,8 @@
 #include "provisioner/warm.h"
 
 static bool open_state(struct provisioner *provisioner, struct error *err) {
-    return front_open_vault(provisioner, err) && policies_load(provisioner, err) &&
-           lifecycles_load(provisioner, err) && tenants_load(provisioner, err) && node_renew(provisioner->node, err);
+    return front_open_vault(provisioner, err) && policies_load(provisioner, err) && lifecycles_load(provisioner, err) &&
+           tenants_load(provisioner, err) && node_renew(provisioner->node, err);
 }
 
 static bool open_homes(struct provisioner *provisioner, struct error *err) {

@@ -40,7 +40,7 @@ struct survey_question;
 struct provisioner {
     const struct settings *settings;
     struct event_base *base;
-    char *run_dir; /* absolute */
+    char *run_dir;     /* absolute */
     struct node *node; /* NULL: alone */
     struct store *store;
     struct vault *vault;
@@ -58,7 +58,7 @@ struct provisioner {
     struct identity *users_tokens;
     struct event *identities_timer; /* pending while there are some */
     int64_t identities_swept_ms;
-    bool identities_are_stale; /* what another node has changed could not be read */
+    bool identities_are_stale;      /* what another node has changed could not be read */
     struct stored_policy *policies; /* policies.c */
     size_t policies_bytes;
     struct lifecycle *lifecycles; /* lifecycles.c */
@@ -99,8 +99,8 @@ struct provisioner {
     struct survey *surveys;           /* survey.c: what the others are being asked */
     int64_t surveys_made;
     struct survey_question *survey_questions; /* that this node is being asked */
-    int64_t not_idle_before_ms; /* monotonic; a node is gone that may have served anybody until then */
-    char (*known_others)[33];         /* that lived at the last survey */
+    int64_t not_idle_before_ms;               /* monotonic; a node is gone that may have served anybody until then */
+    char (*known_others)[33];                 /* that lived at the last survey */
     size_t known_others_count;
 
     bool is_closing;       /* callbacks of what is being closed do nothing */

@@ -10,8 +10,8 @@
 #include "provisioner/audit.h"
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
-#include "provisioner/tenant_batch.h"
 #include "provisioner/survey.h"
+#include "provisioner/tenant_batch.h"
 #include "provisioner/tenant_files.h"
 
 struct refresh {

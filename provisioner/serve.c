@@ -144,9 +144,8 @@ static bool open_node(struct life *life, struct error *err) {
     }
     int listener = unix_listener_open("provisioner", path.data, err);
     life->server = listener < 0 ? NULL : ipc_server_open(listener, life->base, handle_none, NULL, err);
-    life->node = life->server == NULL
-                     ? NULL
-                     : node_open(life->settings, life->operations, life->base, life->server, err);
+    life->node =
+        life->server == NULL ? NULL : node_open(life->settings, life->operations, life->base, life->server, err);
     return life->node != NULL;
 }
 

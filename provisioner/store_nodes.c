@@ -14,7 +14,7 @@
 #define LEASE_SQL        "6000"    /* NODE_LEASE_MS */
 #define FORGOTTEN_SQL    "3600000" /* of nodes that are gone, and of what was sent to them */
 
-#define CLOCK  "clock AS (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT AS ms)"
+#define CLOCK "clock AS (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT AS ms)"
 
 enum node_statement {
     NODE_BEAT,
@@ -213,7 +213,7 @@ bool node_store_is_deposed(const struct node_store *nodes) {
 void node_store_follow(struct node_store *nodes) {
     nodes->link->wants_lock = nodes->link->is_locked_out = false;
     nodes->link->term = 0;
-    nodes->link->retry_ms = 0; /* why it could not connect may be past */
+    nodes->link->retry_ms = 0;       /* why it could not connect may be past */
     postgres_link_drop(nodes->link); /* and with it the lock */
 }
 

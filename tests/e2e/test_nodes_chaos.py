@@ -9,12 +9,13 @@ from nodes_world import Nodes
 from stack import SLOW, eventually
 
 USERS = [f"user-{number}" for number in range(6)]
+STEADY = USERS[:2]  # nobody stops these: whatever happens, they are served
 
 
 class Load:
-    """Clients that each keep to one node, as behind a load balancer that sticks: most requests are of users who are
-    there, some of users whose instance has just been stopped. What a client is told to ask again later (503 with
-    Retry-After) it asks again."""
+    """Two clients of each node, as behind a load balancer that sticks: one asks for users whose instances run, the other
+    one for all, and now and then it stops one. What a client is told to ask again later (503 with Retry-After) it asks
+    again."""
 
     def __init__(self, nodes):
         self.nodes = nodes
@@ -22,8 +23,8 @@ class Load:
         self.lost, self.wrong, self.served = [], [], 0
         self.lock = threading.Lock()
         self.is_over = threading.Event()
-        self.threads = [threading.Thread(target=self._client, args=(node, seed), daemon=True)
-                        for seed, node in enumerate(nodes) for _ in range(2)]
+        self.threads = [threading.Thread(target=self._client, args=(node, users, seed), daemon=True)
+                        for seed, node in enumerate(nodes) for users in (STEADY, USERS)]
         for thread in self.threads:
             thread.start()
 
@@ -35,14 +36,14 @@ class Load:
                 return answer
             self.is_over.wait(0.3)
 
-    def _client(self, node, seed):
+    def _client(self, node, users, seed):
         choose = random.Random(seed)
         for number in itertools.count():
             if self.is_over.is_set() or node in self.excused:
                 return
-            user = choose.choice(USERS)
+            user = choose.choice(users)
             try:
-                if number % 10 == 9:
+                if number % 10 == 9 and user not in STEADY:
                     node.admin("POST", f"/tenants/{user}/stop", timeout=60)
                     continue
                 answer = self._ask(node, user)
