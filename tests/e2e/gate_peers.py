@@ -1,4 +1,4 @@
-"""What test_gate_alone.py needs around terminals-gate: a FastCGI authorizer and an instance that do what a test says, and the
+"""What the tests of terminals-gate alone (test_gate_*.py) need around terminals-gate: a FastCGI authorizer and an instance that do what a test says, and the
 process itself, whose sockets the tests talk to as HAProxy would. The provisioner is api_peers.FakeProvisioner."""
 import base64
 import hashlib
@@ -20,6 +20,19 @@ INSTANCE_KEY = "key-of-the-instance"
 TOKEN = "token-of-the-client"
 ROUTE = upper_hex("default\ndefault\nalice")
 STDERR = 7
+UPGRADE = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+
+
+def case(value):
+    """The name of a test's case: cut, since pytest puts it into the environment."""
+    return repr(value)[:40]
+
+
+def suppress(function, *arguments):
+    try:
+        function(*arguments)
+    except OSError:
+        pass
 
 
 class Listener:
@@ -369,3 +382,13 @@ class Gate:
 
 def auth(token=TOKEN):
     return json.dumps({"type": "auth", "token": token})
+
+
+def echo(frames):
+    """A shell of sorts: the first message must be ours; then everything comes back."""
+    assert json.loads(frames.read()[1]) == {"type": "auth", "token": INSTANCE_KEY}
+    while (got := frames.read()) is not None:
+        if got[0] == CLOSE:
+            frames.send(CLOSE, got[1])
+            return
+        frames.send(got[0], got[1])

@@ -422,8 +422,9 @@ class Stack:
 
     def instances(self):
         """The pids of the open-terminal processes, without children of theirs that are about to exec."""
-        pids = set(self.process("open-terminal"))
-        return sorted(pid for pid in pids if self.processes().get(pid) not in pids)
+        parents = self.processes()
+        pids = {pid for pid in parents if self.name_of(pid) == "open-terminal"}
+        return sorted(pid for pid in pids if parents[pid] not in pids)
 
     def instance_pid(self, user, **query):
         """The pid (seen from outside) of a user's instance: who listens on its port."""

@@ -70,7 +70,7 @@ def test_the_pool_follows_its_policy_and_leaves_nothing_behind(stack):
     stack.admin("POST", "/tenants/ann/stop").expect(200)
     eventually(lambda: stack.instances() == [], 20)
     left = stack.folder / "homes/.warm"
-    assert not left.exists() or list(left.iterdir()) == []
+    eventually(lambda: not left.exists() or list(left.iterdir()) == [], what="the end of the warm homes")
 
 
 def test_one_that_has_died_or_hangs_is_not_handed_out(stack):
