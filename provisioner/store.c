@@ -31,8 +31,19 @@ static struct store *open_for(const char *url, const char *password, enum databa
     return store;
 }
 
+/* Nodes that led until now, and whose connection is broken, are not to go on as if nothing had happened. */
+static bool count_as_leader(struct store *store, struct error *err) {
+    return !store_may_be_shared(store) ||
+           database_execute(store->database, "UPDATE leadership SET term = term + 1", err);
+}
+
 struct store *store_open(const char *url, const char *password, struct error *err) {
-    return open_for(url, password, DATABASE_OWNED, err);
+    struct store *store = open_for(url, password, DATABASE_OWNED, err);
+    if (store != NULL && !count_as_leader(store, err)) {
+        store_close(store);
+        return NULL;
+    }
+    return store;
 }
 
 struct store *store_join(const char *url, const char *password, struct error *err) {

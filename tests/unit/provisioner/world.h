@@ -102,6 +102,10 @@ bool map_replace_all(struct map *map, const struct map_entry *entries, size_t co
     return true;
 }
 
+bool map_change_to(struct map *map, const struct map_entry *entries, size_t count, struct error *err) {
+    return map_replace_all(map, entries, count, err);
+}
+
 /* --- HAProxy --------------------------------------------------------------------------------------------------------
  */
 
