@@ -12,6 +12,7 @@
 #define TAKE_AT_ONCE     500
 #define TAKE_AT_ONCE_SQL "500"
 #define LEASE_SQL        "6000"    /* NODE_LEASE_MS */
+#define STALE_SQL        "20000"   /* NODE_MAIL_STALE_MS */
 #define FORGOTTEN_SQL    "3600000" /* of nodes that are gone, and of what was sent to them */
 
 #define CLOCK "clock AS (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT AS ms)"
@@ -57,10 +58,12 @@ static const char *const texts[NODE_STATEMENT_COUNT] = {
                     "gone AS (DELETE FROM nodes WHERE id = $1) SELECT pg_notify(" POSTGRES_CHANNEL ", 'e')",
     [NODE_OTHERS] = "WITH " CLOCK " SELECT id FROM nodes, clock WHERE id <> $1 AND seen_at > ms - " LEASE_SQL,
     [NODE_ANNOUNCE] = "SELECT pg_notify(" POSTGRES_CHANNEL ", payload) FROM unnest($1::TEXT[]) AS payload",
-    [NODE_SEND] = "WITH sent AS (INSERT INTO node_messages (to_node, body) VALUES ($1, $2)) "
+    [NODE_SEND] = "WITH " CLOCK ", sent AS (INSERT INTO node_messages (to_node, body, sent_at) "
+                  "SELECT $1::TEXT, $2::BYTEA, ms FROM clock) "
                   "SELECT pg_notify(" POSTGRES_CHANNEL ", '" NODE_MAIL "' || $1)",
-    [NODE_TAKE] = "DELETE FROM node_messages WHERE id IN (SELECT id FROM node_messages WHERE to_node IN ($1, $2) "
-                  "ORDER BY id LIMIT " TAKE_AT_ONCE_SQL ") RETURNING id, body",
+    [NODE_TAKE] = "WITH " CLOCK " DELETE FROM node_messages USING clock WHERE id IN "
+                  "(SELECT id FROM node_messages WHERE to_node IN ($1, $2) ORDER BY id LIMIT " TAKE_AT_ONCE_SQL ") "
+                  "RETURNING id, body, (sent_at > ms - " STALE_SQL ")::INT",
     [NODE_FORGET_MAIL] =
         "WITH " CLOCK ", gone AS (DELETE FROM nodes USING clock WHERE seen_at < ms - " FORGOTTEN_SQL ") "
         "DELETE FROM node_messages USING clock WHERE to_node <> '" NODE_LEADER "' AND NOT EXISTS "
@@ -305,7 +308,7 @@ static int take_some(struct database_statement *statement, void (*take)(void *, 
         struct mail *mail = &mails[count++];
         size_t length = 0;
         const void *body = database_blob(statement, 1, &length);
-        void *copy = malloc(length + 1);
+        void *copy = database_int(statement, 2) == 0 ? NULL : malloc(length + 1);
         if (copy != NULL) {
             memcpy(copy, body, length);
         }

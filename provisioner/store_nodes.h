@@ -72,8 +72,10 @@ bool node_store_others(struct node_store *nodes, const char *id, char (**ids)[33
 bool node_store_announce(struct node_store *nodes, const char *const *payloads, size_t count, struct error *err);
 
 /* Sends bytes to a node by its id, or to NODE_LEADER, whoever that is when it is read; the announcement NODE_MAIL wakes
- * them. Takes all that was sent to `id`, and to the leader if `leads`: `take` borrows, and sees one sender's in order.
- * Forgets what nobody has taken for a long time. */
+ * them. Takes all that was sent to `id`, and to the leader if `leads`: `take` borrows, and sees one sender's in order,
+ * but not what has lain there for NODE_MAIL_STALE_MS: who sent it has given up, and told somebody so. Forgets what nobody
+ * has taken for a long time. */
+#define NODE_MAIL_STALE_MS 20000
 #define NODE_LEADER "leader"
 #define NODE_MAIL   "m"
 bool node_store_send(struct node_store *nodes, const char *to, const void *body, size_t length, struct error *err);

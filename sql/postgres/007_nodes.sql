@@ -20,6 +20,7 @@ INSERT INTO leadership (term, node_id, backend, renewed_at) VALUES (0, '', '', 0
 CREATE UNLOGGED TABLE node_messages (
     id      BIGSERIAL PRIMARY KEY,
     to_node TEXT NOT NULL,
+    sent_at BIGINT NOT NULL,
     body    BYTEA NOT NULL
 );
 CREATE INDEX node_messages_to_node ON node_messages (to_node, id);

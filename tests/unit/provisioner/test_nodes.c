@@ -235,6 +235,19 @@ static void test_mail_is_taken_once_in_order_by_whom_it_is_for(void **state) {
     must(node_store_forget_mail(world->two.nodes, &err), &err);
 }
 
+static void test_what_has_lain_for_long_is_not_done_any_more(void **state) {
+    struct nodes_world *world = *state;
+    struct error err = {0};
+    must(node_store_send(world->one.nodes, NODE_LEADER, "old", 3, &err), &err);
+    run_sql(&world->one, "UPDATE node_messages SET sent_at = sent_at - 20001");
+    must(node_store_send(world->one.nodes, NODE_LEADER, "new", 3, &err), &err);
+    world->two.heard_count = 0;
+    node_store_follow(world->two.nodes); /* so that nothing is heard meanwhile */
+    must(node_store_take(world->two.nodes, "two", true, note_mail, &world->two, &err), &err);
+    assert_int_equal(world->two.heard_count, 1);
+    assert_string_equal(world->two.heard[0], "new");
+}
+
 static void test_who_lives_is_who_was_seen_lately(void **state) {
     struct nodes_world *world = *state;
     struct error err = {0};
@@ -304,6 +317,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_broken_connection_keeps_its_lead_if_nobody_else_had_it, make, remove_it),
         cmocka_unit_test_setup_teardown(test_announcements_reach_all_others_in_order, make, remove_it),
         cmocka_unit_test_setup_teardown(test_mail_is_taken_once_in_order_by_whom_it_is_for, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_what_has_lain_for_long_is_not_done_any_more, make, remove_it),
         cmocka_unit_test_setup_teardown(test_who_lives_is_who_was_seen_lately, make, remove_it),
     };
     const struct CMUnitTest without[] = {
