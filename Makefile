@@ -72,10 +72,17 @@ images: ## build the two images for users: open-terminal-native:latest (small) a
 	docker build $(BUILD_FLAGS) --target instance-debian --tag open-terminal-native:debian .
 
 .PHONY: bench fuzz format install-deps clean
-bench: ## measure, and print the tables that the README quotes
-	@scripts/install-deps test
-	@$(MAKE) --no-print-directory -s -j2 all
-	@TERMINALS_BIN=$(CURDIR)/$(BUILD)/bin /usr/bin/python3 tests/bench/bench.py
+bench: ## measure, and print the table that the README quotes (QUICK=1: a moment of everything; PARTS="http cold": only these)
+	@scripts/install-deps bench
+	@$(MAKE) --no-print-directory -s -j2 all bench-tools
+	@TERMINALS_BIN=$(CURDIR)/$(BUILD)/bin /usr/bin/python3 tests/bench/bench.py $(if $(filter 1,$(QUICK)),--quick) $(PARTS)
+
+# The clients of the benchmarks: each a file of tests/bench.
+.PHONY: bench-tools
+bench-tools: $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+$(BUILD)/bench/%: $(BUILD)/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
 
 fuzz: ## fuzz every parser for FUZZ_SECONDS each (default 600)
 	@scripts/install-deps test
@@ -121,8 +128,25 @@ $(BUILD)/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/common/openapi_document.o: instance/openapi.json
+$(BUILD)/fcgi-api/page.o build/fuzz/objects/fcgi-api/page.o: build/dashboard/page.html
 $(BUILD)/instance/docs_page.o: instance/docs.html
 $(BUILD)/instance/notebook_kernel.o: instance/notebook_bridge.py
+
+# The admin page, all in one document. fcgi-api/page.c takes what is made beside it, too.
+PAGE_MODULES = build/dashboard/node_modules
+build/dashboard/page.html: dashboard/bundle $(wildcard dashboard/*.html dashboard/*.css dashboard/src/*.js dashboard/src/views/*.js) $(PAGE_MODULES)/.package-lock.json
+	dashboard/bundle $(PAGE_MODULES) $(@D)
+
+# What dashboard/package-lock.json names, byte for byte: for the page, and with it for the tests that drive it in a browser. Nothing of it
+# is run while it is installed.
+.PHONY: browser-modules
+browser-modules: build/browser/node_modules/.package-lock.json
+build/%/node_modules/.package-lock.json: dashboard/package-lock.json
+	@command -v npm >/dev/null || { echo "make: the admin page needs npm: scripts/install-deps run" >&2; exit 1; }
+	mkdir -p build/$*
+	cp dashboard/package.json dashboard/package-lock.json build/$*/
+	cd build/$* && npm ci $(if $(filter dashboard,$*),--omit=dev) --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
 
 # Unit tests: tests/unit/<folder>/test_<what>.c, each a cmocka program linked with its folder (without main.c) and common.
 # A test may #include the .c file it looks into.

@@ -41,3 +41,7 @@ bool sandbox_check(const char *value, struct error *err) {
     }
     return true;
 }
+
+bool sandbox_allows_origin(const char *value) {
+    return strcmp(value, "off") == 0 || strstr(value, "allow-same-origin") != NULL;
+}

@@ -11,4 +11,7 @@
  * token, which browsers ignore, is an error that names it: most often it is a misspelt one. */
 bool sandbox_check(const char *value, struct error *err);
 
+/* Does this (checked) value leave pages of instances their origin, which is also the admin page's? */
+bool sandbox_allows_origin(const char *value);
+
 #endif

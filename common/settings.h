@@ -52,6 +52,7 @@ struct settings {
     int64_t failed_login_limit; /* of an address within the time that follows; 0: no limit */
     int64_t failed_login_seconds;
     char *instance_sandbox; /* what a page of an instance may (sandbox.h), or `off` */
+    bool enable_ui;         /* the admin page */
     int64_t client_timeout_seconds;
     int64_t proxy_connect_timeout_seconds;
     int64_t proxy_read_timeout_seconds;

@@ -59,6 +59,7 @@ const struct setting settings_table[] = {
     NUMBER("FAILED_LOGIN_SECONDS", failed_login_seconds, "60", READER_API, 1, MAX_TOKEN_SECONDS),
     TEXT("INSTANCE_SANDBOX", instance_sandbox, "allow-scripts allow-forms allow-popups allow-downloads allow-modals",
          READER_HAPROXY | READER_API),
+    SWITCH("ENABLE_UI", enable_ui, "true", READER_API),
     NUMBER("CLIENT_TIMEOUT_SECONDS", client_timeout_seconds, "120", READER_HAPROXY | READER_API, 1, 86400),
     NUMBER("PROXY_CONNECT_TIMEOUT_SECONDS", proxy_connect_timeout_seconds, "10",
            READER_GATE | READER_HAPROXY | READER_API, 1, 3600),

@@ -6,9 +6,9 @@ void answer_add_header(struct answer *answer, const char *name, const char *valu
     buffer_append_format(&answer->headers, "%s: %s\r\n", name, value);
 }
 
-void answer_text(struct answer *answer, int status, const char *json, size_t length) {
+void answer_text(struct answer *answer, int status, const char *text, size_t length) {
     answer->status = status;
-    buffer_append(&answer->body, json, length);
+    buffer_append(&answer->body, text, length);
 }
 
 void answer_json(struct answer *answer, int status, struct json_object *body) {
@@ -19,6 +19,11 @@ void answer_json(struct answer *answer, int status, struct json_object *body) {
         return;
     }
     answer_text(answer, status, text, length);
+}
+
+void answer_other(struct answer *answer, int status, const char *content_type) {
+    answer->status = status;
+    answer->content_type = content_type;
 }
 
 void answer_detail(struct answer *answer, int status, const char *detail) {
@@ -86,9 +91,9 @@ bool answer_write(const struct answer *answer, struct buffer *out) {
     if (answer->headers.length > 0) {
         buffer_append(out, answer->headers.data, answer->headers.length);
     }
-    buffer_append_format(out,
-                         "Content-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: %zu\r\n\r\n",
-                         answer->body.length);
+    buffer_append_format(out, "Content-Type: %s\r\nCache-Control: %s\r\nContent-Length: %zu\r\n\r\n",
+                         answer->content_type == NULL ? "application/json" : answer->content_type,
+                         answer->cache_control == NULL ? "no-store" : answer->cache_control, answer->body.length);
     if (!answer->omits_body && answer->body.length > 0) {
         buffer_append(out, answer->body.data, answer->body.length);
     }

@@ -1,4 +1,4 @@
-/* answer.h - what goes back for one request: status, headers, JSON body.
+/* answer.h - what goes back for one request: status, headers, body (JSON, but for exports).
  *
  * `struct answer answer = {0};` is valid; whoever answers calls exactly one of the functions that set a status. Running
  * out of memory is remembered and becomes a 500 in answer_write(). An answer belongs to one thread. */
@@ -13,8 +13,10 @@
 
 struct answer {
     int status;
-    bool omits_body;       /* the answer to HEAD: everything but the body itself */
-    struct buffer headers; /* lines of HTTP, CR LF included, without what answer_write() adds */
+    bool omits_body;           /* the answer to HEAD: everything but the body itself */
+    const char *content_type;  /* constant text; NULL: JSON */
+    const char *cache_control; /* constant text; NULL: no-store */
+    struct buffer headers;     /* lines of HTTP, CR LF included, without what answer_write() adds */
     struct buffer body;
 };
 
@@ -24,8 +26,11 @@ void answer_add_header(struct answer *answer, const char *name, const char *valu
 /* A JSON value (NULL is JSON null, or no memory), borrowed. */
 void answer_json(struct answer *answer, int status, struct json_object *body);
 
-/* JSON text. */
-void answer_text(struct answer *answer, int status, const char *json, size_t length);
+/* A body that is text already: JSON, or what content_type says. */
+void answer_text(struct answer *answer, int status, const char *text, size_t length);
+
+/* What the caller has appended to `answer->body`, which is of another type. */
+void answer_other(struct answer *answer, int status, const char *content_type);
 
 /* {"detail": "…"} */
 void answer_detail(struct answer *answer, int status, const char *detail);

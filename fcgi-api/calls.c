@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/ipc.h"
 #include "common/names.h"
+#include "fcgi-api/csv.h"
 #include "fcgi-api/openapi.h"
 #include "fcgi-api/uri.h"
 
@@ -104,15 +105,51 @@ void call_member(const struct exchange *exchange, struct answer *answer) {
     }
 }
 
+static void add_total(struct json_object *reply, struct answer *answer) {
+    char total[24];
+    snprintf(total, sizeof total, "%lld", (long long)json_get_int(reply, "total", 0));
+    answer_add_header(answer, "X-Total-Count", total);
+}
+
 void call_list(const struct exchange *exchange, struct answer *answer) {
     cleanup_json struct json_object *reply = make_request_and_ask(exchange, answer);
     if (reply == NULL) {
         return;
     }
-    char total[24];
-    snprintf(total, sizeof total, "%lld", (long long)json_get_int(reply, "total", 0));
-    answer_add_header(answer, "X-Total-Count", total);
+    add_total(reply, answer);
     answer_with_result(exchange, reply, answer);
+}
+
+static void answer_rows_as_csv(struct json_object *rows, struct answer *answer) {
+    static const char *const names[] = {"created_at",    "action",      "severity",   "user_id",
+                                        "resource_type", "resource_id", "detail",     "ip_address",
+                                        "user_agent",    "status_code", "request_id", "id"};
+    const size_t count = sizeof names / sizeof names[0];
+    csv_append_names(&answer->body, names, count);
+    for (size_t i = 0; i < json_object_array_length(rows); i++) {
+        csv_append_row(&answer->body, json_object_array_get_idx(rows, i), names, count);
+    }
+    answer_add_header(answer, "Content-Disposition", "attachment; filename=\"audit-log.csv\"");
+    answer_other(answer, 200, "text/csv; charset=utf-8");
+}
+
+void call_audit_logs(const struct exchange *exchange, struct answer *answer) {
+    struct json_object *request = make_request(exchange, answer);
+    if (request == NULL) {
+        return;
+    }
+    bool wants_csv = strcmp(json_get_string(request, "format"), "csv") == 0;
+    cleanup_json struct json_object *reply = ask(exchange, request, answer);
+    if (reply == NULL) {
+        return;
+    }
+    add_total(reply, answer);
+    struct json_object *rows = json_get_array(reply, exchange->route->result);
+    if (wants_csv && rows != NULL) {
+        answer_rows_as_csv(rows, answer);
+    } else {
+        answer_with_result(exchange, reply, answer);
+    }
 }
 
 void call_create_tenant(const struct exchange *exchange, struct answer *answer) {

@@ -10,7 +10,10 @@ void call_member(const struct exchange *exchange, struct answer *answer);
 /* The same, a list, and its member `total` goes into X-Total-Count. */
 void call_list(const struct exchange *exchange, struct answer *answer);
 
-/* The same for the user named by X-User-Id. */
+/* The same, as JSON or as a file of comma-separated values (csv.h). */
+void call_audit_logs(const struct exchange *exchange, struct answer *answer);
+
+/* The provisioner's answer for the user named by X-User-Id. */
 void call_create_tenant(const struct exchange *exchange, struct answer *answer);
 
 /* The policy that the body says; 201. */

@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "fcgi-api/page.h"
 #include "fcgi-api/refusal.h"
 #include "fcgi-api/routes.h"
 
@@ -35,6 +36,10 @@ void responder_answer(const struct api *api, const struct provisioner *provision
     const char *method = request_parameter(request, "REQUEST_METHOD");
     const char *target = request_parameter(request, "REQUEST_URI");
     answer->omits_body = method != NULL && strcmp(method, "HEAD") == 0;
+    if (page_is_asked(request, method, target)) {
+        page_answer(api->settings, request, answer);
+        return;
+    }
     if (!authenticate(&api->authenticator, request, &identity, &err)) {
         if (request->is_put_aside) {
             return;

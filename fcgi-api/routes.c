@@ -10,6 +10,8 @@
 
 static const char *const tenant_statuses[] = {"provisioning", "running", "stopping", "stopped", "error", NULL};
 
+static const char *const audit_formats[] = {"json", "csv", NULL};
+
 #define NAMED(name, type)                                                                                              \
     { name, type, 0, 0, NULL, NULL }
 #define LIMIT(fallback)                                                                                                \
@@ -26,11 +28,18 @@ static const struct query_field delete_query[] = {NAMED("policy_id", QUERY_POLIC
 static const struct query_field tenants_query[] = {{"status", QUERY_CHOICE, 0, 0, tenant_statuses, NULL},
                                                    NAMED("policy_id", QUERY_POLICY),
                                                    NAMED("user_id", QUERY_TEXT),
+                                                   NAMED("q", QUERY_TEXT),
+                                                   NAMED("sort", QUERY_TEXT),
                                                    LIMIT("1000"),
                                                    OFFSET,
                                                    END};
-static const struct query_field audit_query[] = {
-    LIMIT("100"), OFFSET, NAMED("action", QUERY_TEXT), NAMED("user_id", QUERY_TEXT), NAMED("since", QUERY_TIME), END};
+static const struct query_field audit_query[] = {LIMIT("100"),
+                                                 OFFSET,
+                                                 NAMED("action", QUERY_TEXT),
+                                                 NAMED("user_id", QUERY_TEXT),
+                                                 NAMED("since", QUERY_TIME),
+                                                 {"format", QUERY_CHOICE, 0, 0, audit_formats, "json"},
+                                                 END};
 
 static const struct query_field change_query[] = {NAMED("dry_run", QUERY_SWITCH), END};
 
@@ -38,10 +47,10 @@ static const struct query_field change_query[] = {NAMED("dry_run", QUERY_SWITCH)
 
 static const struct query_field page_query[] = {LIMIT("1000"), OFFSET, END};
 
-static const struct body_field stop_body[] = {{"user_id", BODY_TEXT, true},
-                                              {"policy_id", BODY_TEXT, false},
-                                              {"context_id", BODY_TEXT, false},
-                                              {NULL, BODY_TEXT, false}};
+static const struct body_field tenant_body[] = {{"user_id", BODY_TEXT, true},
+                                                {"policy_id", BODY_TEXT, false},
+                                                {"context_id", BODY_TEXT, false},
+                                                {NULL, BODY_TEXT, false}};
 static const struct body_field refresh_body[] = {{"user_id", BODY_TEXT, false},    {"policy_id", BODY_TEXT, false},
                                                  {"context_id", BODY_TEXT, false}, {"only_idle", BODY_SWITCH, false},
                                                  {"reset", BODY_SWITCH, false},    {NULL, BODY_TEXT, false}};
@@ -63,12 +72,14 @@ static const struct route routes[] = {
     {"GET",    API "/policies/{policy_id}/lifecycle", call_member,     "lifecycle_get",    NULL,          "policy_id", "lifecycle",   WAIT_NONE,     false, NULL},
     {"PUT",    API "/policies/{policy_id}/lifecycle", call_update_lifecycle, "lifecycle_update", NULL,    "policy_id", "lifecycle",   WAIT_NONE,     false, NULL},
     {"GET",    API "/terminals",                   call_list,          "terminal_list",    page_query,    NULL,        "terminals",   WAIT_NONE,     false, NULL},
-    {"POST",   API "/terminals/stop",              call_member,        "terminal_stop",    NULL,          NULL,        "tenant",      WAIT_INSTANCE, false, stop_body},
+    {"POST",   API "/terminals/open",              call_member,        "terminal_open",    NULL,          NULL,        "terminal",    WAIT_INSTANCE, false, tenant_body},
+    {"POST",   API "/terminals/stop",              call_member,        "terminal_stop",    NULL,          NULL,        "tenant",      WAIT_INSTANCE, false, tenant_body},
     {"POST",   API "/terminals/refresh",           call_member,        "terminal_refresh", NULL,          NULL,        "result",      WAIT_MANY,     false, refresh_body},
     {"GET",    API "/config",                      call_config,        "config",           NULL,          NULL,        "config",      WAIT_NONE,     false, NULL},
     {"GET",    API "/stats",                       call_member,        "stats",            NULL,          NULL,        "stats",       WAIT_NONE,     false, NULL},
+    {"GET",    API "/stats/history",               call_member,        "stats_history",    NULL,          NULL,        "history",     WAIT_NONE,     false, NULL},
     {"GET",    API "/status",                      call_member,        "status",           NULL,          NULL,        "status",      WAIT_NONE,     false, NULL},
-    {"GET",    API "/audit-logs",                  call_list,          "audit_list",       audit_query,   NULL,        "audit_logs",  WAIT_NONE,     false, NULL},
+    {"GET",    API "/audit-logs",                  call_audit_logs,    "audit_list",       audit_query,   NULL,        "audit_logs",  WAIT_NONE,     false, NULL},
     {"GET",    "/openapi.json",                    call_openapi,       "openapi",          NULL,          NULL,        "document",    WAIT_NONE,     true,  NULL},
     {"GET",    "/p/{policy}/openapi.json",         call_openapi,       "openapi",          NULL,          "policy_id", "document",    WAIT_NONE,     true,  NULL},
 };

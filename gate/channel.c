@@ -28,8 +28,7 @@ static void took(struct channel *channel, size_t count) {
 static enum step drain(struct channel *channel, struct endpoint *target, struct pipe_pool *pipes) {
     ssize_t moved = splice_once(channel->pipe->read_fd, target->fd, channel->held);
     if (moved < 0 && errno == EAGAIN) {
-        target->writable = false;
-        return STEP_BLOCKED;
+        return endpoint_is_full(target) ? STEP_BLOCKED : STEP_TARGET_FAILED;
     }
     if (moved <= 0) {
         return STEP_TARGET_FAILED;

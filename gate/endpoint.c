@@ -8,20 +8,26 @@
 bool endpoint_open(struct endpoint *endpoint, struct event_base *base, int fd, event_callback_fn callback,
                    void *context) {
     *endpoint = (struct endpoint){.fd = fd};
-    short what = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
-    if (evutil_make_socket_nonblocking(fd) != 0 ||
-        event_assign(&endpoint->event, base, fd, what, callback, context) != 0 ||
-        event_add(&endpoint->event, NULL) != 0) {
+    bool is_ready =
+        evutil_make_socket_nonblocking(fd) == 0 &&
+        event_assign(&endpoint->event, base, fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, callback, context) == 0 &&
+        event_assign(&endpoint->write_event, base, fd, EV_WRITE | EV_ET | EV_PERSIST, callback, context) == 0 &&
+        event_add(&endpoint->event, NULL) == 0;
+    if (is_ready && event_add(&endpoint->write_event, NULL) != 0) {
+        event_del(&endpoint->event);
+        is_ready = false;
+    }
+    if (!is_ready) {
         close(fd);
         endpoint->fd = -1;
-        return false;
     }
-    return true;
+    return is_ready;
 }
 
 void endpoint_close(struct endpoint *endpoint) {
     if (endpoint->fd >= 0) {
         event_del(&endpoint->event);
+        event_del(&endpoint->write_event);
         close(endpoint->fd);
         endpoint->fd = -1;
     }
@@ -40,7 +46,20 @@ void endpoint_reset(struct endpoint *endpoint) {
 void endpoint_note(struct endpoint *endpoint, short what) {
     /* The end of the stream is read like its bytes. */
     endpoint->readable |= (what & (EV_READ | EV_CLOSED)) != 0;
-    endpoint->writable |= (what & EV_WRITE) != 0;
+    if ((what & EV_WRITE) != 0) {
+        if (endpoint->writable && !endpoint->is_write_ignored && event_del(&endpoint->write_event) == 0) {
+            endpoint->is_write_ignored = true; /* that was no news */
+        }
+        endpoint->writable = true;
+    }
+}
+
+bool endpoint_is_full(struct endpoint *endpoint) {
+    endpoint->writable = false;
+    if (endpoint->is_write_ignored) {
+        endpoint->is_write_ignored = event_add(&endpoint->write_event, NULL) != 0;
+    }
+    return !endpoint->is_write_ignored;
 }
 
 void endpoint_wake(struct endpoint *endpoint) {
@@ -55,8 +74,7 @@ ssize_t endpoint_send(struct endpoint *endpoint, const void *bytes, size_t lengt
         sent = send(endpoint->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        endpoint->writable = false;
-        return 0;
+        return endpoint_is_full(endpoint) ? 0 : -1;
     }
     return sent < 0 ? -1 : sent;
 }

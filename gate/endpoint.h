@@ -1,8 +1,11 @@
 /* endpoint.h - a connected non-blocking socket in the event loop.
  *
- * Registered once, edge-triggered, for reading, writing and hanging up: nothing is registered anew when the interest
- * changes, and a socket that nobody wants to read for a while causes no wake-ups. The price: whoever stops before
- * EAGAIN must come back by itself, for which `readable` and `writable` remember what the kernel last said. */
+ * Registered once, edge-triggered, for reading and hanging up: nothing is registered anew when the interest changes,
+ * and a socket that nobody wants to read for a while causes no wake-ups. The price: whoever stops before EAGAIN must
+ * come back by itself, for which `readable` and `writable` remember what the kernel last said.
+ *
+ * For writing it is registered until it says so while it is known: a Unix socket tells each time its peer has read,
+ * which would wake us twice for every keystroke. Whoever meets EAGAIN has it registered again (endpoint_is_full()). */
 #ifndef TERMINALS_GATE_ENDPOINT_H
 #define TERMINALS_GATE_ENDPOINT_H
 
@@ -16,7 +19,9 @@ struct endpoint {
     int fd; /* -1: closed */
     bool readable;
     bool writable;
+    bool is_write_ignored; /* `write_event` is not registered */
     struct event event;
+    struct event write_event;
 };
 
 #define ENDPOINT_CLOSED                                                                                                \
@@ -36,6 +41,10 @@ void endpoint_reset(struct endpoint *endpoint);
 
 /* To be called first in the callback: notes what the event says. */
 void endpoint_note(struct endpoint *endpoint, short what);
+
+/* Writing said EAGAIN: `writable` is false until the callback is called because it can be written to again. False, and
+ * nothing will call, when there is no memory for that. */
+bool endpoint_is_full(struct endpoint *endpoint);
 
 /* Has the callback called again in the next round of the loop. */
 void endpoint_wake(struct endpoint *endpoint);

@@ -141,6 +141,9 @@ bool terminal_append_params(struct buffer *params, const struct connection *conn
     if (claims->user_id != NULL) {
         fcgi_append_param(params, "HTTP_X_USER_ID", claims->user_id, strlen(claims->user_id));
     }
+    if (claims->context_id != NULL) {
+        fcgi_append_param(params, "HTTP_X_TERMINAL_CONTEXT_ID", claims->context_id, strlen(claims->context_id));
+    }
     return !params->failed;
 }
 

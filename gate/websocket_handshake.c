@@ -15,7 +15,7 @@
 #define TERMINAL_PREFIX "/api/terminals/"
 
 /* Parameters of the query that are for us and never for an instance. */
-static const char *const own_parameters[] = {"token", "user_id", NULL};
+static const char *const own_parameters[] = {"token", "user_id", "context_id", NULL};
 
 bool websocket_is_upgrade(const struct http_head *head) {
     return http_head_lists(head, "Upgrade", "websocket") && http_head_lists(head, "Connection", "upgrade");
@@ -109,25 +109,28 @@ static bool read_authorization(struct websocket_claims *claims, const struct htt
     return asprintf(&claims->authorization, "Bearer %s", token) >= 0 || error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
-static bool read_user(struct websocket_claims *claims, const struct http_head *head, struct error *err) {
-    cleanup_free char *user = NULL;
-    if (!query_parameter(head->target, "user_id", &user, err)) {
+/* What a header says, or, since a browser can give a WebSocket none, the query: *name, only if no header says it. */
+static bool read_name(const struct http_head *head, const char *parameter, const char *header, char **name,
+                      struct error *err) {
+    cleanup_free char *value = NULL;
+    if (!query_parameter(head->target, parameter, &value, err)) {
         return false;
     }
-    if (user == NULL) {
+    if (value == NULL) {
         return true;
     }
-    if (http_head_count(head, "X-User-Id") > 0) {
-        return span_equals(http_head_value(head, "X-User-Id"), user) ||
-               error_set(err, ERROR_INVALID, "X-User-Id and user_id differ");
+    if (http_head_count(head, header) > 0) {
+        return span_equals(http_head_value(head, header), value) ||
+               error_set(err, ERROR_INVALID, "%s and %s differ", header, parameter);
     }
-    claims->user_id = steal_pointer(&user);
+    *name = steal_pointer(&value);
     return true;
 }
 
 bool websocket_read_claims(struct websocket_claims *claims, const struct http_head *head, struct error *err) {
     *claims = (struct websocket_claims){0};
-    if (!read_authorization(claims, head, err) || !read_user(claims, head, err)) {
+    if (!read_authorization(claims, head, err) || !read_name(head, "user_id", "X-User-Id", &claims->user_id, err) ||
+        !read_name(head, "context_id", "X-Terminal-Context-Id", &claims->context_id, err)) {
         websocket_claims_free(claims);
         return false;
     }
@@ -137,6 +140,7 @@ bool websocket_read_claims(struct websocket_claims *claims, const struct http_he
 void websocket_claims_free(struct websocket_claims *claims) {
     secret_free(claims->authorization);
     free(claims->user_id);
+    free(claims->context_id);
     *claims = (struct websocket_claims){0};
 }
 

@@ -26,13 +26,14 @@ bool websocket_append_accept(struct buffer *out, const struct http_head *head);
 struct websocket_claims {
     char *authorization; /* secret: the value for HTTP_AUTHORIZATION, or NULL: the first message will bring it */
     char *user_id;       /* from the query, only if no header says it; else NULL */
+    char *context_id;    /* the same */
 };
 
-/* False with ERROR_UNAUTHORIZED (a bad token) or ERROR_INVALID (a bad or contradictory user). */
+/* False with ERROR_UNAUTHORIZED (a bad token) or ERROR_INVALID (a bad or contradictory user or context). */
 bool websocket_read_claims(struct websocket_claims *claims, const struct http_head *head, struct error *err);
 void websocket_claims_free(struct websocket_claims *claims);
 
-/* Appends a target as an instance may see it: without `token` and `user_id`. */
+/* Appends a target as an instance may see it: without `token`, `user_id` and `context_id`. */
 bool websocket_append_target(struct buffer *out, const struct http_head *head);
 
 /* A new random key for our own handshake. */

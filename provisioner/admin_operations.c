@@ -5,7 +5,6 @@
 #include "common/cleanup.h"
 #include "provisioner/audit.h"
 #include "provisioner/audit_retention.h"
-#include "provisioner/haproxy_stat.h"
 #include "provisioner/idle.h"
 #include "provisioner/key_rotation.h"
 #include "provisioner/node.h"
@@ -14,77 +13,6 @@
 #include "provisioner/request.h"
 #include "provisioner/resets.h"
 #include "provisioner/tenants.h"
-#include "provisioner/warm.h"
-
-/* {"total", and one for each state} */
-static struct json_object *count_tenants(struct provisioner *provisioner) {
-    int64_t counts[INSTANCE_STATE_COUNT] = {0};
-    int64_t total = 0;
-    TENANTS_EACH(provisioner, tenant) {
-        if (!tenant->is_warm) {
-            counts[tenant->record.status]++;
-            total++;
-        }
-    }
-    struct json_object *object = json_object_new_object();
-    bool ok = object != NULL && json_add_int(object, "total", total);
-    for (int state = 0; ok && state < INSTANCE_STATE_COUNT; state++) {
-        ok = json_add_int(object, instance_state_name((enum instance_state)state), counts[state]);
-    }
-    if (!ok) {
-        json_object_put(object);
-        return NULL;
-    }
-    return object;
-}
-
-/* On all nodes. */
-static int64_t count_websockets(const struct provisioner *provisioner) {
-    int64_t own = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
-    return own + node_others_websockets(provisioner->node);
-}
-
-struct stats_request {
-    struct provisioner *provisioner;
-    struct ipc_call *call;
-};
-
-/* `answer` is HAProxy's table of statistics, or NULL while HAProxy does not run: then nobody counts requests. */
-static void on_haproxy_stat(void *argument, const char *answer) {
-    struct stats_request *request = argument;
-    struct provisioner *provisioner = request->provisioner;
-    int64_t requests = answer == NULL ? -1 : haproxy_stat_requests(answer);
-    cleanup_json struct json_object *stats = json_object_new_object();
-    struct json_object *tenants = count_tenants(provisioner);
-    struct json_object *cold_starts = stats_cold_starts_json(&provisioner->stats);
-    int64_t websockets = count_websockets(provisioner);
-    bool ok = stats != NULL && tenants != NULL && cold_starts != NULL &&
-              json_add(stats, "tenants", json_object_get(tenants)) &&
-              json_add_int(stats, "active_ws_connections", websockets) &&
-              (requests < 0 ? json_add_string(stats, "requests", NULL) : json_add_int(stats, "requests", requests)) &&
-              json_add(stats, "cold_starts", json_object_get(cold_starts)) &&
-              json_add(stats, "warm_starts", warm_starts_json(provisioner)) &&
-              json_get_object(stats, "warm_starts") != NULL;
-    json_object_put(tenants);
-    json_object_put(cold_starts);
-    operation_answer(request->call, "stats", ok ? json_object_get(stats) : NULL);
-    free(request);
-}
-
-void operation_stats(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
-    (void)request;
-    struct stats_request *pending = malloc(sizeof *pending);
-    if (pending == NULL) {
-        operation_answer(call, "stats", NULL);
-        return;
-    }
-    *pending = (struct stats_request){provisioner, call};
-    if (haproxy_runtime_is_up(provisioner->haproxy)) {
-        haproxy_runtime_command(provisioner->haproxy, HAPROXY_STAT_COMMAND, on_haproxy_stat, pending);
-    } else {
-        on_haproxy_stat(pending, NULL);
-    }
-}
 
 void operation_status(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)request;
@@ -92,7 +20,7 @@ void operation_status(struct provisioner *provisioner, struct ipc_call *call, st
     TENANTS_EACH_LIVE(provisioner, tenant) {
         active += tenant->record.status == INSTANCE_RUNNING && !tenant->is_warm;
     }
-    int64_t websockets = count_websockets(provisioner);
+    int64_t websockets = provisioner_websockets(provisioner);
     struct json_object *status = json_object_new_object();
     const struct settings *settings = provisioner->settings;
     const char *image = provisioner->operations->runs_images ? settings->image : NULL;

@@ -103,6 +103,9 @@ struct backend_operations {
      * success. Where this is NULL, files are in the home folder of `spec`, and no business of the backend's. */
     void (*purge)(struct backend *backend, const struct instance_spec *spec,
                   void (*done)(void *argument, const struct error *err), void *argument);
+    /* Does what it runs instances on not answer at the moment? Then *err says so. NULL: it has nothing that could be
+     * away. */
+    bool (*is_away)(const struct backend *backend, struct error *err);
     /* What an instance is called. False: no memory. NULL: name_instance() holds. */
     bool (*name_instance)(const char *user_id, const char *policy_id, const char *context_id,
                           char out[NAME_FOLDER_SIZE]);

@@ -15,6 +15,23 @@ void database_close(struct database *database) {
     }
 }
 
+/* Remembers how it went. */
+static bool note(struct database *database, bool ok, const struct error *err) {
+    if (!ok) {
+        database->failure = *err;
+    } else if (database->failure.code != ERROR_NONE) {
+        database->failure = (struct error){0};
+    }
+    return ok;
+}
+
+bool database_is_failing(const struct database *database, struct error *err) {
+    if (database->failure.code != ERROR_NONE) {
+        *err = database->failure;
+    }
+    return database->failure.code != ERROR_NONE;
+}
+
 enum database_kind database_kind(const struct database *database) {
     return database->operations->kind;
 }
@@ -24,15 +41,15 @@ const char *database_folder(const struct database *database) {
 }
 
 bool database_execute(struct database *database, const char *script, struct error *err) {
-    return database->operations->execute(database, script, err);
+    return note(database, database->operations->execute(database, script, err), err);
 }
 
 bool database_begin(struct database *database, enum database_transaction kind, struct error *err) {
-    return database->operations->begin(database, kind, err);
+    return note(database, database->operations->begin(database, kind, err), err);
 }
 
 bool database_commit(struct database *database, struct error *err) {
-    return database->operations->commit(database, err);
+    return note(database, database->operations->commit(database, err), err);
 }
 
 void database_rollback(struct database *database) {
@@ -80,11 +97,13 @@ bool database_bind_blob(struct database_statement *statement, int index, const v
 }
 
 int database_step(struct database_statement *statement, struct error *err) {
-    return statement->database->operations->step(statement, err);
+    int row = statement->database->operations->step(statement, err);
+    note(statement->database, row >= 0, err);
+    return row;
 }
 
 bool database_run(struct database_statement *statement, struct error *err) {
-    return statement->database->operations->run(statement, err);
+    return note(statement->database, statement->database->operations->run(statement, err), err);
 }
 
 int64_t database_changes(const struct database_statement *statement) {

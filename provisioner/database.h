@@ -30,6 +30,9 @@ void database_close(struct database *database); /* NULL is fine; its statements 
 
 enum database_kind database_kind(const struct database *database);
 
+/* Did what was last asked of it fail? Then *err says how. */
+bool database_is_failing(const struct database *database, struct error *err);
+
 /* The folder that the database file lies in, or NULL if it is no file. Valid as long as the database. */
 const char *database_folder(const struct database *database);
 

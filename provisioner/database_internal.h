@@ -33,6 +33,7 @@ struct database_operations {
 /* The first member of every implementation's own structures. */
 struct database {
     const struct database_operations *operations;
+    struct error failure; /* of what was asked last; ERROR_NONE: it worked */
 };
 struct database_statement {
     struct database *database;

@@ -425,6 +425,10 @@ bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime) {
     return runtime->up;
 }
 
+pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime) {
+    return (pid_t)runtime->pid;
+}
+
 struct event_base *haproxy_runtime_event_base(const struct haproxy_runtime *runtime) {
     return runtime->base;
 }

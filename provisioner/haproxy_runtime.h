@@ -8,6 +8,7 @@
 
 #include <event2/event.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct haproxy_runtime;
 
@@ -22,6 +23,10 @@ void haproxy_runtime_close(struct haproxy_runtime *runtime);
 bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarted)(void *argument), void *argument);
 
 bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime);
+
+/* The worker that answered last, as it calls itself; 0: none has yet. In another container that may be nobody's pid
+ * here, or somebody else's. */
+pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime);
 
 /* The event loop that it runs on. */
 struct event_base *haproxy_runtime_event_base(const struct haproxy_runtime *runtime);

@@ -209,6 +209,22 @@ void ipc_call_report_websockets(struct ipc_call *call, int64_t websockets) {
     }
 }
 
+size_t ipc_server_pids(const struct ipc_server *server, pid_t *pids, size_t max) {
+    size_t count = 0;
+    for (const struct ipc_peer *peer = server->peers; peer != NULL && count < max; peer = peer->next) {
+        struct ucred who = {0};
+        socklen_t size = sizeof who;
+        bool is_known = getsockopt(peer->fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || who.pid <= 0;
+        for (size_t i = 0; i < count && !is_known; i++) {
+            is_known = pids[i] == who.pid;
+        }
+        if (!is_known) {
+            pids[count++] = who.pid;
+        }
+    }
+    return count;
+}
+
 int64_t ipc_server_websockets(const struct ipc_server *server) {
     int64_t sum = 0;
     for (const struct ipc_peer *peer = server->peers; peer != NULL; peer = peer->next) {

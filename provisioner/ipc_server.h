@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/error.h"
 #include "common/json.h"
@@ -55,6 +56,10 @@ void ipc_server_set_handler(struct ipc_server *server,
 
 /* What the gate reports: WebSockets open in all. Forgotten when it goes away. */
 void ipc_call_report_websockets(struct ipc_call *call, int64_t websockets);
+
+/* The processes at the other ends, each once, `max` at most; returns how many. Those of another PID namespace (another
+ * container) are left out. */
+size_t ipc_server_pids(const struct ipc_server *server, pid_t *pids, size_t max);
 
 /* The sum over all peers, and whether any peer reports activity at all. */
 int64_t ipc_server_websockets(const struct ipc_server *server);

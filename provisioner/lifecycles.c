@@ -183,6 +183,7 @@ void lifecycles_forget(struct provisioner *provisioner, const char *policy_id) {
     if (lifecycle != NULL) {
         HASH_DEL(provisioner->lifecycles, lifecycle);
         lifecycle_free(lifecycle);
+        provisioner_note_change(provisioner);
     }
 }
 
@@ -210,6 +211,7 @@ static bool replace_lifecycle(struct provisioner *provisioner, const struct life
     lifecycles_forget(provisioner, record->policy_id);
     HASH_ADD_STR(provisioner->lifecycles, policy_id, lifecycle);
     steal_pointer(&lifecycle);
+    provisioner_note_change(provisioner);
     return true;
 }
 

@@ -27,6 +27,10 @@ void operation_after_look(struct provisioner *provisioner, struct ipc_call *call
 struct tenant;
 void operation_answer_tenant(void *argument, struct tenant *tenant, const struct error *err);
 
+/* The tenant that a request names, and who asks; NULL with *err if there is none. */
+struct tenant *operation_find_tenant(struct provisioner *provisioner, struct json_object *request,
+                                     struct json_object **actor, struct error *err);
+
 /* tenant_operations.c */
 operation_function operation_resolve, operation_lookup, operation_recover, operation_tenant_create,
     operation_tenant_list, operation_tenant_get, operation_tenant_start, operation_tenant_stop, operation_tenant_delete;
@@ -39,10 +43,14 @@ operation_function operation_policy_list, operation_policy_get, operation_policy
 operation_function operation_lifecycle_get, operation_lifecycle_update;
 
 /* terminal_operations.c */
-operation_function operation_terminal_list, operation_terminal_stop, operation_terminal_refresh;
+operation_function operation_terminal_list, operation_terminal_open, operation_terminal_stop,
+    operation_terminal_refresh;
 
 /* admin_operations.c */
-operation_function operation_stats, operation_status, operation_config, operation_audit_list, operation_openapi,
-    operation_reap, operation_rotate_key;
+operation_function operation_status, operation_config, operation_audit_list, operation_openapi, operation_reap,
+    operation_rotate_key;
+
+/* stats_operations.c */
+operation_function operation_stats, operation_stats_history;
 
 #endif

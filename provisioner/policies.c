@@ -178,6 +178,7 @@ struct stored_policy *policies_create(struct provisioner *provisioner, const cha
         return NULL;
     }
     insert(provisioner, stored);
+    provisioner_note_change(provisioner);
     return stored;
 }
 
@@ -207,6 +208,7 @@ struct stored_policy *policies_update(struct provisioner *provisioner, const cha
     stored->problem = NULL;
     stored->data_bytes = bytes;
     stored->updated_at_ms = now_ms;
+    provisioner_note_change(provisioner);
     return stored;
 }
 
@@ -233,6 +235,7 @@ bool policies_delete(struct provisioner *provisioner, const char *policy_id, str
     provisioner->policies_bytes -= stored->data_bytes;
     HASH_DEL(provisioner->policies, stored);
     stored_free(stored);
+    provisioner_note_change(provisioner);
     return true;
 }
 

@@ -20,10 +20,12 @@
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/pre_stop.h"
+#include "provisioner/problems.h"
 #include "provisioner/quota.h"
 #include "provisioner/refresh.h"
 #include "provisioner/resets.h"
 #include "provisioner/siem_queue.h"
+#include "provisioner/stats_history.h"
 #include "provisioner/stops.h"
 #include "provisioner/survey.h"
 #include "provisioner/tenants.h"
@@ -132,9 +134,15 @@ static bool start_timers(struct provisioner *provisioner, struct error *err) {
            error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
+static bool open_observers(struct provisioner *provisioner, struct error *err) {
+    provisioner->problems = problems_open(provisioner, err);
+    provisioner->history = provisioner->problems == NULL ? NULL : stats_history_open(provisioner, err);
+    return provisioner->history != NULL;
+}
+
 bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
                             const struct backend_operations *operations, struct node *node, struct error *err) {
-    *provisioner = (struct provisioner){.settings = settings, .operations = operations, .node = node};
+    *provisioner = (struct provisioner){.settings = settings, .operations = operations, .node = node, .changes = clock_unix_ms()};
     return front_open_store(provisioner, err) && open_state(provisioner, err);
 }
 
@@ -146,7 +154,13 @@ bool provisioner_open(struct provisioner *provisioner, const struct settings *se
     return has_state && open_backlog(provisioner, err) && open_homes(provisioner, err) &&
            open_audit(provisioner, err) && node_renew(node, err) && front_open_haproxy(provisioner, err) &&
            open_backend(provisioner, err) && node_renew(node, err) && adoption_begin(provisioner, err) &&
-           front_open_server(provisioner, operations_handle, err) && start_timers(provisioner, err);
+           front_open_server(provisioner, operations_handle, err) && start_timers(provisioner, err) &&
+           open_observers(provisioner, err);
+}
+
+int64_t provisioner_websockets(const struct provisioner *provisioner) {
+    int64_t own = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    return own + node_others_websockets(provisioner->node);
 }
 
 static void free_event(struct event **event) {
@@ -167,6 +181,8 @@ void provisioner_close(struct provisioner *provisioner) {
     free_event(&provisioner->adoption_step);
     free_event(&provisioner->adoption_timer);
     free_event(&provisioner->shutdown_timer);
+    stats_history_close(provisioner->history);
+    problems_close(provisioner->problems);
     front_close_server(provisioner);
     if (provisioner->backend != NULL) {
         provisioner->operations->close(provisioner->backend);

@@ -36,6 +36,8 @@ struct node;
 struct remote_call;
 struct survey;
 struct survey_question;
+struct stats_history;
+struct problems;
 
 struct provisioner {
     const struct settings *settings;
@@ -108,8 +110,18 @@ struct provisioner {
     size_t stops_left;     /* of provisioner_stop_all() */
     struct event *shutdown_timer;
 
+    int64_t changes; /* provisioner_note_change() */
     struct stats stats;
+    struct stats_history *history;
+    struct problems *problems;
 };
+
+/* A tenant or a policy is another than before (its times of access do not count): whoever shows them need not read
+ * them again until this number is another. It goes on growing when a successor takes over, since it begins with the
+ * time. */
+static inline void provisioner_note_change(struct provisioner *provisioner) {
+    provisioner->changes++;
+}
 
 /* Opens everything in the order in which it depends on each other; on failure *provisioner needs provisioner_close()
  * all the same. `settings` must outlive it, and so must `node`: the one that leads, or NULL where this is the only
@@ -122,6 +134,9 @@ bool provisioner_open(struct provisioner *provisioner, const struct settings *se
  * holds on failure. */
 bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
                             const struct backend_operations *operations, struct node *node, struct error *err);
+
+/* WebSockets that are open, on all nodes. */
+int64_t provisioner_websockets(const struct provisioner *provisioner);
 
 /* Saves what is unsaved and frees everything. Instances go on running. */
 void provisioner_close(struct provisioner *provisioner);

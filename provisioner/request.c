@@ -193,13 +193,38 @@ bool request_audit_filter(struct json_object *request, struct audit_filter *filt
            error_set(err, ERROR_INVALID, "`since` must be a time such as 2026-01-31T12:00:00Z");
 }
 
+/* A field, with `-` before it for descending. */
+static bool read_sort(const char *text, struct tenant_filter *filter, struct error *err) {
+    static const char *const fields[] = {
+        [TENANT_SORT_USER] = "user_id",
+        [TENANT_SORT_POLICY] = "policy_id",
+        [TENANT_SORT_STATUS] = "status",
+        [TENANT_SORT_CREATED] = "created_at",
+        [TENANT_SORT_ACCESSED] = "last_accessed_at",
+    };
+    filter->is_descending = text[0] == '-';
+    for (size_t i = TENANT_SORT_USER; i < sizeof fields / sizeof fields[0]; i++) {
+        if (strcmp(text + filter->is_descending, fields[i]) == 0) {
+            filter->sort = (enum tenant_sort)i;
+            return true;
+        }
+    }
+    return error_set(err, ERROR_INVALID,
+                     "`sort` must be user_id, policy_id, status, created_at or last_accessed_at, with `-` before it "
+                     "for descending, and not `%.50s`",
+                     text);
+}
+
 bool request_tenant_filter(struct json_object *request, struct tenant_filter *filter, struct error *err) {
     const char *status = NULL;
+    const char *sort = NULL;
     *filter = (struct tenant_filter){0};
     if (!page(request, &filter->limit, REQUEST_LIMIT_MAX, &filter->offset, err) ||
         !request_string(request, "status", &status, err) ||
         !request_string(request, "policy_id", &filter->policy_id, err) ||
-        !request_string(request, "user_id", &filter->user_id, err)) {
+        !request_string(request, "user_id", &filter->user_id, err) ||
+        !request_string(request, "q", &filter->text, err) || !request_string(request, "sort", &sort, err) ||
+        (sort != NULL && !read_sort(sort, filter, err))) {
         return false;
     }
     filter->any_status = status == NULL;

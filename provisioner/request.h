@@ -63,12 +63,23 @@ bool request_refresh_filter(struct json_object *request, struct refresh_filter *
 /* limit, offset, action, user_id, since (RFC 3339). */
 bool request_audit_filter(struct json_object *request, struct audit_filter *filter, struct error *err);
 
-/* limit, offset, status, policy_id, user_id. */
+/* limit, offset, status, policy_id, user_id, q, sort. */
+enum tenant_sort {
+    TENANT_SORT_NONE, /* in order of creation */
+    TENANT_SORT_USER,
+    TENANT_SORT_POLICY,
+    TENANT_SORT_STATUS, /* by its name */
+    TENANT_SORT_CREATED,
+    TENANT_SORT_ACCESSED,
+};
 struct tenant_filter {
     bool any_status;
     enum instance_state status;
     const char *policy_id; /* NULL: any */
     const char *user_id;   /* NULL: any */
+    const char *text;      /* in the id of user, policy or context, ASCII letters in any case; NULL: any */
+    enum tenant_sort sort;
+    bool is_descending;
     int64_t limit;
     int64_t offset;
 };

@@ -251,6 +251,16 @@ void siem_queue_wake(struct siem_queue *queue) {
     }
 }
 
+bool siem_queue_is_stuck(const struct siem_queue *queue, int64_t *waiting) {
+    struct error err;
+    int64_t last = 0;
+    if (queue == NULL || !queue->is_down) {
+        return false;
+    }
+    *waiting = store_last_audit_sequence(queue->provisioner->store, &last, &err) ? last - queue->cursor : 0;
+    return true;
+}
+
 struct siem_queue *siem_queue_open(struct provisioner *provisioner, struct error *err) {
     const struct settings *settings = provisioner->settings;
     struct siem_queue *queue = calloc(1, sizeof *queue);

@@ -25,6 +25,10 @@ void siem_queue_close(struct siem_queue *queue);
 /* There is no webhook: what is written meanwhile will not be sent when there is one again. */
 bool siem_queue_forget(struct provisioner *provisioner, struct error *err);
 
+/* Is there something that the receiver does not take? Then so many rows wait for it, at least (0: nobody knows). NULL
+ * is fine. */
+bool siem_queue_is_stuck(const struct siem_queue *queue, int64_t *waiting);
+
 /* Something was written. NULL is fine. */
 void siem_queue_wake(struct siem_queue *queue);
 

@@ -1,7 +1,6 @@
 #include "provisioner/stats.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 void stats_start_succeeded(struct stats *stats, int64_t duration_ms) {
     stats->starts_succeeded++;
@@ -22,15 +21,22 @@ static int compare(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
-int64_t stats_percentile(const struct stats *stats, int percent) {
-    if (stats->kept == 0) {
+int64_t stats_percentile_of_last(const struct stats *stats, size_t count, int percent) {
+    count = count < stats->kept ? count : stats->kept;
+    if (count == 0) {
         return -1;
     }
     int64_t sorted[STATS_COLD_STARTS_KEPT];
-    memcpy(sorted, stats->durations_ms, stats->kept * sizeof sorted[0]);
-    qsort(sorted, stats->kept, sizeof sorted[0], compare);
-    size_t rank = (stats->kept * (size_t)percent + 99) / 100;
+    for (size_t i = 0; i < count; i++) {
+        sorted[i] = stats->durations_ms[(stats->next + STATS_COLD_STARTS_KEPT - 1 - i) % STATS_COLD_STARTS_KEPT];
+    }
+    qsort(sorted, count, sizeof sorted[0], compare);
+    size_t rank = (count * (size_t)percent + 99) / 100;
     return sorted[rank == 0 ? 0 : rank - 1];
+}
+
+int64_t stats_percentile(const struct stats *stats, int percent) {
+    return stats_percentile_of_last(stats, STATS_COLD_STARTS_KEPT, percent);
 }
 
 struct json_object *stats_cold_starts_json(const struct stats *stats) {

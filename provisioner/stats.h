@@ -25,6 +25,9 @@ void stats_start_failed(struct stats *stats);
 /* The smallest duration that `percent` of those kept do not exceed (nearest rank); -1 if there are none. */
 int64_t stats_percentile(const struct stats *stats, int percent);
 
+/* The same of the last `count` only. */
+int64_t stats_percentile_of_last(const struct stats *stats, size_t count, int percent);
+
 /* {"total", "succeeded", "failed", "p50_ms", "p95_ms", "p99_ms"}; the last three null without a start. NULL: no
  * memory. */
 struct json_object *stats_cold_starts_json(const struct stats *stats);

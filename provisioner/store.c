@@ -65,6 +65,11 @@ void store_close(struct store *store) {
     free(store);
 }
 
+bool store_is_failing(struct store *store, struct error *err) {
+    /* Something is written, since a full disk can be read. */
+    return database_is_failing(store->database, err) && !store_set_property(store, "probe", "", 0, err);
+}
+
 const char *store_folder(const struct store *store) {
     return database_folder(store->database);
 }

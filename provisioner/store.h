@@ -38,6 +38,10 @@ void store_close(struct store *store);
 struct store *store_join(const char *url, const char *password, struct error *err);
 bool store_may_be_shared(const struct store *store);
 
+/* Is the database away, or does it take nothing? *err then says why. One that failed is tried with something small,
+ * since nobody else may ask it anything for long. */
+bool store_is_failing(struct store *store, struct error *err);
+
 /* The folder that the database file lies in, or NULL if it is no file. Valid as long as the store. */
 const char *store_folder(const struct store *store);
 

@@ -11,6 +11,7 @@
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
 #include "provisioner/stops.h"
+#include "provisioner/tenant_list.h"
 #include "provisioner/tenants.h"
 
 /* Who it is about, and who asks. */
@@ -19,9 +20,8 @@ static bool read_subject(struct json_object *request, struct tenant_name *name, 
     return request_tenant_name(request, name, err) && request_actor(request, actor, err);
 }
 
-/* The tenant that a request names; NULL with *err if there is none. */
-static struct tenant *find_subject(struct provisioner *provisioner, struct json_object *request,
-                                   struct json_object **actor, struct error *err) {
+struct tenant *operation_find_tenant(struct provisioner *provisioner, struct json_object *request,
+                                     struct json_object **actor, struct error *err) {
     struct tenant_name name;
     if (!read_subject(request, &name, actor, err)) {
         return NULL;
@@ -93,7 +93,7 @@ void operation_resolve(struct provisioner *provisioner, struct ipc_call *call, s
 void operation_lookup(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct json_object *actor = NULL;
-    struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
+    struct tenant *tenant = operation_find_tenant(provisioner, request, &actor, &err);
     if (tenant != NULL && tenant->record.status != INSTANCE_RUNNING) {
         error_set(&err, ERROR_NOT_FOUND, "the instance of `%s` does not run", tenant->record.user_id);
         tenant = NULL;
@@ -201,7 +201,7 @@ void operation_tenant_create(struct provisioner *provisioner, struct ipc_call *c
 static void answer_get(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct json_object *actor = NULL;
-    struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
+    struct tenant *tenant = operation_find_tenant(provisioner, request, &actor, &err);
     operation_answer_tenant(call, tenant, tenant == NULL ? &err : NULL);
 }
 
@@ -212,7 +212,7 @@ void operation_tenant_get(struct provisioner *provisioner, struct ipc_call *call
 void operation_tenant_start(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct json_object *actor = NULL;
-    struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
+    struct tenant *tenant = operation_find_tenant(provisioner, request, &actor, &err);
     if (tenant == NULL) {
         ipc_call_fail(call, &err);
         return;
@@ -223,7 +223,7 @@ void operation_tenant_start(struct provisioner *provisioner, struct ipc_call *ca
 void operation_tenant_stop(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     struct error err;
     struct json_object *actor = NULL;
-    struct tenant *tenant = find_subject(provisioner, request, &actor, &err);
+    struct tenant *tenant = operation_find_tenant(provisioner, request, &actor, &err);
     if (tenant == NULL) {
         ipc_call_fail(call, &err);
         return;
@@ -245,41 +245,12 @@ void operation_tenant_delete(struct provisioner *provisioner, struct ipc_call *c
     struct json_object *actor = NULL;
     bool purge = false;
     struct tenant *tenant =
-        request_bool(request, "purge", &purge, &err) ? find_subject(provisioner, request, &actor, &err) : NULL;
+        request_bool(request, "purge", &purge, &err) ? operation_find_tenant(provisioner, request, &actor, &err) : NULL;
     if (tenant == NULL) {
         ipc_call_fail(call, &err);
         return;
     }
     stops_want_deletion(provisioner, tenant, purge, actor, on_deleted, call);
-}
-
-static bool matches(const struct tenant *tenant, const struct tenant_filter *filter) {
-    return !tenant->is_warm && (filter->any_status || tenant->record.status == filter->status) &&
-           (filter->policy_id == NULL || strcmp(tenant->record.policy_id, filter->policy_id) == 0) &&
-           (filter->user_id == NULL || strcmp(tenant->record.user_id, filter->user_id) == 0);
-}
-
-/* The tenants of one page; *total counts all that match. NULL: no memory. */
-static struct json_object *list_page(struct provisioner *provisioner, const struct tenant_filter *filter,
-                                     int64_t *total) {
-    struct json_object *list = json_object_new_array();
-    *total = 0;
-    TENANTS_EACH(provisioner, tenant) {
-        if (list == NULL || !matches(tenant, filter)) {
-            continue;
-        }
-        int64_t position = (*total)++ - filter->offset;
-        if (position < 0 || position >= filter->limit) {
-            continue;
-        }
-        struct json_object *object = tenant_to_json(tenant);
-        if (object == NULL || json_object_array_add(list, object) < 0) {
-            json_object_put(object);
-            json_object_put(list);
-            return NULL;
-        }
-    }
-    return list;
 }
 
 static void answer_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
@@ -290,7 +261,7 @@ static void answer_list(struct provisioner *provisioner, struct ipc_call *call, 
         ipc_call_fail(call, &err);
         return;
     }
-    struct json_object *list = list_page(provisioner, &filter, &total);
+    struct json_object *list = tenant_list_page(provisioner, &filter, &total);
     operation_answer_list(call, "tenants", list, total);
 }
 

@@ -59,6 +59,13 @@ static void tenant_cleanup_function(struct tenant **tenant) {
 }
 #define cleanup_tenant __attribute__((cleanup(tenant_cleanup_function)))
 
+/* What nobody is shown changes nothing. */
+static void note_change(const struct tenant *tenant) {
+    if (!tenant->is_warm) {
+        provisioner_note_change(tenant->provisioner);
+    }
+}
+
 static void insert(struct provisioner *provisioner, struct tenant *tenant) {
     tenant->provisioner = provisioner;
     tenant->is_warm = strcmp(tenant->record.user_id, TENANT_WARM_USER) == 0;
@@ -100,6 +107,7 @@ struct tenant *tenants_add(struct provisioner *provisioner, const struct tenant_
     record->created_at_ms = record->updated_at_ms = record->last_accessed_at_ms = clock_unix_ms();
     tenant->last_active_ms = clock_monotonic_ms();
     insert(provisioner, tenant);
+    note_change(tenant);
     return steal_pointer(&tenant);
 }
 
@@ -154,6 +162,7 @@ bool tenants_load(struct provisioner *provisioner, struct error *err) {
 }
 
 void tenants_remove(struct provisioner *provisioner, struct tenant *tenant) {
+    note_change(tenant);
     tenant_set_live(provisioner, tenant, false);
     HASH_DELETE(by_route, provisioner->tenants_by_route, tenant);
     tenant_free(tenant);
@@ -173,6 +182,7 @@ void tenants_free_all(struct provisioner *provisioner) {
 bool tenant_save(struct provisioner *provisioner, struct tenant *tenant, struct error *err) {
     tenant->record.updated_at_ms = clock_unix_ms();
     bool is_saved = false;
+    note_change(tenant); /* in memory it is so already, whatever the database says */
     if (provisioner->staged_audit == NULL) {
         is_saved = store_save_tenant(provisioner->store, &tenant->record, err);
     } else if (store_begin(provisioner->store, err)) {
@@ -309,6 +319,7 @@ void tenant_set_error(struct tenant *tenant, const char *text) {
 void tenant_set_progress(struct tenant *tenant, const char *text) {
     free(tenant->progress);
     tenant->progress = text == NULL ? NULL : strdup(text);
+    note_change(tenant);
 }
 
 void tenant_set_actor(struct tenant *tenant, struct json_object *actor) {

@@ -2,13 +2,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/buffer.h"
 #include "common/cleanup.h"
 #include "provisioner/activity.h"
+#include "provisioner/audit.h"
 #include "provisioner/life.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/refresh.h"
 #include "provisioner/request.h"
+#include "provisioner/starts.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenants.h"
 
@@ -72,6 +75,54 @@ static void answer_list(struct provisioner *provisioner, struct ipc_call *call, 
 
 void operation_terminal_list(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     operation_after_look(provisioner, call, request, answer_list);
+}
+
+/* --- open --------------------------------------------------------------------------------------------------------- */
+
+/* What an administrator needs to open a shell in somebody's instance. */
+static struct json_object *way_to_json(const struct tenant *tenant) {
+    const struct tenant_record *record = &tenant->record;
+    cleanup_buffer struct buffer path = {0};
+    cleanup_json struct json_object *object = json_object_new_object();
+    bool ok = object != NULL && buffer_append_format(&path, "/p/%s", record->policy_id) &&
+              json_add_string(object, "user_id", record->user_id) &&
+              json_add_string(object, "policy_id", record->policy_id) &&
+              json_add_string(object, "context_id", record->context_id) && json_add_string(object, "path", path.data);
+    return ok ? steal_pointer(&object) : NULL;
+}
+
+struct opening {
+    struct provisioner *provisioner;
+    struct ipc_call *call;
+    struct json_object *actor;
+};
+
+static void on_open(void *argument, struct tenant *tenant, const struct error *err) {
+    struct opening *opening = argument;
+    if (err != NULL) {
+        ipc_call_fail(opening->call, err);
+    } else {
+        audit_append_tenant(opening->provisioner, tenant, "terminal_opened_by_admin", NULL, NULL, opening->actor);
+        operation_answer(opening->call, "terminal", way_to_json(tenant));
+    }
+    json_object_put(opening->actor);
+    free(opening);
+}
+
+void operation_terminal_open(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    struct error err;
+    struct json_object *actor = NULL;
+    struct tenant *tenant = operation_find_tenant(provisioner, request, &actor, &err);
+    struct opening *opening = tenant == NULL ? NULL : malloc(sizeof *opening);
+    if (opening == NULL) {
+        if (tenant != NULL) {
+            error_set(&err, ERROR_INTERNAL, "out of memory");
+        }
+        ipc_call_fail(call, &err);
+        return;
+    }
+    *opening = (struct opening){provisioner, call, json_object_get(actor)};
+    starts_want(provisioner, tenant, actor, on_open, opening);
 }
 
 /* --- stop and refresh --------------------------------------------------------------------------------------------- */

@@ -209,6 +209,7 @@ def e2e_on_postgres(tally):
 
 
 def stage_e2e(tally, sanitize):
+    tally.check("npm gives what drives the admin page", make("build/release", "browser-modules"))
     if not sanitize:
         if make("build/release", "all"):
             pytest(tally, "build/release", "e2e", ["tests/e2e"])
@@ -222,6 +223,9 @@ def stage_e2e(tally, sanitize):
 
 
 def stage_bench(tally, _):
+    if not make("build/release", "all", "bench-tools"):
+        tally.check("the benchmarks build", False)
+        return
     done = run(["/usr/bin/python3", "tests/bench/bench.py", "--quick"],
                env=dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, "build/release/bin")))
     tally.check("the benchmarks run", done.returncode == 0)

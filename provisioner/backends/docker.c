@@ -179,6 +179,14 @@ static void docker_openapi(struct backend *backend, void (*done)(void *argument,
     done(argument, NULL); /* whatever an instance says may come from its user */
 }
 
+static bool docker_is_away(const struct backend *backend, struct error *err) {
+    if (docker_link_state(backend->link) != DOCKER_LINK_AWAY) {
+        return false;
+    }
+    docker_link_away_error(backend->link, err);
+    return true;
+}
+
 const struct backend_operations backend_docker = {
     .name = "docker",
     .open = docker_open,
@@ -190,5 +198,6 @@ const struct backend_operations backend_docker = {
     .sweep = docker_sweep,
     .openapi = docker_openapi,
     .hand_over = docker_hand_over,
+    .is_away = docker_is_away,
     .runs_images = true,
 };

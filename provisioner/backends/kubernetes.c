@@ -200,6 +200,14 @@ static bool kubernetes_name(const char *user_id, const char *policy_id, const ch
     return kubernetes_object_name(user_id, policy_id, context_id, out);
 }
 
+static bool kubernetes_is_away(const struct backend *backend, struct error *err) {
+    if (kubernetes_pods_state(backend->pods) != KUBERNETES_LINK_AWAY) {
+        return false;
+    }
+    kubernetes_pods_away_error(backend->pods, err);
+    return true;
+}
+
 const struct backend_operations backend_kubernetes = {
     .name = "kubernetes",
     .open = kubernetes_open,
@@ -211,6 +219,7 @@ const struct backend_operations backend_kubernetes = {
     .sweep = kubernetes_sweep,
     .openapi = kubernetes_openapi,
     .purge = kubernetes_purge_begin,
+    .is_away = kubernetes_is_away,
     .name_instance = kubernetes_name,
     .runs_images = true,
 };

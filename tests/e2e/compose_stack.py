@@ -16,7 +16,7 @@ import base_image
 import docker_engine
 from stack import REPOSITORY, Stack, eventually, free_port
 
-COPIED = ["Dockerfile", "docker-compose.yml", ".dockerignore", "Makefile", "LICENSE", "cli", "common", "fcgi-api", "gate",
+COPIED = ["Dockerfile", "docker-compose.yml", ".dockerignore", "Makefile", "LICENSE", "cli", "common", "dashboard", "fcgi-api", "gate",
           "haproxy", "instance", "provisioner", "scripts", "sql"]
 SERVICES = ("provisioner", "api", "gate", "haproxy", "cron")
 
@@ -30,6 +30,19 @@ def docker(*arguments, check=True, timeout=120, stdin=""):
                           stderr=subprocess.STDOUT, text=True, check=False, timeout=timeout)
     assert done.returncode == 0 or not check, f"docker {' '.join(arguments)}: {done.stdout}"
     return done.stdout.strip()
+
+
+def npm_image(base):
+    """No registry is in reach of a build: this image's npm gives what npm gave this machine, for the same package-lock.json."""
+    modules = REPOSITORY / "build/dashboard/node_modules"
+    with tempfile.TemporaryDirectory(prefix="ttn-", dir="/tmp") as context:
+        shutil.copytree(modules, f"{context}/node_modules")
+        shutil.copy2(REPOSITORY / "dashboard/package-lock.json", context)
+        Path(context, "npm").write_text("#!/bin/sh\n[ \"$1\" = ci ] && cmp package-lock.json /given/package-lock.json && cp -r /given/node_modules .\n")
+        Path(context, "npm").chmod(0o755)
+        Path(context, "Dockerfile").write_text(f"FROM {base}\nCOPY npm /usr/local/bin/\nCOPY package-lock.json /given/\nCOPY node_modules /given/node_modules\n")
+        docker("build", "--quiet", "--tag", "terminals-test-npm:latest", context)
+    return "terminals-test-npm:latest"
 
 
 class Images:
@@ -47,7 +60,7 @@ class Images:
                                   check=True).stdout.split()
         base = base_image.make("terminals-test-base", [*packages, "haproxy"], engine_environment())
         self.environment = {
-            "BASE_IMAGE": base, "HAPROXY_IMAGE": os.environ.get("TEST_HAPROXY_IMAGE", base),
+            "BASE_IMAGE": base, "HAPROXY_IMAGE": os.environ.get("TEST_HAPROXY_IMAGE", base), "NODE_IMAGE": npm_image(base),
             "ORCHESTRATOR_IMAGE": "terminals-compose-test:latest", "ORCHESTRATOR_HAPROXY_IMAGE": "terminals-compose-test-haproxy:latest",
             "INSTANCE_IMAGE": "terminals-compose-test-instance:latest", "DOCKER_SOCKET": docker_engine.engine(),
         }

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from certificates import make_certificate
-from haproxy_peers import answer
+from haproxy_peers import Client, Wire, answer
 from haproxy_world import KEY, SWITCHING, UPGRADE
 from haproxy_world import make_world, shared, world  # noqa: F401 (fixtures)
 
@@ -33,6 +33,35 @@ def test_a_sane_request_id_is_kept_and_another_replaced(world):
     assert uuid.fullmatch(sent(""))
     world.instance.script = lambda request: answer(headers=["X-Request-Id: theirs"])
     assert sent("mine-2") == "mine-2"
+
+
+def test_no_two_requests_share_an_id(world):
+    """Whichever way they take: alone, the same again on a kept connection, or refused."""
+    headers = [f"Authorization: Bearer {KEY}", "X-User-Id: u"]
+    ids = []
+    for _ in range(20):
+        client = Client(world.port)
+        ids += [client.request(target, headers).get("X-Request-Id") for target in ("/x", "/x", "/x?a=%2F", "/x", "/health")]
+        client.close()
+    assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", each) for each in ids), ids
+    assert len(set(ids)) == len(ids)
+
+
+def test_an_instance_hears_who_asked_and_of_the_unix_socket_that_nobody_knows(world):
+    def told(client):
+        for _ in range(2):  # the second takes the shorter way
+            client.request("/x", [f"Authorization: Bearer {KEY}", "X-User-Id: u"])
+            request = world.instance.last
+            yield request.all("X-Forwarded-For"), request.all("X-Forwarded-Proto"), request.all("X-Forwarded-Host")
+        client.close()
+
+    assert set(map(str, told(Client(world.port)))) == {"(['127.0.0.1'], ['http'], ['terminals.example'])"}
+    local = Client(world.port)
+    local.close()
+    local.connection = socket.socket(socket.AF_UNIX)
+    local.connection.connect(str(world.folder / "haproxy-local.sock"))
+    local.wire = Wire(local.connection)
+    assert set(map(str, told(local))) == {"(['unknown'], ['http'], ['terminals.example'])"}
 
 
 @pytest.mark.parametrize("target", ["/health", "/metrics", "/..", "/x", "/api/v1/tenants", "/openapi.json"])

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from haproxy_peers import Client, answer, route_key
-from haproxy_world import INSTANCE_KEY, KEY, SWITCHING, UPGRADE
+from haproxy_world import CONFIGURATION, INSTANCE_KEY, KEY, SWITCHING, UPGRADE
 from haproxy_world import make_world, shared, world  # noqa: F401 (fixtures)
 
 
@@ -112,3 +112,15 @@ def test_nothing_is_logged_unless_asked_for(make_world):
     world = make_world().start()
     world.hot("/quiet")
     assert "/quiet" not in world.logged()
+
+
+def test_what_a_connection_remembers_is_used_in_one_go():
+    """The requests of an HTTP/2 connection share its memory (`sess.`). HAProxy 2.6 runs all rules for one of them before it turns to
+    another; from 3.2 on it does so for fifty at a time (tune.max-rules-at-once). So the rules that write or read it are the first
+    fifty, however many of them the settings leave out."""
+    text = CONFIGURATION.read_text()
+    frontend = text[text.index("\nfrontend public"):text.index("\nfcgi-app ")]
+    rules = [line for line in frontend.splitlines() if line.strip().startswith("http-request ")]
+    remembering = [number for number, line in enumerate(rules, 1) if "sess." in line]
+    assert remembering and remembering[-1] < 50, rules[remembering[-1] - 1]
+    assert all("sess." not in line or "sess.client" in line for line in text.replace(frontend, "").splitlines() if "http-" in line)

@@ -54,6 +54,25 @@ def test_list_filters_and_counts(stack, user, other):
     assert len(set(everyone)) == total
 
 
+def test_list_sorts_and_searches(stack, user, other):
+    stack.run(user, "true")
+    stack.run(other, "true")
+    wanted = sorted([user, other])
+
+    def found(query):
+        return [tenant["user_id"] for tenant in stack.tenants(query) if tenant["user_id"] in wanted]
+
+    assert found("?sort=user_id") == wanted
+    assert found("?sort=-user_id") == wanted[::-1]
+    assert found("?sort=created_at") == [user, other] == found("?sort=-created_at")[::-1]
+    assert found(f"?q={user.upper()}") == [user]
+    assert found("?q=no-such-text-anywhere") == []
+    for sort in ("policy_id", "status", "last_accessed_at"):
+        assert sorted(found(f"?sort={sort}")) == sorted(found(f"?sort=-{sort}")) == wanted
+    for wrong in ("port", "-", "", "--user_id", "user_id,status"):
+        assert "`sort`" in stack.admin("GET", f"/tenants/?sort={wrong}").expect_error(400).detail
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "offset=-1", "status=nonsense", "limit=99999999999999999999"])
 def test_a_bad_query_is_refused(stack, query):
     stack.admin("GET", f"/tenants/?{query}").expect_error((400, 422))

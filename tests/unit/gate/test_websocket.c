@@ -261,6 +261,9 @@ static void test_who_a_client_says_it_is(void **state) {
         {HEAD("/api/terminals/a?user_id", ""), NULL, "", ERROR_NONE},
         {HEAD("/api/terminals/a?user_id=%zz%4", ""), NULL, "%zz%4", ERROR_NONE},
         {HEAD("/api/terminals/a?token=a&token=b", ""), NULL, NULL, ERROR_UNAUTHORIZED},
+        {HEAD("/api/terminals/a?context_id=chat:1", "X-Terminal-Context-Id: chat:1\r\n"), NULL, NULL, ERROR_NONE},
+        {HEAD("/api/terminals/a?context_id=chat:1", "X-Terminal-Context-Id: chat:2\r\n"), NULL, NULL, ERROR_INVALID},
+        {HEAD("/api/terminals/a?context_id=a&context_id=b", ""), NULL, NULL, ERROR_INVALID},
         {HEAD("/api/terminals/a?token=", ""), NULL, NULL, ERROR_UNAUTHORIZED},
         {HEAD("/api/terminals/a?token=a%0d%0ab", ""), NULL, NULL, ERROR_UNAUTHORIZED},
         {HEAD("/api/terminals/a?token=%c3%a9", ""), NULL, NULL, ERROR_UNAUTHORIZED},
@@ -283,6 +286,16 @@ static void test_who_a_client_says_it_is(void **state) {
     }
 }
 
+static void test_a_browser_says_the_context_in_the_query(void **state) {
+    (void)state;
+    struct http_head head = parse(HEAD("/api/terminals/a?user_id=u&context_id=chat%3A7", ""));
+    struct websocket_claims claims;
+    assert_true(websocket_read_claims(&claims, &head, NULL));
+    assert_string_equal(claims.user_id, "u");
+    assert_string_equal(claims.context_id, "chat:7");
+    websocket_claims_free(&claims);
+}
+
 static void test_what_an_instance_sees_of_the_target(void **state) {
     (void)state;
     static const struct {
@@ -293,6 +306,7 @@ static void test_what_an_instance_sees_of_the_target(void **state) {
         {HEAD("/api/terminals/a?", ""), "/api/terminals/a?"},
         {HEAD("/api/terminals/a?token=x", ""), "/api/terminals/a"},
         {HEAD("/api/terminals/a?token=x&user_id=u", ""), "/api/terminals/a"},
+        {HEAD("/api/terminals/a?context_id=chat:1&x=1", ""), "/api/terminals/a?x=1"},
         {HEAD("/api/terminals/a?b=%2F&token=x&&c&to%6ben=y", ""), "/api/terminals/a?b=%2F&&c"},
         {HEAD("/api/terminals/a?tokens=x", ""), "/api/terminals/a?tokens=x"},
     };
@@ -356,6 +370,7 @@ int main(void) {
         cmocka_unit_test(test_which_paths_are_terminals),
         cmocka_unit_test(test_our_accept_is_right),
         cmocka_unit_test(test_who_a_client_says_it_is),
+        cmocka_unit_test(test_a_browser_says_the_context_in_the_query),
         cmocka_unit_test(test_what_an_instance_sees_of_the_target),
         cmocka_unit_test(test_our_own_handshake),
         cmocka_unit_test(test_an_instances_answer_is_checked),

@@ -146,6 +146,11 @@ bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime) {
     return fake_haproxy.is_up;
 }
 
+pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime) {
+    (void)runtime;
+    return 0;
+}
+
 void haproxy_runtime_command(struct haproxy_runtime *runtime, const char *command,
                              void (*done)(void *argument, const char *answer), void *argument) {
     (void)runtime;
