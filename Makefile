@@ -20,16 +20,21 @@ ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(OPTIMIZE) $(WARNINGS) $(HARDENING) -D_GNU_SO
 ALL_LDFLAGS = $(LDFLAGS) $(filter -fsanitize=%,$(OPTIMIZE)) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 
 # Each program is a folder: its sources, and the libraries it may use.
-PROGRAMS = terminals-api terminals-gate terminals-provisioner open-terminal terminals
+PROGRAMS = terminals-api terminals-gate terminals-provisioner terminals-operator open-terminal terminals
 SRC_terminals-api         = $(wildcard fcgi-api/*.c)
 LIB_terminals-api         = -lfcgi -lcurl -ljwt -ljson-c -lcrypto -lpthread
 SRC_terminals-gate        = $(wildcard gate/*.c)
 LIB_terminals-gate        = -levent_core -ljson-c -lcrypto
 SRC_terminals-provisioner = $(wildcard provisioner/*.c provisioner/backends/*.c) sql/embedded_sql.c
 LIB_terminals-provisioner = -levent_core -lcurl -lsqlite3 -lpq -lyaml -ljson-c -lcrypto -lm
+# What the operator shares with the provisioner's backends, which make the same objects.
+SRC_terminals-operator    = $(wildcard provisioner/operator/*.c) provisioner/policy.c provisioner/security_context.c \
+    $(addprefix provisioner/backends/,curl_answer.c curl_loop.c $(addprefix kubernetes_,call.c client.c config.c container.c \
+        json.c manifest.c names.c options.c pod.c pods.c security.c template.c terminal.c watch.c))
+LIB_terminals-operator    = -levent_core -lcurl -lyaml -ljson-c -lcrypto -lm
 SRC_open-terminal         = $(wildcard instance/*.c)
 # Static, so that no GnuTLS comes along: instance/no_tls.c stands in for it (-u: also where it lies in an archive).
-LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lminizip -lz -lexpat -Wl,-Bdynamic -lwslay -ljson-c -lpthread
+LIB_open-terminal         = -Wl,-u,gnutls_global_init -Wl,-Bstatic -lmicrohttpd -lminizip -lz -lexpat -lpcre2-8 -Wl,-Bdynamic -lwslay -ljson-c -lpthread
 SRC_terminals             = $(wildcard cli/*.c)
 LIB_terminals             = -levent_core -lcurl -lyaml -ljson-c -lcrypto -lm
 
@@ -65,11 +70,12 @@ install: ## install the programs and the systemd service (PREFIX, DESTDIR as usu
 	@[ -n "$(DESTDIR)" ] || systemd-sysusers terminals.conf
 	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
-# BUILD_FLAGS goes to `docker build`: --build-arg BASE_IMAGE=…, for example.
+# BUILD_FLAGS goes to `docker build`: --build-arg BASE_IMAGE=…, for example. Without BuildKit the stage of HAProxy's image is built on
+# the way to instance-debian: on nothing, so that nothing is fetched for it.
 .PHONY: images
 images: ## build the two images for users: open-terminal-native:latest (small) and open-terminal-native:debian
 	docker build $(BUILD_FLAGS) --target instance --tag open-terminal-native:latest .
-	docker build $(BUILD_FLAGS) --target instance-debian --tag open-terminal-native:debian .
+	docker build --build-arg HAPROXY_IMAGE=scratch $(BUILD_FLAGS) --target instance-debian --tag open-terminal-native:debian .
 
 .PHONY: bench fuzz format install-deps clean
 bench: ## measure, and print the table that the README quotes (QUICK=1: a moment of everything; PARTS="http cold": only these)
@@ -155,6 +161,7 @@ UNIT_FOLDER_common      =
 UNIT_FOLDER_fcgi-api    = terminals-api
 UNIT_FOLDER_gate        = terminals-gate
 UNIT_FOLDER_provisioner = terminals-provisioner
+UNIT_FOLDER_operator    = terminals-operator
 UNIT_FOLDER_instance    = open-terminal
 UNIT_FOLDER_cli         = terminals
 
@@ -165,7 +172,7 @@ $(BUILD)/libunit-$(1).a: $$(patsubst %.c,$(BUILD)/%.o,$$(filter-out %/main.c,$$(
 $(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(BUILD)/libunit-$(1).a $(COMMON_LIBRARY)
 	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(1))) -lcmocka -lyaml -ljson-c -lcrypto -lm
 endef
-$(foreach folder,common fcgi-api gate provisioner instance cli,$(eval $(call unit_rule,$(folder))))
+$(foreach folder,common fcgi-api gate provisioner operator instance cli,$(eval $(call unit_rule,$(folder))))
 
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
@@ -189,7 +196,7 @@ build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(filter-out %/mai
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 endef
-$(foreach folder,fcgi-api gate provisioner instance cli,$(eval $(call fuzz_folder_rule,$(folder))))
+$(foreach folder,fcgi-api gate provisioner operator instance cli,$(eval $(call fuzz_folder_rule,$(folder))))
 
 define fuzz_rule
 $(1): build/fuzz/objects/tests/fuzz/$(notdir $(1)).o $(if $(2),build/fuzz/lib$(2).a) build/fuzz/libcommon.a

@@ -58,7 +58,11 @@ static bool read_answer(int fd, const struct question *question, const char *pat
            error_set(err, ERROR_BACKEND, "`%s` answers nonsense", path);
 }
 
-static bool ask(const char *run_dir, const struct question *question, struct error *err) {
+bool check_ask(const char *run_dir, const char *process, struct error *err) {
+    const struct question *question = question_for(process);
+    if (question == NULL) {
+        return error_set(err, ERROR_INVALID, "`%s` is none of our processes", process);
+    }
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
     int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s.sock", run_dir, question->socket);
@@ -80,16 +84,15 @@ static bool ask(const char *run_dir, const struct question *question, struct err
 }
 
 int check(int argc, char **argv) {
-    const struct question *question = argc == 2 ? question_for(argv[1]) : NULL;
     struct error err = {0};
     struct settings settings = {0};
-    if (question == NULL) {
+    if (argc != 2 || question_for(argv[1]) == NULL) {
         fputs("usage: terminals check provisioner|api|gate\n", stderr);
         return 2;
     }
     bool answers = settings_load(&settings, NULL, &err);
     if (answers) {
-        answers = ask(settings.run_dir, question, &err);
+        answers = check_ask(settings.run_dir, argv[1], &err);
         settings_free(&settings);
     }
     if (!answers) {

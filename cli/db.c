@@ -1,15 +1,11 @@
 #include "cli/db.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "cli/db_revision.h"
+#include "cli/provisioner_program.h"
 #include "common/cleanup.h"
 #include "common/ipc.h"
 #include "common/ipc_client.h"
@@ -33,17 +29,6 @@ static const char usage[] =
     "              FILE, and start Terminals with it.\n"
     "  revision    makes the files of a new version, in the source tree\n";
 
-/* Does a provisioner, or `terminals serve` for one, listen here? */
-static bool is_running(const char *socket_path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || strlen(socket_path) >= sizeof address.sun_path) {
-        return false;
-    }
-    memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
-    return connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
-}
-
 static bool ask_the_running_one(const char *socket_path, struct error *err) {
     struct ipc_client *client = ipc_client_new(socket_path);
     struct json_object *request = ipc_request("rotate_key");
@@ -61,23 +46,6 @@ static bool ask_the_running_one(const char *socket_path, struct error *err) {
     return true;
 }
 
-/* Becomes the provisioner, which is beside this program, reads the same settings, and says what it did. (Not by
- * executables.h: where this is run there may be no HAProxy.) */
-static bool become_provisioner(const char *flag, const char *first, const char *second, struct error *err) {
-    static const char name[] = "terminals-provisioner";
-    char program[PATH_MAX + sizeof name];
-    ssize_t length = readlink("/proc/self/exe", program, PATH_MAX);
-    if (length < 0) {
-        return error_set_errno(err, ERROR_INTERNAL, "find this program");
-    }
-    while (length > 0 && program[length - 1] != '/') {
-        length--;
-    }
-    memcpy(program + length, name, sizeof name);
-    execl(program, program, flag, first, second, (char *)NULL);
-    return error_set_errno(err, ERROR_INTERNAL, "run `%s`", program);
-}
-
 static bool rotate_key(const char *new_key_file, struct error *err) {
     struct settings settings = {0};
     cleanup_free char *path = NULL;
@@ -91,8 +59,9 @@ static bool rotate_key(const char *new_key_file, struct error *err) {
     if (path == NULL) {
         return error_set(err, ERROR_INTERNAL, "no memory");
     }
-    bool asks = new_key_file == NULL && is_running(path);
-    return asks ? ask_the_running_one(path, err) : become_provisioner("--rotate-key", new_key_file, NULL, err);
+    bool asks = new_key_file == NULL && provisioner_is_running(path);
+    return asks ? ask_the_running_one(path, err)
+                : provisioner_become((const char *const[]){"--rotate-key", new_key_file, NULL}, err);
 }
 
 /* Prints why it did not work. */
@@ -110,7 +79,7 @@ int db(int argc, char **argv) {
         return EXIT_SUCCESS;
     }
     if ((argc == 2 && is_look) || (argc == 3 && strcmp(name, "stamp") == 0)) {
-        become_provisioner("--database", name, argv[2], &err);
+        provisioner_become((const char *const[]){"--database", name, argv[2], NULL}, &err);
         return failed(name, &err);
     }
     if (strcmp(name, "rotate-key") == 0 && (argc == 2 || (argc == 4 && strcmp(argv[2], "--new-key-file") == 0))) {

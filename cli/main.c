@@ -4,11 +4,15 @@
 #include <string.h>
 
 #include "cli/apply.h"
+#include "cli/backup.h"
 #include "cli/check.h"
 #include "cli/db.h"
+#include "cli/doctor.h"
+#include "cli/gc.h"
 #include "cli/make_key.h"
 #include "cli/reap.h"
 #include "cli/serve.h"
+#include "cli/top.h"
 
 #define VERSION "0.1.0"
 
@@ -24,6 +28,11 @@ static const struct subcommand {
     {"reap", reap, "stop the instances that nobody uses and do the resets that are due, now"},
     {"apply", apply, "make the policies and lifecycles be what files say"},
     {"check", check, "ask one of the processes whether it is there"},
+    {"doctor", doctor, "check the settings and what they point to, and say what to do about what is wrong"},
+    {"top", top, "show whose instances run, the most active first"},
+    {"backup", backup, "write the database and users' folders into a file"},
+    {"restore", restore, "put a backup in its place"},
+    {"gc", gc, "list and remove what nobody owns any more"},
     {"make-key", make_key, "make an API key in a file, unless there is one"},
     {"db", db, "the database: its version, and the key that the instances' keys are encrypted with"},
     {"version", version, "print the version"},

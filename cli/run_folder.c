@@ -96,7 +96,7 @@ static bool bind_listeners(struct run_folder *folder, struct error *err) {
 }
 
 /* HAProxy itself would share the port with another HAProxy (SO_REUSEPORT) and say little of any other reason. */
-static bool check_port(const struct settings *settings, struct error *err) {
+bool run_folder_check_port(const struct settings *settings, struct error *err) {
     char port[16];
     snprintf(port, sizeof port, "%d", (int)settings->port);
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
@@ -136,7 +136,7 @@ static bool predecessor_lives(const struct run_folder *folder) {
 /* We hold the lock, so whoever else answers on our sockets has lost its `serve` and is about to end. */
 static bool take_over(struct run_folder *folder, const struct settings *settings, struct error *err) {
     int64_t deadline = clock_monotonic_ms() + PREDECESSOR_MS;
-    while (!bind_listeners(folder, err) || !check_port(settings, err)) {
+    while (!bind_listeners(folder, err) || !run_folder_check_port(settings, err)) {
         bool may_pass =
             err->code == ERROR_CONFLICT && (predecessor_lives(folder) || folder->listeners[PROGRAM_GATE][1] < 0);
         if (!may_pass || clock_monotonic_ms() >= deadline) {

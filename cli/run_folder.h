@@ -20,4 +20,7 @@ bool run_folder_open(struct run_folder *folder, const struct settings *settings,
 /* Closing a closed one does nothing, but one of zeros must have been opened before. */
 void run_folder_close(struct run_folder *folder);
 
+/* Whether HAProxy could listen on TERMINALS_HOST and _PORT now: the check of run_folder_open(). */
+bool run_folder_check_port(const struct settings *settings, struct error *err);
+
 #endif

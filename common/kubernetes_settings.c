@@ -145,20 +145,37 @@ bool kubernetes_settings_read(const struct settings *settings, struct kubernetes
     return false;
 }
 
-/* RFC 1123 §2.1, as it becomes part of every path. */
-static bool is_namespace(const char *name) {
-    size_t length = strlen(name);
-    return length <= LABEL_MAX_BYTES && name[0] != '-' && name[length - 1] != '-' &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == length;
+/* RFC 1123 §2.1, as these become part of paths: one label, or several with dots between. */
+static bool is_label(const char *name, size_t length) {
+    return length > 0 && length <= LABEL_MAX_BYTES && name[0] != '-' && name[length - 1] != '-' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") >= length;
+}
+
+static bool is_subdomain(const char *name) {
+    size_t length = strcspn(name, ".");
+    if (strlen(name) > PREFIX_MAX_BYTES || !is_label(name, length)) {
+        return false;
+    }
+    return name[length] == '\0' || is_subdomain(name + length + 1);
+}
+
+static bool check_resource(const struct settings *settings, struct error *err) {
+    const char *group = settings->kubernetes_crd_group;
+    const char *version = settings->kubernetes_crd_version;
+    if (!is_subdomain(group) || strchr(group, '.') == NULL) {
+        return error_set(err, ERROR_INVALID, SETTING "CRD_GROUP: `%.80s` is no group of an API (openwebui.com)", group);
+    }
+    return (version[0] == 'v' && is_label(version, strlen(version))) ||
+           error_set(err, ERROR_INVALID, SETTING "CRD_VERSION: `%.80s` is no version of an API (v1alpha1)", version);
 }
 
 bool kubernetes_settings_check(const struct settings *settings, struct error *err) {
     struct kubernetes_settings parsed;
-    if (!is_namespace(settings->kubernetes_namespace)) {
-        return error_set(err, ERROR_INVALID, SETTING "NAMESPACE: `%s` is no name of a namespace",
-                         settings->kubernetes_namespace);
+    const char *name = settings->kubernetes_namespace;
+    if (!is_label(name, strlen(name))) {
+        return error_set(err, ERROR_INVALID, SETTING "NAMESPACE: `%s` is no name of a namespace", name);
     }
-    if (!kubernetes_settings_read(settings, &parsed, err)) {
+    if (!check_resource(settings, err) || !kubernetes_settings_read(settings, &parsed, err)) {
         return false;
     }
     kubernetes_settings_free(&parsed);

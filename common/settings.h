@@ -12,7 +12,13 @@
 #include "common/error.h"
 #include "common/json.h"
 
-enum settings_backend { BACKEND_DOCKER, BACKEND_KUBERNETES, BACKEND_LOCAL, BACKEND_STATIC };
+enum settings_backend {
+    BACKEND_DOCKER,
+    BACKEND_KUBERNETES,
+    BACKEND_KUBERNETES_OPERATOR,
+    BACKEND_LOCAL,
+    BACKEND_STATIC,
+};
 enum settings_storage_mode { STORAGE_PER_USER, STORAGE_SHARED, STORAGE_SHARED_RWO };
 enum settings_sandbox { SANDBOX_AUTO, SANDBOX_BWRAP, SANDBOX_NONE };
 
@@ -92,6 +98,9 @@ struct settings {
     char *kubernetes_default_cpu_limit;
     char *kubernetes_default_memory_request;
     char *kubernetes_default_memory_limit;
+    char *kubernetes_crd_group; /* of `Terminal` resources */
+    char *kubernetes_crd_version;
+    int64_t kubernetes_lease_seconds; /* how long terminals-operator leads without renewing that */
     char *local_binary;
     int64_t local_port_range_start;
     int local_sandbox; /* enum settings_sandbox */

@@ -3,7 +3,7 @@
 #define MAX_SECONDS       (100LL * 365 * 24 * 3600)
 #define MAX_TOKEN_SECONDS (24LL * 3600)
 
-static const char *const backend_choices[] = {"docker", "kubernetes", "local", "static", NULL};
+static const char *const backend_choices[] = {"docker", "kubernetes", "kubernetes-operator", "local", "static", NULL};
 static const char *const storage_choices[] = {"per-user", "shared", "shared-rwo", NULL};
 static const char *const service_choices[] = {"ClusterIP", "NodePort", "LoadBalancer", NULL};
 static const char *const sandbox_choices[] = {"auto", "bwrap", "none", NULL};
@@ -101,6 +101,9 @@ const struct setting settings_table[] = {
     QUANTITY("KUBERNETES_DEFAULT_CPU_LIMIT", kubernetes_default_cpu_limit, "1", READER_PROVISIONER),
     QUANTITY("KUBERNETES_DEFAULT_MEMORY_REQUEST", kubernetes_default_memory_request, "256Mi", READER_PROVISIONER),
     QUANTITY("KUBERNETES_DEFAULT_MEMORY_LIMIT", kubernetes_default_memory_limit, "1Gi", READER_PROVISIONER),
+    TEXT("KUBERNETES_CRD_GROUP", kubernetes_crd_group, "openwebui.com", READER_PROVISIONER),
+    TEXT("KUBERNETES_CRD_VERSION", kubernetes_crd_version, "v1alpha1", READER_PROVISIONER),
+    NUMBER("KUBERNETES_LEASE_SECONDS", kubernetes_lease_seconds, "15", READER_PROVISIONER, 3, 3600),
     TEXT("LOCAL_BINARY", local_binary, "open-terminal", READER_PROVISIONER),
     NUMBER("LOCAL_PORT_RANGE_START", local_port_range_start, "9000", READER_PROVISIONER, 1024, 65535),
     CHOICE("LOCAL_SANDBOX", local_sandbox, "auto", READER_PROVISIONER, sandbox_choices),

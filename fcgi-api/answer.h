@@ -1,4 +1,4 @@
-/* answer.h - what goes back for one request: status, headers, body (JSON, but for exports).
+/* answer.h - what goes back for one request: status, headers, body (JSON, but for exports and the admin page).
  *
  * `struct answer answer = {0};` is valid; whoever answers calls exactly one of the functions that set a status. Running
  * out of memory is remembered and becomes a 500 in answer_write(). An answer belongs to one thread. */

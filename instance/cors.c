@@ -24,23 +24,39 @@ bool cors_allows(const char *allowed_origins, const char *origin) {
     return false;
 }
 
+static bool is_preflight(const struct http_request *request) {
+    return strcmp(request->method, "OPTIONS") == 0 && http_header(request, "Origin") != NULL &&
+           http_header(request, "Access-Control-Request-Method") != NULL;
+}
+
+/* Which methods there are is told, a space before each but the first. */
+static bool has_method(const char *methods, const char *method) {
+    size_t length = strlen(method);
+    for (const char *at = methods; length > 0 && (at = strstr(at, method)) != NULL; at += length) {
+        if ((at == methods || at[-1] == ' ') && (at[length] == ',' || at[length] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool cors_answer_preflight(struct http_request *request) {
-    const char *origin = http_header(request, "Origin");
-    if (strcmp(request->method, "OPTIONS") != 0 || origin == NULL ||
-        http_header(request, "Access-Control-Request-Method") == NULL) {
+    static const char methods[] = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+    static const char *const answers[] = {"OK", "Disallowed CORS origin", "Disallowed CORS method",
+                                          "Disallowed CORS origin, method"};
+    if (!is_preflight(request)) {
         return false;
     }
-    if (!cors_allows(request->instance->cors_allowed_origins, origin)) {
-        http_respond_error(request, 400, "Disallowed CORS origin");
-        return true;
-    }
-    http_add_header(request, "Access-Control-Allow-Methods", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
+    bool is_foreign = !cors_allows(request->instance->cors_allowed_origins, http_header(request, "Origin"));
+    bool is_odd = !has_method(methods, http_header(request, "Access-Control-Request-Method"));
+    const char *answer = answers[(is_foreign ? 1 : 0) + (is_odd ? 2 : 0)];
+    http_add_header(request, "Access-Control-Allow-Methods", methods);
     http_add_header(request, "Access-Control-Max-Age", "600");
     const char *headers = http_header(request, "Access-Control-Request-Headers");
     if (headers != NULL) {
         http_add_header(request, "Access-Control-Allow-Headers", headers);
     }
-    http_respond_static(request, 200, "text/plain; charset=utf-8", "OK", 2);
+    http_respond_static(request, is_foreign || is_odd ? 400 : 200, "text/plain; charset=utf-8", answer, strlen(answer));
     return true;
 }
 
@@ -51,13 +67,12 @@ void cors_add_headers(const struct http_request *request, struct MHD_Response *r
     if (origin == NULL) {
         return;
     }
-    bool is_named =
-        !allows_all(allowed) || http_header(request, "Cookie") != NULL || strcmp(request->method, "OPTIONS") == 0;
+    bool is_named = !allows_all(allowed) || http_header(request, "Cookie") != NULL || is_preflight(request);
     if (is_named) {
         MHD_add_response_header(response, "Vary", "Origin");
     }
     if (cors_allows(allowed, origin)) {
         MHD_add_response_header(response, "Access-Control-Allow-Origin", is_named ? origin : "*");
-        MHD_add_response_header(response, "Access-Control-Allow-Credentials", "true");
     }
+    MHD_add_response_header(response, "Access-Control-Allow-Credentials", "true");
 }

@@ -1,4 +1,5 @@
 /* execute.c - /execute: start commands, wait for them, read their output, write their input, kill them. */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include "common/cleanup.h"
 #include "instance/environment.h"
 #include "instance/escapes.h"
+#include "instance/files_text.h"
 #include "instance/options.h"
 #include "instance/process_table.h"
 #include "instance/routes.h"
@@ -203,10 +205,22 @@ static struct process *find_process(struct http_request *request) {
     return process;
 }
 
-static void read_wait_and_tail(struct http_request *request, double wait_seconds, int64_t *wait_ms, int64_t *tail) {
+static void read_wait(struct http_request *request, double wait_seconds, int64_t *wait_ms) {
     http_query_number(request, "wait", 0, WAIT_MAX_SECONDS, &wait_seconds);
-    http_query_integer(request, "tail", 1, INT64_MAX, tail);
     *wait_ms = (int64_t)(wait_seconds * 1000);
+}
+
+static void invalid_variable(struct http_request *request, const char *name, const char *type, const char *message,
+                             struct json_object *value) {
+    struct json_object *location = json_object_new_array_ext(3);
+    json_object_array_add(location, json_object_new_string("body"));
+    json_object_array_add(location, json_object_new_string("env"));
+    json_object_array_add(location, json_object_new_string(name));
+    http_invalid_at(request, type, location, message, json_object_get(value), NULL);
+}
+
+static bool holds_nul(const char *text, size_t length) {
+    return text != NULL && memchr(text, '\0', length) != NULL;
 }
 
 /* "env": {"NAME": "value"}; JSON null is none. */
@@ -222,12 +236,9 @@ static void read_environment(struct http_request *request, struct json_object **
     }
     json_object_object_foreach(member, name, value) {
         if (!json_object_is_type(value, json_type_string)) {
-            struct json_object *location = json_object_new_array_ext(3);
-            json_object_array_add(location, json_object_new_string("body"));
-            json_object_array_add(location, json_object_new_string("env"));
-            json_object_array_add(location, json_object_new_string(name));
-            http_invalid_at(request, "string_type", location, "Input should be a valid string", json_object_get(value),
-                            NULL);
+            invalid_variable(request, name, "string_type", "Input should be a valid string", value);
+        } else if (holds_nul(json_object_get_string(value), (size_t)json_object_get_string_len(value))) {
+            invalid_variable(request, name, "value_error", "Value error, embedded null byte", value);
         }
     }
     *environment = member;
@@ -239,12 +250,19 @@ static int open_folder(struct http_request *request, const char *path) {
     cleanup_close int home = open(instance->home, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (path == NULL) {
         path = session_folder_get(instance->folders, http_header(request, "X-Session-Id"));
+    } else if (path[0] == '~' && (path[1] == '/' || path[1] == '\0')) {
+        path += 1 + strspn(path + 1, "/");
     }
-    int folder = openat(home, *path != '\0' ? path : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cleanup_close int folder = openat(home, *path != '\0' ? path : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0) {
         http_respond_error(request, 404, "Directory not found");
+    } else if (faccessat(folder, ".", X_OK, 0) != 0) {
+        struct error err;
+        error_set_path(&err, errno, path);
+        http_respond_error(request, error_code_http_status(err.code), "%s", err.message);
+        return -1;
     }
-    return folder;
+    return steal_fd(&folder);
 }
 
 static void start_command(struct http_request *request) {
@@ -255,14 +273,15 @@ static void start_command(struct http_request *request) {
     size_t command_length = 0;
     size_t path_length = 0;
     struct json_object *extra = NULL;
-    read_wait_and_tail(request, http_instance(request)->options->execute_timeout, &wait_ms, &part.tail);
+    read_wait(request, http_instance(request)->options->execute_timeout, &wait_ms);
+    http_query_integer(request, "tail", 1, INT64_MAX, &part.tail);
     http_json_text(request, "command", true, &command, &command_length);
     http_json_text(request, "cwd", false, &path, &path_length);
     read_environment(request, &extra);
     if (http_refused_as_invalid(request)) {
         return;
     }
-    if (strlen(command) != command_length || (path != NULL && strlen(path) != path_length)) {
+    if (holds_nul(command, command_length) || holds_nul(path, path_length)) {
         http_respond_error(request, 400, "A command and its working directory cannot hold a NUL character");
         return;
     }
@@ -300,8 +319,9 @@ static void list_commands(struct http_request *request) {
 static void get_status(struct http_request *request) {
     int64_t wait_ms = 0;
     struct part part = {0};
-    read_wait_and_tail(request, 0, &wait_ms, &part.tail);
-    http_query_integer(request, "offset", 0, INT64_MAX / 2, &part.offset);
+    read_wait(request, 0, &wait_ms);
+    http_query_integer(request, "offset", 0, INT64_MAX, &part.offset);
+    http_query_integer(request, "tail", 1, INT64_MAX, &part.tail);
     if (http_refused_as_invalid(request)) {
         return;
     }

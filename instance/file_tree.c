@@ -39,10 +39,10 @@ bool folder_make(const char *path, struct error *err) {
         memcpy(partial + made, path + made, next - made);
         partial[next] = '\0';
         made = next;
-        if (mkdir(partial, 0777) == 0 || (errno == EEXIST && stat(partial, &status) == 0 && S_ISDIR(status.st_mode))) {
-            continue;
+        int problem = mkdir(partial, 0777) == 0 ? 0 : errno;
+        if (problem != 0 && !(problem == EEXIST && stat(partial, &status) == 0 && S_ISDIR(status.st_mode))) {
+            return error_set_path(err, problem, partial); /* EEXIST: a link that leads nowhere, too */
         }
-        return error_set_path(err, errno, partial);
     }
     return true;
 }
@@ -321,7 +321,10 @@ bool tree_move(const char *source, const char *destination, struct error *err) {
     if (errno == EXDEV) {
         return move_between_file_systems(source, destination, err);
     }
-    return error_set_path(err, errno, source);
+    int problem = errno;
+    cleanup_free char *folder = path_folder(destination);
+    bool is_destination = folder != NULL && (problem == EACCES || problem == EROFS) && access(folder, W_OK | X_OK) != 0;
+    return error_set_path(err, problem, is_destination ? destination : source);
 }
 
 bool tree_holds(const char *path, const char *home) {

@@ -263,16 +263,16 @@ static void move_path(struct http_request *request) {
     cleanup_free char *source = files_resolve_json(request, "source", &err);
     cleanup_free char *destination = source != NULL ? files_resolve_json(request, "destination", &err) : NULL;
     struct stat status;
-    if (destination == NULL) {
-        files_respond_error(request, FILES_CALL_CHANGES, &err);
-    } else if (lstat(source, &status) != 0) {
+    if (source != NULL ? lstat(source, &status) != 0 : err.code == ERROR_INVALID) { /* a NUL: nothing has such a name */
         http_respond_error(request, 404, "Source path not found");
+    } else if (destination == NULL) {
+        files_respond_error(request, FILES_CALL_CHANGES, &err);
     } else if (lstat(destination, &status) == 0) {
         http_respond_error(request, 409, "Destination already exists");
     } else if (is_own_home(request, source)) {
         return;
     } else if (path_is_within(destination, source)) {
-        http_respond_error(request, 400, "A folder cannot be moved into itself");
+        http_respond_error(request, 400, "Cannot move a directory '%s' into itself '%s'.", source, destination);
     } else if (!make_way(destination, &err)) {
         files_respond_error(request, FILES_CALL_CHANGES, &err);
     } else {

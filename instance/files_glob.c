@@ -87,18 +87,17 @@ static void glob_release(struct work *work) {
 
 /* Notes a type that is none of the three. */
 static void read_type(struct http_request *request, bool *takes_files, bool *takes_folders) {
-    const char *type = "any";
-    http_query_text(request, "type", false, &type);
+    size_t length = 3;
+    const char *given = http_query(request, "type", &length);
+    const char *type = given != NULL ? given : "any";
     bool is_any = strcmp(type, "any") == 0;
     *takes_files = is_any || strcmp(type, "file") == 0;
     *takes_folders = is_any || strcmp(type, "directory") == 0;
     if (!*takes_files && !*takes_folders) {
         struct json_object *context = json_object_new_object();
         json_add_string(context, "pattern", TYPE_PATTERN);
-        cleanup_free char *text = utf8_name_to_text(type);
         http_invalid(request, "string_pattern_mismatch", "query", "type",
-                     "String should match pattern '" TYPE_PATTERN "'",
-                     text != NULL ? json_object_new_string(text) : NULL, context);
+                     "String should match pattern '" TYPE_PATTERN "'", http_echo(type, length), context);
     }
 }
 

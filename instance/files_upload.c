@@ -29,7 +29,8 @@ struct upload {
     struct atomic_file *file; /* NULL: no file so far */
     char *path;
     int64_t size;
-    bool is_text; /* `file` came as a plain field, last */
+    bool is_begun; /* something came */
+    bool is_text;  /* `file` came as a plain field, last */
     struct buffer text;
 };
 
@@ -162,6 +163,7 @@ static void upload_begin(struct http_request *request) {
 static size_t upload_take(struct http_request *request, const char *bytes, size_t length) {
     struct upload *upload = http_state(request);
     struct error err;
+    upload->is_begun = true;
     if (!multipart_feed(upload->parser, bytes, length, &err)) {
         respond_error(request, &err);
         forget_file(upload);
@@ -174,10 +176,11 @@ const struct http_body_reader files_upload_reader = {.begin = upload_begin, .tak
 void files_upload(struct http_request *request) {
     struct upload *upload = http_state(request);
     struct error err;
-    if (!multipart_finish(upload->parser, &err)) {
+    bool is_whole = multipart_finish(upload->parser, &err);
+    if (!is_whole && upload->is_begun && err.code == ERROR_INVALID) {
         http_respond_error(request, 400, UNPARSABLE);
-    } else if (upload->file == NULL || upload->is_text) {
-        respond_missing(request, upload);
+    } else if (!is_whole || upload->file == NULL || upload->is_text) {
+        respond_missing(request, upload); /* a form that was cut lacks its file, says the original */
     } else if (!atomic_file_commit(upload->file, &err)) {
         respond_error(request, &err);
     } else {

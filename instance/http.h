@@ -92,7 +92,8 @@ const char *http_header(const struct http_request *request, const char *name);
 void http_each_header(const struct http_request *request,
                       void (*each)(void *state, const char *name, const char *value), void *state);
 
-/* The JSON body, an object always: anything else was answered with 422 before the handler was called. */
+/* The JSON body, an object always once http_refused_as_invalid() has said no (NULL before, if it is none). A handler
+ * asks that first: a body that is missing or no object is noted there. */
 struct json_object *http_json(const struct http_request *request);
 
 /* Ties `state` to the request: `release` (may be NULL) is called once when the request is over, answered or not, also
@@ -124,6 +125,10 @@ bool http_query_integer(struct http_request *request, const char *name, int64_t 
                         int64_t *value); /* INT64_MIN and INT64_MAX: no bound */
 bool http_query_number(struct http_request *request, const char *name, double minimum, double maximum, double *value);
 bool http_query_boolean(struct http_request *request, const char *name, bool *value);
+
+/* Text of the client's for the "input" of a problem: what is no UTF-8 is told as U+FFFD (Python's "replace"), a very
+ * long one as JSON null. */
+struct json_object *http_echo(const char *text, size_t length);
 
 /* Members of the body. JSON null is like absence when not required, else a wrong type. A text may hold NUL bytes
  * (\u0000): compare its length (which may be NULL) with strlen(). */

@@ -6,6 +6,7 @@
 #include <microhttpd.h>
 
 #include "instance/http.h"
+#include "instance/http_body.h"
 #include "instance/url.h"
 
 #define HTTP_PATH_PARAMETERS_MAX 4
@@ -42,7 +43,9 @@ struct http_request {
 
     struct buffer body;
     bool is_body_too_large;
-    struct json_object *json;
+    struct json_object *json; /* NULL: the route wants none, or there is a problem with all of it: */
+    enum http_body_problem body_problem;
+    struct json_object *bad_body;
     struct json_object *problems; /* the list of a 422 */
 
     void *state;
@@ -70,7 +73,9 @@ enum MHD_Result http_send(struct http_request *request);
  * is_resume_due was last cleared. */
 void http_suspend(struct http_request *request);
 
-/* Parses the buffered body into request->json; otherwise the 422 was answered and false is returned. */
+/* Parses the buffered body into request->json. False: it is no text or no JSON, which was answered. What is wrong with
+ * it otherwise (it is missing, or no object) is told by http_refused_as_invalid(), together with the query's problems.
+ */
 bool http_parse_json_body(struct http_request *request);
 
 #endif

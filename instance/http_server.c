@@ -108,6 +108,7 @@ static void end_request(void *cls, struct MHD_Connection *connection, void **con
     url_query_free(&request->query);
     buffer_free(&request->body);
     json_object_put(request->json);
+    json_object_put(request->bad_body);
     json_object_put(request->problems);
     free(request->target);
     free(request);
@@ -136,7 +137,9 @@ static bool redirect_slash(struct http_request *request) {
     }
     memcpy(other, request->target, length + 1);
     if (other[length - 1] == '/') {
-        other[--length] = '\0';
+        while (length > 1 && other[length - 1] == '/') {
+            other[--length] = '\0';
+        }
     } else {
         memcpy(other + length++, "/", 2);
     }

@@ -1,10 +1,9 @@
 /* The getters that check: what FastAPI would refuse is noted in request->problems in its words. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "instance/http_body.h"
+#include "common/cleanup.h"
 #include "instance/http_request.h"
 #include "instance/json_lax.h"
 #include "instance/utf8.h"
@@ -43,7 +42,20 @@ void http_invalid(struct http_request *request, const char *type, const char *pl
     http_invalid_at(request, type, location, message, input, context);
 }
 
+/* The body as a whole: what FastAPI tells after the problems of the query. */
+static void note_bad_body(struct http_request *request) {
+    if (request->body_problem == HTTP_BODY_MISSING) {
+        http_invalid(request, "missing", "body", NULL, "Field required", NULL, NULL);
+    } else if (request->body_problem == HTTP_BODY_NO_OBJECT) {
+        http_invalid(request, "model_attributes_type", "body", NULL,
+                     "Input should be a valid dictionary or object to extract fields from",
+                     json_object_get(request->bad_body), NULL);
+    }
+    request->body_problem = HTTP_BODY_FINE;
+}
+
 bool http_refused_as_invalid(struct http_request *request) {
+    note_bad_body(request);
     if (request->response != NULL) {
         return true; /* memory ran out while a problem was noted */
     }
@@ -62,12 +74,16 @@ bool http_refused_as_invalid(struct http_request *request) {
     return true;
 }
 
-/* What the client sent, for the "input" of a problem; JSON null if it is no UTF-8 and so cannot stand in JSON. */
-static struct json_object *echo(const char *text) {
-    size_t length = strlen(text);
-    return length <= ECHOED_INPUT_MAX_BYTES && utf8_is_valid(text, length)
-               ? json_object_new_string_len(text, (int)length)
-               : NULL;
+struct json_object *http_echo(const char *text, size_t length) {
+    cleanup_buffer struct buffer shown = {0};
+    for (size_t at = 0; at < length && length <= ECHOED_INPUT_MAX_BYTES;) {
+        size_t size = utf8_decode(text + at, length - at, NULL);
+        buffer_append(&shown, size > 0 ? text + at : "\xEF\xBF\xBD", size > 0 ? size : 3);
+        at += size > 0 ? size : 1;
+    }
+    return shown.failed || length > ECHOED_INPUT_MAX_BYTES
+               ? NULL
+               : json_object_new_string_len(shown.length > 0 ? shown.data : "", (int)shown.length);
 }
 
 static void missing(struct http_request *request, const char *place, const char *name, struct json_object *input) {
@@ -84,7 +100,7 @@ bool http_query_text(struct http_request *request, const char *name, bool requir
     return true;
 }
 
-static void out_of_bounds(struct http_request *request, const char *name, const char *text, bool is_too_small,
+static void out_of_bounds(struct http_request *request, const char *name, struct json_object *input, bool is_too_small,
                           struct json_object *bound) {
     char message[96];
     snprintf(message, sizeof message, "Input should be %s than or equal to %s", is_too_small ? "greater" : "less",
@@ -99,25 +115,28 @@ static void out_of_bounds(struct http_request *request, const char *name, const 
     } else {
         json_object_put(bound);
     }
-    http_invalid(request, is_too_small ? "greater_than_equal" : "less_than_equal", "query", name, message, echo(text),
+    http_invalid(request, is_too_small ? "greater_than_equal" : "less_than_equal", "query", name, message, input,
                  context);
 }
 
 bool http_query_integer(struct http_request *request, const char *name, int64_t minimum, int64_t maximum,
                         int64_t *value) {
-    const char *text = http_query(request, name, NULL);
+    size_t length;
+    const char *text = http_query(request, name, &length);
     if (text == NULL) {
         return true;
     }
     int64_t number;
-    if (!json_lax_number(text, &number)) {
+    if (!json_lax_number(text, length, &number)) {
         http_invalid(request, "int_parsing", "query", name,
-                     "Input should be a valid integer, unable to parse string as an integer", echo(text), NULL);
+                     "Input should be a valid integer, unable to parse string as an integer", http_echo(text, length),
+                     NULL);
         return false;
     }
     if (number < minimum || number > maximum) {
         bool is_too_small = number < minimum;
-        out_of_bounds(request, name, text, is_too_small, json_object_new_int64(is_too_small ? minimum : maximum));
+        out_of_bounds(request, name, http_echo(text, length), is_too_small,
+                      json_object_new_int64(is_too_small ? minimum : maximum));
         return false;
     }
     *value = number;
@@ -132,20 +151,22 @@ static struct json_object *python_float(double number) {
 }
 
 bool http_query_number(struct http_request *request, const char *name, double minimum, double maximum, double *value) {
-    const char *text = http_query(request, name, NULL);
+    size_t length;
+    const char *text = http_query(request, name, &length);
     if (text == NULL) {
         return true;
     }
-    char *end = NULL;
-    double number = strtod(text, &end);
-    if (end == text || *end != '\0' || strpbrk(text, "xXpP") != NULL) {
+    double number;
+    if (!json_lax_decimal(text, length, &number)) {
         http_invalid(request, "float_parsing", "query", name,
-                     "Input should be a valid number, unable to parse string as a number", echo(text), NULL);
+                     "Input should be a valid number, unable to parse string as a number", http_echo(text, length),
+                     NULL);
         return false;
     }
     if (!(number >= minimum && number <= maximum)) {
-        bool is_too_small = !(number >= minimum); /* "nan" is neither */
-        out_of_bounds(request, name, text, is_too_small, python_float(is_too_small ? minimum : maximum));
+        bool is_too_small = number < minimum; /* "nan" is not */
+        out_of_bounds(request, name, http_echo(text, length), is_too_small,
+                      python_float(is_too_small ? minimum : maximum));
         return false;
     }
     *value = number;
@@ -153,21 +174,26 @@ bool http_query_number(struct http_request *request, const char *name, double mi
 }
 
 bool http_query_boolean(struct http_request *request, const char *name, bool *value) {
-    const char *text = http_query(request, name, NULL);
+    size_t length;
+    const char *text = http_query(request, name, &length);
     if (text == NULL) {
         return true;
     }
-    if (json_lax_word(text, value)) {
+    if (strlen(text) == length && json_lax_word(text, value)) {
         return true;
     }
     http_invalid(request, "bool_parsing", "query", name, "Input should be a valid boolean, unable to interpret input",
-                 echo(text), NULL);
+                 http_echo(text, length), NULL);
     return false;
 }
 
 /* Finds a member of the body. False if that is already an answer: it is absent and required, or absent and not. */
 static bool find_member(struct http_request *request, const char *name, bool required, struct json_object **member,
                         bool *result) {
+    if (request->json == NULL) { /* http_refused_as_invalid() notes why */
+        *result = false;
+        return false;
+    }
     bool is_present = json_object_object_get_ex(request->json, name, member);
     if (!is_present && required) {
         missing(request, "body", name, json_object_get(request->json));
@@ -227,43 +253,18 @@ bool http_json_boolean(struct http_request *request, const char *name, bool *val
     return true;
 }
 
-/* As lenient as pydantic: 1, 1.0, true and "1" are all 1. */
-static const char *parse_integer(struct json_object *member, int64_t *value, const char **type) {
-    double number = json_object_get_double(member);
-    const char *text = json_object_get_string(member);
-    char *end = NULL;
-    *type = "int_type";
-    switch (json_object_get_type(member)) {
-    case json_type_int:
-    case json_type_boolean:
-        *value = json_object_get_int64(member);
-        return NULL;
-    case json_type_double:
-        *value = number > -1e18 && number < 1e18 ? (int64_t)number : 0;
-        *type = "int_from_float";
-        return (double)*value == number ? NULL : "Input should be a valid integer, got a number with a fractional part";
-    case json_type_string:
-        *value = strtoll(text, &end, 10);
-        *type = "int_parsing";
-        return end != text && *end == '\0' ? NULL
-                                           : "Input should be a valid integer, unable to parse string as an integer";
-    default:
-        return "Input should be a valid integer";
-    }
-}
-
 bool http_json_integer(struct http_request *request, const char *name, bool required, int64_t *value) {
     struct json_object *member = NULL;
-    const char *type;
     bool result = true;
     if (!find_member(request, name, required, &member, &result)) {
         return result;
     }
-    const char *problem = parse_integer(member, value, &type);
-    if (problem != NULL) {
-        http_invalid(request, type, "body", name, problem, json_object_get(member), NULL);
+    struct json_problem problem;
+    if (!json_lax_integer(member, value, &problem)) {
+        http_invalid(request, problem.type, "body", name, problem.message, json_object_get(member), NULL);
+        return false;
     }
-    return problem == NULL;
+    return true;
 }
 
 static void refuse_syntax(struct http_request *request, const struct http_body_syntax *syntax) {
@@ -289,27 +290,24 @@ bool http_parse_json_body(struct http_request *request) {
         request->json = value;
         return true;
     case HTTP_BODY_MISSING:
-        missing(request, "body", NULL, NULL);
-        break;
+    case HTTP_BODY_NO_OBJECT:
+        request->body_problem = problem;
+        request->bad_body = value;
+        if (json_object_is_type(value, json_type_string)) {
+            request->bad_body = http_echo(json_object_get_string(value), (size_t)json_object_get_string_len(value));
+            json_object_put(value);
+        }
+        return true;
     case HTTP_BODY_NO_TEXT:
         http_respond_error(request, 400, "There was an error parsing the body");
         return false;
     case HTTP_BODY_NO_JSON:
         refuse_syntax(request, &syntax);
-        break;
-    case HTTP_BODY_NO_OBJECT:
-        if (json_object_is_type(value, json_type_string)) {
-            struct json_object *input = echo(json_object_get_string(value));
-            json_object_put(value);
-            value = input;
-        }
-        http_invalid(request, "model_attributes_type", "body", NULL,
-                     "Input should be a valid dictionary or object to extract fields from", value, NULL);
-        break;
+        http_refused_as_invalid(request);
+        return false;
     case HTTP_BODY_OUT_OF_MEMORY:
-        http_respond(request, 500, NULL);
         break;
     }
-    http_refused_as_invalid(request);
+    http_respond(request, 500, NULL);
     return false;
 }

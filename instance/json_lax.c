@@ -1,8 +1,11 @@
 #include "instance/json_lax.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "common/cleanup.h"
 
 #define INTEGER_MAX 9.2e18 /* below INT64_MAX, as a double */
 
@@ -50,17 +53,61 @@ bool json_lax_boolean(struct json_object *value, bool *result, struct json_probl
     return is_known || fail(problem, "bool_parsing", "Input should be a valid boolean, unable to interpret input");
 }
 
-bool json_lax_number(const char *text, int64_t *result) {
-    char *end;
-    text += strspn(text, " \t\r\n");
-    *result = strtoll(text, &end, 10);
-    if (end == text) {
+/* Takes the blanks off both ends. */
+static void trim(const char **text, size_t *length) {
+    while (*length > 0 && isspace((unsigned char)**text)) {
+        (*text)++;
+        (*length)--;
+    }
+    while (*length > 0 && isspace((unsigned char)(*text)[*length - 1])) {
+        (*length)--;
+    }
+}
+
+/* A number as C has it, from one with blanks around it and underscores in it. NULL: it is none. The caller frees. */
+static char *plain_number(const char *text, size_t length, const char *allowed) {
+    trim(&text, &length);
+    if (length == 0 || text[0] == '_' || text[length - 1] == '_') {
+        return NULL;
+    }
+    char *plain = malloc(length + 1);
+    size_t used = 0;
+    for (size_t i = 0; plain != NULL && i < length; i++) {
+        bool is_separator = text[i] == '_' && text[i - 1] != '_';
+        if (!is_separator && (text[i] == '\0' || strchr(allowed, text[i]) == NULL)) {
+            free(plain);
+            return NULL;
+        }
+        plain[used] = text[i];
+        used += !is_separator;
+    }
+    if (plain != NULL) {
+        plain[used] = '\0';
+    }
+    return plain;
+}
+
+bool json_lax_number(const char *text, size_t length, int64_t *result) {
+    cleanup_free char *plain = plain_number(text, length, "0123456789+-.");
+    if (plain == NULL || !isdigit((unsigned char)plain[plain[0] == '-' || plain[0] == '+'])) {
         return false;
     }
+    char *end;
+    *result = strtoll(plain, &end, 10); /* what is too large becomes the largest */
     size_t zeros = *end == '.' ? strspn(end + 1, "0") : 0;
     end += zeros > 0 ? zeros + 1 : 0;
-    end += strspn(end, " \t\r\n");
     return *end == '\0';
+}
+
+bool json_lax_decimal(const char *text, size_t length, double *result) {
+    /* The letters are those of an exponent, "nan" and "infinity"; no hexadecimal. */
+    cleanup_free char *plain = plain_number(text, length, "0123456789+-.eEaAfFiInNtTyY");
+    if (plain == NULL) {
+        return false;
+    }
+    char *end;
+    *result = strtod(plain, &end);
+    return end != plain && *end == '\0';
 }
 
 bool json_lax_integer(struct json_object *value, int64_t *result, struct json_problem *problem) {
@@ -80,7 +127,7 @@ bool json_lax_integer(struct json_object *value, int64_t *result, struct json_pr
         *result = (int64_t)number;
         return true;
     case json_type_string:
-        if (!json_lax_number(json_object_get_string(value), &whole)) {
+        if (!json_lax_number(json_object_get_string(value), (size_t)json_object_get_string_len(value), &whole)) {
             return fail(problem, "int_parsing",
                         "Input should be a valid integer, unable to parse string as an integer");
         }

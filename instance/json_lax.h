@@ -22,7 +22,11 @@ bool json_lax_integer(struct json_object *value, int64_t *result, struct json_pr
 /* The words for true and false, in any case: "true", "1", "on", "t", "yes", "y" and their opposites. */
 bool json_lax_word(const char *text, bool *result);
 
-/* A whole number in a text: with blanks around it, a sign, and a fraction of zeros if it has one. */
-bool json_lax_number(const char *text, int64_t *result);
+/* A whole number in a text: with blanks around it, a sign, an underscore between digits, and a fraction of zeros if it
+ * has one. What is too large for 64 bits becomes the largest. */
+bool json_lax_number(const char *text, size_t length, int64_t *result);
+
+/* Any number in a text, "nan" and "inf" among them. */
+bool json_lax_decimal(const char *text, size_t length, double *result);
 
 #endif

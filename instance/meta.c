@@ -209,7 +209,10 @@ const struct http_route meta_routes[] = {
     {.method = "GET", .pattern = "/info", .handle = get_info, .is_offered = has_info},
     {.method = "GET", .pattern = "/system", .handle = get_system, .is_offered = has_system_prompt},
     {.method = "GET", .pattern = "/openapi.json", .is_open = true, .handle = get_openapi},
+    {.method = "HEAD", .pattern = "/openapi.json", .is_open = true, .handle = get_openapi},
     {.method = "GET", .pattern = "/docs", .is_open = true, .handle = get_docs},
+    {.method = "HEAD", .pattern = "/docs", .is_open = true, .handle = get_docs},
     {.method = "GET", .pattern = "/redoc", .is_open = true, .handle = get_docs},
+    {.method = "HEAD", .pattern = "/redoc", .is_open = true, .handle = get_docs},
     HTTP_ROUTES_END,
 };

@@ -267,8 +267,9 @@ bool multipart_feed(struct multipart_parser *parser, const char *bytes, size_t l
 }
 
 bool multipart_finish(const struct multipart_parser *parser, struct error *err) {
+    bool is_begun = parser->state != STATE_PREAMBLE && parser->state != STATE_FAILED;
     return parser->state == STATE_EPILOGUE ||
-           error_set(err, ERROR_INVALID, "the body ends before its closing boundary");
+           error_set(err, is_begun ? ERROR_UNPROCESSABLE : ERROR_INVALID, "the body ends before its closing boundary");
 }
 
 /* ---- making one ---- */

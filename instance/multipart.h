@@ -37,7 +37,8 @@ void multipart_free(struct multipart_parser *parser);
 /* Takes the next piece. False: ERROR_INVALID for a malformed body, or what an event said; later calls fail too. */
 bool multipart_feed(struct multipart_parser *parser, const char *bytes, size_t length, struct error *err);
 
-/* The body is over. False (ERROR_INVALID) if the closing boundary never came. */
+/* The body is over. False if the closing boundary never came: ERROR_UNPROCESSABLE when it was cut, ERROR_INVALID when
+ * there was no boundary at all. */
 bool multipart_finish(const struct multipart_parser *parser, struct error *err);
 
 #endif

@@ -17,8 +17,11 @@ class Refusal(Exception):
 
 
 def read_notebook(path):
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except UnicodeDecodeError as problem:
+        raise Refusal(400, f"Invalid notebook: {problem}") from None
     try:
         notebook = json.loads(text)
     except ValueError:

@@ -12,9 +12,9 @@
 
 #include "instance/http1.h"
 #include "instance/instance.h"
+#include "instance/json_lax.h"
 #include "instance/proxy.h"
 #include "instance/routes.h"
-#include "instance/utf8.h"
 #include "instance/websocket_handshake.h"
 
 static void release_proxy(void *state) {
@@ -143,18 +143,17 @@ static void write_head(struct proxy *proxy) {
 }
 
 static bool read_port(struct http_request *request, unsigned *port) {
-    const char *text = http_path_parameter(request, "port", NULL);
-    char *end = NULL;
-    errno = 0;
-    long number = strtol(text, &end, 10);
-    if (end == text || *end != '\0') {
+    size_t length;
+    const char *text = http_path_parameter(request, "port", &length);
+    int64_t number;
+    if (!json_lax_number(text, length, &number)) {
         http_invalid(request, "int_parsing", "path", "port",
-                     "Input should be a valid integer, unable to parse string as an integer",
-                     utf8_is_valid(text, strlen(text)) ? json_object_new_string(text) : NULL, NULL);
+                     "Input should be a valid integer, unable to parse string as an integer", http_echo(text, length),
+                     NULL);
         http_refused_as_invalid(request);
         return false;
     }
-    if (errno != 0 || number < 1 || number > 65535) {
+    if (number < 1 || number > 65535) {
         http_respond_error(request, 422, "Port must be between 1 and 65535");
         return false;
     }

@@ -5,6 +5,7 @@
 
 #include "common/cleanup.h"
 #include "instance/regex_automaton.h"
+#include "instance/regex_backtrack.h"
 #include "instance/regex_program.h"
 #include "instance/utf8.h"
 
@@ -18,6 +19,7 @@ struct regex {
     bool is_shared;                    /* the program is another one's */
     struct regex_automaton *automaton; /* NULL until it is needed */
     enum regex_text kind;              /* of the automaton */
+    struct regex_backtrack *backtrack; /* in place of all that, for what no automaton can do */
     bool failed;
 };
 
@@ -33,6 +35,9 @@ static struct regex_automaton *automaton_for(struct regex *regex, enum regex_tex
 }
 
 bool regex_search(struct regex *regex, const char *text, size_t length) {
+    if (regex->backtrack != NULL) {
+        return regex_backtrack_search(regex->backtrack, text, length);
+    }
     struct regex_automaton *automaton = automaton_for(regex, REGEX_TEXT_WHOLE);
     return automaton != NULL && regex_automaton_search(automaton, text, length, &regex->failed) != NULL;
 }
@@ -63,9 +68,26 @@ static const char *find_by_literals(struct regex *regex, const char *text, const
     return found;
 }
 
+/* One line after the other: what looks around must not see the next one. */
+static const char *find_by_backtracking(struct regex_backtrack *backtrack, const char *text, const char *end) {
+    while (text < end) {
+        const char *line_feed = memchr(text, '\n', (size_t)(end - text));
+        size_t length = (size_t)((line_feed != NULL ? line_feed : end) - text);
+        length -= length > 0 && text[length - 1] == '\r';
+        if (regex_backtrack_search(backtrack, text, length)) {
+            return text;
+        }
+        text = line_feed != NULL ? line_feed + 1 : end;
+    }
+    return NULL;
+}
+
 const char *regex_find_line(struct regex *regex, const char *text, size_t length) {
     const char *end = text + length;
     const char *rest = text;
+    if (regex->backtrack != NULL) {
+        return find_by_backtracking(regex->backtrack, text, end);
+    }
     if (automaton_for(regex, REGEX_TEXT_LINES) == NULL) {
         return NULL;
     }
@@ -82,11 +104,16 @@ bool regex_failed(const struct regex *regex) {
     return regex->failed;
 }
 
+bool regex_gave_up(const struct regex *regex) {
+    return regex->backtrack != NULL && regex_backtrack_gave_up(regex->backtrack);
+}
+
 void regex_free(struct regex *regex) {
     if (regex == NULL) {
         return;
     }
     regex_automaton_free(regex->automaton);
+    regex_backtrack_free(regex->backtrack);
     if (!regex->is_shared && regex->program != NULL) {
         buffer_free(&regex->program->instructions);
         buffer_free(&regex->program->sets);
@@ -100,6 +127,11 @@ struct regex *regex_share(const struct regex *regex) {
     struct regex *other = calloc(1, sizeof(*other));
     if (other != NULL) {
         *other = (struct regex){.program = regex->program, .is_shared = true};
+    }
+    if (other != NULL && regex->backtrack != NULL &&
+        (other->backtrack = regex_backtrack_share(regex->backtrack)) == NULL) {
+        free(other);
+        other = NULL;
     }
     return other;
 }
@@ -163,10 +195,26 @@ static uint32_t *decode(const char *text, size_t length, size_t *count, struct e
     return characters;
 }
 
+static struct regex *compile_backtracking(const char *pattern, size_t length, bool ignore_case, struct error *err) {
+    struct regex *regex = calloc(1, sizeof(*regex));
+    if (regex == NULL) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    regex->backtrack = regex_backtrack_compile(pattern, length, ignore_case, err);
+    if (regex->backtrack == NULL) {
+        free(regex);
+        return NULL;
+    }
+    return regex;
+}
+
 struct regex *regex_compile(const char *pattern, size_t length, bool ignore_case, struct error *err) {
     size_t count;
     cleanup_free uint32_t *characters = decode(pattern, length, &count, err);
-    return characters == NULL ? NULL : compile(characters, count, ignore_case, err);
+    struct regex *regex = characters == NULL ? NULL : compile(characters, count, ignore_case, err);
+    bool is_irregular = characters != NULL && regex == NULL && err->code == ERROR_UNPROCESSABLE;
+    return is_irregular ? compile_backtracking(pattern, length, ignore_case, err) : regex;
 }
 
 struct regex *regex_compile_literal(const char *text, size_t length, bool ignore_case, struct error *err) {

@@ -1,9 +1,10 @@
 /* regex.h - regular expressions in Python's notation, for searching lines: does it match anywhere?
  *
  * It runs all alternatives at once and remembers where that led (regex_run.c, regex_automaton.c), so no pattern takes
- * more than pattern × text, and usually one look-up a byte: what a client sends cannot stall the instance. That rules
- * out back references and look-around, which are refused by name. Case folding, \w and \d know ASCII, and take any
- * other letter-like character as a letter. A compiled expression belongs to one thread. */
+ * more than pattern × text, and usually one look-up a byte: what a client sends cannot stall the instance. Case
+ * folding, \w and \d know ASCII, and take any other letter-like character as a letter. Look-around, back references and
+ * what else no automaton can do are left to PCRE2, within limits (regex_backtrack.h). A compiled expression belongs to
+ * one thread. */
 #ifndef TERMINALS_INSTANCE_REGEX_H
 #define TERMINALS_INSTANCE_REGEX_H
 
@@ -38,6 +39,9 @@ const char *regex_find_line(struct regex *regex, const char *text, size_t length
 
 /* True if memory ran out in one of these two: what they said is then nothing to go by. */
 bool regex_failed(const struct regex *regex);
+
+/* True if lines were passed over because they took too many steps (regex_backtrack.h). */
+bool regex_gave_up(const struct regex *regex);
 
 void regex_free(struct regex *regex);
 

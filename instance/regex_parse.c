@@ -26,6 +26,24 @@ static uint32_t fail_at(struct parser *parser, size_t position, const char *mess
     return REGEX_NO_NODE;
 }
 
+/* The same, with a piece of the pattern behind the message, as Python has it: from `start` to where we are. */
+static uint32_t fail_quoting(struct parser *parser, size_t position, const char *message, size_t start) {
+    char quoted[64];
+    size_t used = 0;
+    for (size_t i = start; i < parser->at && i < parser->length && used + 1 < sizeof(quoted); i++) {
+        quoted[used++] = parser->pattern[i] < 0x80 ? (char)parser->pattern[i] : '?';
+    }
+    quoted[used] = '\0';
+    error_set(parser->err, ERROR_INVALID, "%s %s at position %zu", message, quoted, position);
+    return REGEX_NO_NODE;
+}
+
+/* No automaton can do this: regex_compile() tries again with another engine. */
+static uint32_t fail_irregular(struct parser *parser, size_t position) {
+    error_set(parser->err, ERROR_UNPROCESSABLE, "needs backtracking at position %zu", position);
+    return REGEX_NO_NODE;
+}
+
 static uint32_t fail_memory(struct parser *parser) {
     error_set(parser->err, ERROR_INTERNAL, "out of memory");
     return REGEX_NO_NODE;
@@ -117,7 +135,7 @@ static bool read_hex(struct parser *parser, size_t start, int digits, uint32_t *
     for (int i = 0; i < digits; i++) {
         int digit = parser->at < parser->length ? hex_value(parser->pattern[parser->at]) : -1;
         if (digit < 0) {
-            fail_at(parser, start, "incomplete escape");
+            fail_quoting(parser, start, "incomplete escape", start);
             return false;
         }
         *value = *value << 4 | (uint32_t)digit;
@@ -151,7 +169,7 @@ static bool read_escaped_character(struct parser *parser, uint32_t letter, uint3
         break;
     }
     if (letter >= '1' && letter <= '9') {
-        fail_at(parser, start, "back references are not supported");
+        fail_irregular(parser, start);
         return false;
     }
     if ((letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z')) {
@@ -239,7 +257,7 @@ static bool read_set_range(struct parser *parser) {
         }
     }
     if ((is_range && is_class) || last < first) {
-        fail_at(parser, start, "bad character range");
+        fail_quoting(parser, start, "bad character range", start);
         return false;
     }
     return is_class || add_range(parser, first, last);
@@ -280,6 +298,44 @@ static bool is_next(const struct parser *parser, const char *text) {
     return true;
 }
 
+/* Behind "(?P<". */
+static bool read_group_name(struct parser *parser) {
+    size_t start = parser->at;
+    while (parser->at < parser->length && parser->pattern[parser->at] != '>') {
+        parser->at++;
+    }
+    bool is_named = parser->at > start;
+    bool is_word = is_named && !(parser->pattern[start] >= '0' && parser->pattern[start] <= '9');
+    for (size_t i = start; i < parser->at; i++) {
+        is_word = is_word && regex_is_word(parser->pattern[i]);
+    }
+    if (!is_named) {
+        fail_at(parser, start, "missing group name");
+    } else if (parser->at == parser->length) {
+        fail_at(parser, start, "missing >, unterminated name");
+    } else if (!is_word) {
+        fail_at(parser, start, "bad character in group name");
+    } else {
+        parser->at++;
+        return true;
+    }
+    return false;
+}
+
+/* What stands behind "(?" means nothing. */
+static void fail_extension(struct parser *parser, size_t open) {
+    bool has_flags = parser->at > open + 2;
+    size_t more = parser->at < parser->length && strchr("P<", (int)parser->pattern[parser->at]) != NULL;
+    if (!has_flags && parser->at + more >= parser->length) {
+        fail_at(parser, parser->length, "unexpected end of pattern");
+    } else if (has_flags) {
+        fail_at(parser, parser->at, parser->at == parser->length ? "missing -, : or )" : "unknown flag");
+    } else {
+        parser->at += 1 + more;
+        fail_quoting(parser, open + 1, "unknown extension", open + 1);
+    }
+}
+
 /* What may stand behind "(?": a colon, a name, flags for the whole pattern. *is_flags: there is no group to read. */
 static bool read_extension(struct parser *parser, size_t open, bool *is_flags) {
     *is_flags = false;
@@ -288,15 +344,15 @@ static bool read_extension(struct parser *parser, size_t open, bool *is_flags) {
         return true;
     }
     if (is_next(parser, "P<")) {
-        while (parser->at < parser->length && parser->pattern[parser->at] != '>') {
-            parser->at++;
-        }
-        parser->at += parser->at < parser->length;
-        return true;
+        parser->at += 2;
+        return read_group_name(parser);
     }
-    if (is_next(parser, "=") || is_next(parser, "!") || is_next(parser, "<")) {
-        fail_at(parser, open, "look-around is not supported");
-        return false;
+    static const char *const irregular[] = {"=", "!", "<=", "<!", ">", "(", "P=", "#", "x"};
+    for (size_t i = 0; i < sizeof(irregular) / sizeof(irregular[0]); i++) {
+        if (is_next(parser, irregular[i])) {
+            fail_irregular(parser, open);
+            return false;
+        }
     }
     while (parser->at < parser->length && parser->pattern[parser->at] < 0x80 &&
            strchr("aimsux", (int)parser->pattern[parser->at]) != NULL && parser->pattern[parser->at] != 0) {
@@ -305,8 +361,10 @@ static bool read_extension(struct parser *parser, size_t open, bool *is_flags) {
         parser->at++;
     }
     *is_flags = is_next(parser, ")");
-    if (!*is_flags) {
-        fail_at(parser, open + 1, "unknown extension");
+    if (is_next(parser, ":") || is_next(parser, "-")) { /* flags for a part only */
+        fail_irregular(parser, open);
+    } else if (!*is_flags) {
+        fail_extension(parser, open);
     }
     return *is_flags;
 }
@@ -446,10 +504,12 @@ static uint32_t parse_repeated(struct parser *parser) {
         return fail_at(parser, position, "nothing to repeat");
     }
     if (maximum < minimum) {
-        return fail_at(parser, position, "min repeat greater than max repeat");
+        return fail_at(parser, position + 1, "min repeat greater than max repeat");
     }
-    /* Lazy (`*?`) and possessive (`*+`) differ in what is matched, hardly in whether anything is. */
-    parser->at += parser->at < parser->length && (is_next(parser, "?") || is_next(parser, "+"));
+    if (is_next(parser, "+")) { /* possessive */
+        return fail_irregular(parser, position);
+    }
+    parser->at += is_next(parser, "?"); /* lazy: differs in what is matched, not in whether anything is */
     size_t again = parser->at;
     uint32_t ignored_minimum;
     uint32_t ignored_maximum;

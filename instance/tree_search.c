@@ -31,7 +31,8 @@ struct crew {
     struct tree_search *search;
     char *real_root; /* behind all symbolic links */
     struct search_tasks *tasks;
-    atomic_bool failed; /* no memory */
+    atomic_bool failed;  /* no memory */
+    atomic_bool gave_up; /* lines were passed over */
 };
 
 /* One thread, and the file it is at. */
@@ -213,6 +214,8 @@ static void *work(void *argument) {
     if (!ok) {
         atomic_store(&crew->failed, true);
         search_tasks_stop(crew->tasks);
+    } else if (regex_gave_up(searcher.lines.regex)) {
+        atomic_store(&crew->gave_up, true);
     }
     line_search_free(&searcher.lines);
     patterns_free(&searcher.include);
@@ -254,7 +257,7 @@ bool tree_search_run(struct tree_search *search) {
     bool ok = crew.tasks != NULL;
     if (ok) {
         work_together(&crew);
-        search->is_truncated = search_tasks_are_truncated(crew.tasks);
+        search->is_truncated = search_tasks_are_truncated(crew.tasks) || atomic_load(&crew.gave_up);
         ok = !atomic_load(&crew.failed) && !search->matches.failed;
     }
     search_tasks_free(crew.tasks);

@@ -23,7 +23,7 @@ struct tree_search {
     const atomic_bool *is_abandoned;
 
     struct buffer matches; /* the members of a JSON array; {0} at first, the caller frees it */
-    bool is_truncated;     /* there is more than results_max */
+    bool is_truncated;     /* there is more than results_max, or lines took too long to look at */
 };
 
 /* Searches all of it. False: no memory. */

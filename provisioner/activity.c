@@ -98,10 +98,19 @@ static void keep_accesses(struct provisioner *provisioner, size_t count) {
     }
 }
 
+static void tell_backend(const struct provisioner *provisioner, const struct tenant *tenant) {
+    void (*touch)(struct backend *, const char *, int64_t) = provisioner->operations->touch;
+    if (touch != NULL && provisioner->backend != NULL && tenant->access_is_unsaved &&
+        tenant->record.status == INSTANCE_RUNNING) {
+        touch(provisioner->backend, tenant->record.instance_id, tenant->record.last_accessed_at_ms);
+    }
+}
+
 void activity_flush(struct provisioner *provisioner) {
     size_t count = 0;
     bool any_stale = false;
     TENANTS_EACH(provisioner, tenant) {
+        tell_backend(provisioner, tenant);
         count += tenant->access_is_unsaved;
         any_stale = any_stale || tenant->row_is_stale;
     }

@@ -67,6 +67,15 @@ struct backend_events {
                   const struct instance_address *address, struct error *err);
 };
 
+/* Something that the backend has, outside of us, and that carries our mark. Borrowed during the call. */
+struct backend_object {
+    const char *kind;        /* "process", "container", "pod", "service", "secret", "claim" */
+    const char *name;        /* for people */
+    const char *handle;      /* for remove_object() */
+    const char *instance_id; /* whose it is, unless it holds_files */
+    bool holds_files;        /* a user's, which outlive instances: its name is name_instance()'s */
+};
+
 struct backend; /* one opened backend */
 
 struct backend_operations {
@@ -99,6 +108,8 @@ struct backend_operations {
      * be stopped. NULL: the backend cannot. */
     void (*hand_over)(struct backend *backend, const struct instance_spec *spec,
                       void (*done)(void *argument, const struct error *err), void *argument);
+    /* A ready instance was used last at `unix_ms`, as far as is known by now. NULL: nobody there wants to know. */
+    void (*touch)(struct backend *backend, const char *instance_id, int64_t unix_ms);
     /* Removes the files of a (user, policy, context) whose instance does not run; `done` is called once, with NULL on
      * success. Where this is NULL, files are in the home folder of `spec`, and no business of the backend's. */
     void (*purge)(struct backend *backend, const struct instance_spec *spec,
@@ -109,6 +120,13 @@ struct backend_operations {
     /* What an instance is called. False: no memory. NULL: name_instance() holds. */
     bool (*name_instance)(const char *user_id, const char *policy_id, const char *context_id,
                           char out[NAME_FOLDER_SIZE]);
+    /* For `terminals gc`. Tells `each` all objects that there are, whoever owns them, and then calls `done` once; works
+     * right after open(), before anything was adopted. NULL: there is nothing of the kind. */
+    void (*list_objects)(struct backend *backend, void (*each)(void *argument, const struct backend_object *object),
+                         void (*done)(void *argument, const struct error *err), void *argument);
+    /* Removes one by force; `done` is called once, with NULL also if it is not there any more. */
+    void (*remove_object)(struct backend *backend, const char *kind, const char *handle,
+                          void (*done)(void *argument, const struct error *err), void *argument);
     bool shares_one_instance; /* static: every tenant has the same instance, so none is ever stopped or reaped, and
                                  there are no homes */
     bool is_bound_to_node;    /* local: nobody on another machine reaches its instances */
@@ -117,6 +135,7 @@ struct backend_operations {
 
 extern const struct backend_operations backend_docker;
 extern const struct backend_operations backend_kubernetes;
+extern const struct backend_operations backend_kubernetes_operator;
 extern const struct backend_operations backend_local;
 extern const struct backend_operations backend_static;
 

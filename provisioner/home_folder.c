@@ -174,8 +174,14 @@ bool home_folder_is_put_away(const struct home_folders *folders, const char *mar
 enum home_folder_put home_folder_put_away(struct home_folders *folders, const char *user_id, const char *policy_id,
                                           const char *context_id, const char *mark, struct error *err) {
     char relative[NAME_FOLDER_SIZE];
-    cleanup_close int trash =
-        relative_path(user_id, policy_id, context_id, relative, err) ? open_trash(folders, err) : -1;
+    return relative_path(user_id, policy_id, context_id, relative, err)
+               ? home_folder_put_path_away(folders, relative, mark, err)
+               : HOME_FOLDER_FAILED;
+}
+
+enum home_folder_put home_folder_put_path_away(struct home_folders *folders, const char *relative, const char *mark,
+                                               struct error *err) {
+    cleanup_close int trash = open_trash(folders, err);
     if (trash < 0) {
         return HOME_FOLDER_FAILED;
     }
@@ -188,6 +194,10 @@ enum home_folder_put home_folder_put_away(struct home_folders *folders, const ch
         return HOME_FOLDER_FAILED;
     }
     return move_to_trash(folders, relative, trash, mark, err);
+}
+
+bool home_folder_is_being_discarded(const struct home_folders *folders, const char *mark) {
+    return removals_has(folders->removals, mark);
 }
 
 void home_folder_discard(struct home_folders *folders, const char *mark,

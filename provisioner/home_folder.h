@@ -39,6 +39,10 @@ enum home_folder_put home_folder_put_away(struct home_folders *folders, const ch
                                           const char *context_id, const char *mark, struct error *err);
 bool home_folder_is_put_away(const struct home_folders *folders, const char *mark);
 
+/* The same with a folder's path below the data folder, two slashes at most, no component of it a link. */
+enum home_folder_put home_folder_put_path_away(struct home_folders *folders, const char *relative, const char *mark,
+                                               struct error *err);
+
 /* The second step: removes what was put away, as home_folder_purge() does. Until then, or the next
  * home_folders_empty_trash(), it stays there. */
 void home_folder_discard(struct home_folders *folders, const char *mark,
@@ -48,6 +52,9 @@ void home_folder_discard(struct home_folders *folders, const char *mark,
 bool home_folders_each_put_away(const struct home_folders *folders,
                                 bool (*each)(void *argument, const char *mark, struct error *err), void *argument,
                                 struct error *err);
+
+/* Whether this folder of the trash is being removed, or waits for its turn. */
+bool home_folder_is_being_discarded(const struct home_folders *folders, const char *mark);
 
 /* Removes what earlier purges did not finish, and what was put away. */
 void home_folders_empty_trash(struct home_folders *folders);

@@ -6,13 +6,13 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
-#include "provisioner/database_commands.h"
-#include "provisioner/key_rotation.h"
+#include "provisioner/commands.h"
 #include "provisioner/serve.h"
 
 static const struct backend_operations *const backends[] = {
     [BACKEND_DOCKER] = &backend_docker,
     [BACKEND_KUBERNETES] = &backend_kubernetes,
+    [BACKEND_KUBERNETES_OPERATOR] = &backend_kubernetes_operator,
     [BACKEND_LOCAL] = &backend_local,
     [BACKEND_STATIC] = &backend_static,
 };
@@ -29,23 +29,13 @@ static void raise_descriptor_limit(void) {
     }
 }
 
-/* `--rotate-key [FILE]`: what `terminals db rotate-key` runs where no provisioner does. */
-static bool rotate_key(const struct settings *settings, const char *new_key_file, struct error *err) {
-    size_t count = 0;
-    bool changed = key_rotation_run_alone(settings, backends[settings->backend], new_key_file, &count, err);
-    if (changed) {
-        printf("resealed=%zu\n", count);
-    }
-    return changed;
-}
-
 int main(int argc, char **argv) {
     struct settings settings;
     struct error err = {0};
-    bool rotates = argc >= 2 && argc <= 3 && strcmp(argv[1], "--rotate-key") == 0;
-    bool commands = argc >= 3 && argc <= 4 && strcmp(argv[1], "--database") == 0;
-    if (argc > 1 && !rotates && !commands) {
-        fprintf(stderr, "usage: terminals-provisioner [--rotate-key [FILE] | --database COMMAND [VERSION]]\n");
+    const struct command *command = argc > 1 ? command_find(argc - 1, argv + 1) : NULL;
+    if (argc > 1 && command == NULL) {
+        fputs("usage: terminals-provisioner (what follows is said by `terminals`: db, doctor, gc, backup, restore)\n",
+              stderr);
         return 2;
     }
     umask(077);
@@ -56,9 +46,8 @@ int main(int argc, char **argv) {
     }
     settings_configure_log(&settings, "provisioner");
     raise_descriptor_limit();
-    bool ok = rotates    ? rotate_key(&settings, argv[2], &err)
-              : commands ? database_command_run(&settings, argv[2], argv[3], &err)
-                         : serve(&settings, backends[settings.backend], &err);
+    bool ok = command != NULL ? command_run(command, &settings, backends[settings.backend], argv + 2, &err)
+                              : serve(&settings, backends[settings.backend], &err);
     if (!ok) {
         log_error(NULL, "%s", err.message);
     }

@@ -199,6 +199,7 @@ static const struct {
     {"audit_list", operation_audit_list},
     {"openapi", operation_openapi},
     {"reap", operation_reap},
+    {"gc", operation_gc},
     {"rotate_key", operation_rotate_key},
 };
 

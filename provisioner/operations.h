@@ -46,6 +46,9 @@ operation_function operation_lifecycle_get, operation_lifecycle_update;
 operation_function operation_terminal_list, operation_terminal_open, operation_terminal_stop,
     operation_terminal_refresh;
 
+/* gc_operation.c */
+operation_function operation_gc;
+
 /* admin_operations.c */
 operation_function operation_status, operation_config, operation_audit_list, operation_openapi, operation_reap,
     operation_rotate_key;

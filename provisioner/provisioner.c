@@ -12,6 +12,7 @@
 #include "provisioner/backend_events.h"
 #include "provisioner/backlog.h"
 #include "provisioner/front.h"
+#include "provisioner/gc.h"
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
 #include "provisioner/lifecycles.h"
@@ -24,6 +25,7 @@
 #include "provisioner/quota.h"
 #include "provisioner/refresh.h"
 #include "provisioner/resets.h"
+#include "provisioner/restore.h"
 #include "provisioner/siem_queue.h"
 #include "provisioner/stats_history.h"
 #include "provisioner/stops.h"
@@ -37,6 +39,9 @@ static bool open_state(struct provisioner *provisioner, struct error *err) {
 }
 
 static bool open_homes(struct provisioner *provisioner, struct error *err) {
+    if (!restore_recover(provisioner->store, provisioner->settings, err)) {
+        return false;
+    }
     if (!provisioner->operations->shares_one_instance && provisioner->operations->purge == NULL) {
         provisioner->homes = home_folders_open(provisioner->settings->data_dir, provisioner->base, err);
         if (provisioner->homes == NULL) {
@@ -187,6 +192,7 @@ void provisioner_close(struct provisioner *provisioner) {
     if (provisioner->backend != NULL) {
         provisioner->operations->close(provisioner->backend);
     }
+    gc_close(provisioner->gc);
     front_close_haproxy(provisioner);
     survey_free_all(provisioner);
     idle_free(provisioner);

@@ -38,6 +38,7 @@ struct survey;
 struct survey_question;
 struct stats_history;
 struct problems;
+struct gc;
 
 struct provisioner {
     const struct settings *settings;
@@ -104,6 +105,7 @@ struct provisioner {
     int64_t not_idle_before_ms;               /* monotonic; a node is gone that may have served anybody until then */
     char (*known_others)[33];                 /* that lived at the last survey */
     size_t known_others_count;
+    struct gc *gc; /* the one under way, or NULL */
 
     bool is_closing;       /* callbacks of what is being closed do nothing */
     bool is_shutting_down; /* nothing is started any more */

@@ -10,7 +10,7 @@
 #include <utlist.h>
 
 #include "common/cleanup.h"
-#include "provisioner/remove_tree.h"
+#include "common/remove_tree.h"
 
 /* One folder. Its thread owns `err` and `ok` until it has written its byte to the pipe. */
 struct removal {
@@ -152,6 +152,14 @@ bool removals_add(struct removals *removals, const char *name, void (*done)(void
     DL_APPEND(removals->list, removal);
     wake(removals);
     return true;
+}
+
+bool removals_has(const struct removals *removals, const char *name) {
+    const struct removal *removal = removals->list;
+    while (removal != NULL && strcmp(removal->name, name) != 0) {
+        removal = removal->next;
+    }
+    return removal != NULL;
 }
 
 struct removals *removals_open(const char *trash, struct event_base *base) {

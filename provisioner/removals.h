@@ -24,4 +24,7 @@ void removals_close(struct removals *removals);
 bool removals_add(struct removals *removals, const char *name, void (*done)(void *argument, const struct error *err),
                   void *argument, struct error *err);
 
+/* Whether one of this name was added and is not done yet. */
+bool removals_has(const struct removals *removals, const char *name);
+
 #endif

@@ -61,6 +61,10 @@ static void write_mark(const struct tenant *tenant, int64_t due, char mark[HOME_
 
 /* --- recording ---------------------------------------------------------------------------------------------------- */
 
+bool resets_is_mark(const char *mark) {
+    return strncmp(mark, MARK_PREFIX, strlen(MARK_PREFIX)) == 0;
+}
+
 /* The id of the audit row follows from the mark (a UUID of version 8, RFC 9562 §5.8): said again, after a commit of
  * which nobody knows what became, it is the same row. */
 static bool id_of_row(const struct tenant *tenant, int64_t due, char id[UUID_LENGTH + 1]) {

@@ -29,6 +29,9 @@ void resets_run(struct provisioner *provisioner, resets_done *done, void *argume
  * down what a predecessor had moved and was killed before it could. */
 bool resets_load(struct provisioner *provisioner, struct error *err);
 
+/* Whether a folder of the trash is called as resets call theirs. */
+bool resets_is_mark(const char *mark);
+
 /* At the end, when nobody reports to it any more. */
 void resets_free(struct provisioner *provisioner);
 

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "provisioner/backends/docker_deployment.h"
 #include "provisioner/backends/docker_instance.h"
+#include "provisioner/backends/docker_objects.h"
 #include "provisioner/backends/docker_roundup.h"
 
 /* --- what the engine says ----------------------------------------------------------------------------------------- */
@@ -199,5 +200,7 @@ const struct backend_operations backend_docker = {
     .openapi = docker_openapi,
     .hand_over = docker_hand_over,
     .is_away = docker_is_away,
+    .list_objects = docker_objects_list,
+    .remove_object = docker_objects_remove,
     .runs_images = true,
 };

@@ -1,11 +1,14 @@
-/* kubernetes.c - the `kubernetes` backend: each instance is a pod, with a service, a secret and (as a rule) a claim.
- * The life of one is in kubernetes_instance.c, what the API server tells in kubernetes_pods.c, and what becomes of
- * objects that nobody knows in kubernetes_roundup.c. */
+/* kubernetes.c - the backends `kubernetes` and `kubernetes-operator`: each instance is a pod, with a service, a secret
+ * and (as a rule) a claim. We make them, or ask an operator to, by a Terminal resource (kubernetes_operator.h). The
+ * life of one is in kubernetes_instance.c, what the API server tells in kubernetes_pods.c, and what becomes of objects
+ * that nobody knows in kubernetes_roundup.c. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
 #include "provisioner/backends/kubernetes_instance.h"
+#include "provisioner/backends/kubernetes_objects.h"
+#include "provisioner/backends/kubernetes_operator.h"
 #include "provisioner/backends/kubernetes_purge.h"
 #include "provisioner/backends/kubernetes_roundup.h"
 
@@ -34,6 +37,20 @@ static void link_changed(struct kubernetes_instance *instance, int64_t value) {
     }
 }
 
+enum kubernetes_link_state kubernetes_link_state(const struct backend *backend) {
+    enum kubernetes_link_state pods = kubernetes_watch_state(backend->pods);
+    enum kubernetes_link_state terminals =
+        backend->has_operator ? kubernetes_watch_state(backend->terminals) : KUBERNETES_LINK_UP;
+    return pods == KUBERNETES_LINK_AWAY || terminals == KUBERNETES_LINK_AWAY ? KUBERNETES_LINK_AWAY
+           : pods == KUBERNETES_LINK_UP                                      ? terminals
+                                                                             : pods;
+}
+
+void kubernetes_away_error(const struct backend *backend, struct error *err) {
+    bool is_pods = !backend->has_operator || kubernetes_watch_state(backend->pods) != KUBERNETES_LINK_UP;
+    kubernetes_watch_away_error(is_pods ? backend->pods : backend->terminals, err);
+}
+
 static void on_changed(void *argument, enum kubernetes_link_state state) {
     struct backend *backend = argument;
     if (state != KUBERNETES_LINK_UP) {
@@ -42,9 +59,10 @@ static void on_changed(void *argument, enum kubernetes_link_state state) {
     each_instance(backend, link_changed, 0);
 }
 
-static void on_pod(void *argument, const struct kubernetes_pod *pod, bool is_gone) {
+static void on_pod(void *argument, const struct kubernetes_item *item, bool is_gone) {
     struct backend *backend = argument;
-    struct kubernetes_instance *instance = kubernetes_instance_holder(backend, pod->name);
+    const struct kubernetes_pod *pod = kubernetes_pod_of(item);
+    struct kubernetes_instance *instance = kubernetes_instance_holder(backend, pod->item.name);
     if (pod->is_purge) {
         kubernetes_purge_pod_changed(backend, pod, is_gone);
     } else if (instance != NULL) {
@@ -60,6 +78,36 @@ static void on_listed(void *argument, int64_t began_ms) {
     kubernetes_roundup_begin(backend->roundup);
 }
 
+static void on_terminal(void *argument, const struct kubernetes_item *item, bool is_gone) {
+    struct backend *backend = argument;
+    const struct kubernetes_terminal *terminal = kubernetes_terminal_of(item);
+    struct kubernetes_instance *instance = kubernetes_instance_holder(backend, item->name);
+    const struct kubernetes_pod *pod = kubernetes_pods_find(backend->pods, item->name);
+    if (instance != NULL) {
+        kubernetes_operator_terminal_changed(instance, terminal, is_gone);
+    } else if (!is_gone && pod != NULL) {
+        kubernetes_roundup_look(backend->roundup, pod);
+    }
+}
+
+static void terminals_listed(struct kubernetes_instance *instance, int64_t began_ms) {
+    const struct kubernetes_terminal *terminal =
+        kubernetes_terminals_find(instance->backend->terminals, instance->name);
+    struct kubernetes_terminal nothing = {0};
+    bool is_there = terminal != NULL && strcmp(terminal->item.uid, instance->terminal_uid) == 0;
+    if (instance->terminal_uid[0] == '\0' || instance->is_blind || is_there || instance->wrote_ms >= began_ms) {
+        return;
+    }
+    strcpy(nothing.item.uid, instance->terminal_uid);
+    kubernetes_operator_terminal_changed(instance, &nothing, true);
+}
+
+static void on_terminals_listed(void *argument, int64_t began_ms) {
+    struct backend *backend = argument;
+    each_instance(backend, terminals_listed, began_ms);
+    kubernetes_roundup_begin(backend->roundup);
+}
+
 /* --- open and close ----------------------------------------------------------------------------------------------- */
 
 static void kubernetes_close(struct backend *backend) {
@@ -70,41 +118,50 @@ static void kubernetes_close(struct backend *backend) {
     while (backend->instances != NULL) {
         kubernetes_instance_free(backend->instances);
     }
-    kubernetes_pods_close(backend->pods);
+    kubernetes_watch_close(backend->pods);
+    kubernetes_watch_close(backend->terminals);
+    if (backend->touch_timer != NULL) {
+        event_free(backend->touch_timer);
+    }
+    free(backend->terminals_api);
+    free(backend->terminals_version);
     kubernetes_client_close(backend->client);
     kubernetes_settings_free(&backend->parsed);
     free(backend);
 }
 
-static bool open_client(struct backend *backend, struct error *err) {
-    const struct settings *settings = backend->settings;
-    struct kubernetes_config config;
-    const char *host = getenv("KUBERNETES_SERVICE_HOST");
-    const char *port = getenv("KUBERNETES_SERVICE_PORT");
-    bool ok = settings->kubernetes_kubeconfig != NULL
-                  ? kubernetes_config_read(settings->kubernetes_kubeconfig, &config, err)
-                  : kubernetes_config_in_cluster(host, port, KUBERNETES_SERVICE_ACCOUNT, &config, err);
-    if (!ok) {
+static bool open_terminals(struct backend *backend) {
+    const struct kubernetes_watch_callbacks callbacks = {backend, on_changed, on_terminal, on_terminals_listed};
+    backend->terminals_api = kubernetes_terminals_api(backend->settings);
+    backend->terminals_version = kubernetes_terminals_api_version(backend->settings);
+    if (backend->terminals_api == NULL || backend->terminals_version == NULL) {
         return false;
     }
-    log_info(NULL, "instances are pods in namespace `%s` of %s", settings->kubernetes_namespace, config.server);
-    backend->client = kubernetes_client_open(&config, settings->kubernetes_namespace, backend->base, err);
-    return backend->client != NULL;
+    const struct kubernetes_watch_kind kind = kubernetes_terminals_kind(backend->terminals_api);
+    backend->terminals = kubernetes_watch_open(backend->client, backend->base, &kind, &callbacks);
+    return backend->terminals != NULL && kubernetes_operator_touches_open(backend);
 }
 
 static bool open_parts(struct backend *backend, struct error *err) {
-    const struct kubernetes_pods_callbacks callbacks = {backend, on_changed, on_pod, on_listed};
-    if (!kubernetes_settings_read(backend->settings, &backend->parsed, err) || !open_client(backend, err)) {
+    const struct kubernetes_watch_callbacks callbacks = {backend, on_changed, on_pod, on_listed};
+    if (!kubernetes_settings_read(backend->settings, &backend->parsed, err)) {
+        return false;
+    }
+    backend->client = kubernetes_client_connect(backend->settings, backend->base, err);
+    if (backend->client == NULL) {
         return false;
     }
     backend->roundup = kubernetes_roundup_open(backend);
-    backend->pods = backend->roundup == NULL ? NULL : kubernetes_pods_open(backend->client, backend->base, &callbacks);
-    return backend->pods != NULL || error_set(err, ERROR_INTERNAL, "out of memory");
+    backend->pods = backend->roundup == NULL
+                        ? NULL
+                        : kubernetes_watch_open(backend->client, backend->base, &kubernetes_pods_kind, &callbacks);
+    return (backend->pods != NULL && (!backend->has_operator || open_terminals(backend))) ||
+           error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
 /* An API server that is away is no reason not to open: instances that run can be adopted without it. */
-static struct backend *kubernetes_open(const struct settings *settings, struct event_base *base,
-                                       const struct backend_events *events, struct error *err) {
+static struct backend *open_backend(const struct settings *settings, struct event_base *base,
+                                    const struct backend_events *events, bool has_operator, struct error *err) {
     struct backend *backend = calloc(1, sizeof *backend);
     if (backend == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
@@ -113,11 +170,22 @@ static struct backend *kubernetes_open(const struct settings *settings, struct e
     backend->base = base;
     backend->events = *events;
     backend->settings = settings;
+    backend->has_operator = has_operator;
     if (!open_parts(backend, err)) {
         kubernetes_close(backend);
         return NULL;
     }
     return backend;
+}
+
+static struct backend *kubernetes_open(const struct settings *settings, struct event_base *base,
+                                       const struct backend_events *events, struct error *err) {
+    return open_backend(settings, base, events, false, err);
+}
+
+static struct backend *operator_open(const struct settings *settings, struct event_base *base,
+                                     const struct backend_events *events, struct error *err) {
+    return open_backend(settings, base, events, true, err);
 }
 
 /* --- operations --------------------------------------------------------------------------------------------------- */
@@ -218,6 +286,25 @@ const struct backend_operations backend_kubernetes = {
     .check = kubernetes_check,
     .sweep = kubernetes_sweep,
     .openapi = kubernetes_openapi,
+    .purge = kubernetes_purge_begin,
+    .is_away = kubernetes_is_away,
+    .name_instance = kubernetes_name,
+    .list_objects = kubernetes_objects_list,
+    .remove_object = kubernetes_objects_remove,
+    .runs_images = true,
+};
+
+const struct backend_operations backend_kubernetes_operator = {
+    .name = "kubernetes-operator",
+    .open = operator_open,
+    .close = kubernetes_close,
+    .start = kubernetes_start,
+    .adopt = kubernetes_adopt,
+    .stop = kubernetes_stop,
+    .check = kubernetes_check,
+    .sweep = kubernetes_sweep,
+    .openapi = kubernetes_openapi,
+    .touch = kubernetes_operator_touch,
     .purge = kubernetes_purge_begin,
     .is_away = kubernetes_is_away,
     .name_instance = kubernetes_name,

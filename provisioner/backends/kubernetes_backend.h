@@ -1,4 +1,4 @@
-/* kubernetes_backend.h - the opened `kubernetes` backend, shared by its parts. */
+/* kubernetes_backend.h - an opened backend `kubernetes` or `kubernetes-operator`, shared by its parts. */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_BACKEND_H
 #define TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_BACKEND_H
 
@@ -22,7 +22,12 @@ struct backend {
     const struct settings *settings;
     struct kubernetes_settings parsed;
     struct kubernetes_client *client;
-    struct kubernetes_pods *pods;
+    struct kubernetes_watch *pods;
+    bool has_operator;                  /* instances are Terminal resources, and terminals-operator makes the rest */
+    struct kubernetes_watch *terminals; /* these four only with an operator */
+    char *terminals_api;
+    char *terminals_version;
+    struct event *touch_timer;
     struct kubernetes_roundup *roundup;
     struct kubernetes_purge *purges;
     struct kubernetes_instance *instances; /* by instance id */
@@ -30,5 +35,9 @@ struct backend {
     unsigned freed;                        /* counts what was taken from the table */
     struct kubernetes_instance *holders;   /* by name: whose pod, or what is left of it, has the name now */
 };
+
+/* Of all that is watched: UP if each of them is, AWAY if one is. */
+enum kubernetes_link_state kubernetes_link_state(const struct backend *backend);
+void kubernetes_away_error(const struct backend *backend, struct error *err); /* why it is not UP */
 
 #endif

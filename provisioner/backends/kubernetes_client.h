@@ -15,6 +15,7 @@
 
 #include "common/error.h"
 #include "common/json.h"
+#include "common/settings.h"
 #include "provisioner/backends/kubernetes_config.h"
 
 struct kubernetes_client;
@@ -24,17 +25,29 @@ struct kubernetes_call;
 struct kubernetes_client *kubernetes_client_open(struct kubernetes_config *config, const char *namespace_name,
                                                  struct event_base *base, struct error *err);
 
+/* The same for the API server that the settings name, or of the cluster that this is a pod of. */
+struct kubernetes_client *kubernetes_client_connect(const struct settings *settings, struct event_base *base,
+                                                    struct error *err);
+
 /* Cancels all calls. NULL is fine. */
 void kubernetes_client_close(struct kubernetes_client *client);
 
+/* How much of an object is told. */
+enum kubernetes_form { KUBERNETES_WHOLE, KUBERNETES_METADATA, KUBERNETES_METADATA_LIST };
+
 /* Borrowed during the call. */
 struct kubernetes_request {
-    const char *method;       /* "GET", "POST", "DELETE" */
-    const char *kind;         /* "pods", "services", "secrets", "persistentvolumeclaims": in our namespace */
-    const char *name;         /* NULL: all of them, or a new one */
-    const char *query;        /* "?a=b", escaped already; NULL: none */
+    const char *method;      /* "GET", "POST", "PUT", "DELETE"; "PATCH" is a merge patch (RFC 7386) */
+    const char *api;         /* "apis/coordination.k8s.io/v1"; NULL: "api/v1" */
+    const char *kind;        /* "pods", "services", "secrets", "persistentvolumeclaims", …: in our namespace */
+    const char *name;        /* NULL: all of them, or a new one */
+    const char *subresource; /* "status"; NULL: the object itself */
+    const char *query;       /* "?a=b", escaped already; NULL: none */
+    const char *path; /* instead of api, kind, name, subresource, query: the path on the server, for what is in no
+                         namespace; or NULL */
     struct json_object *body; /* NULL: none */
-    int timeout_ms;           /* until the whole answer is there; 0: never, for watches */
+    enum kubernetes_form form;
+    int timeout_ms; /* until the whole answer is there; 0: never, for watches */
     /* For a watch: called for each line of an answer with status 200, which then has no body. */
     void (*line)(void *argument, char *line, size_t length);
 };

@@ -7,14 +7,22 @@
 #include "provisioner/backends/kubernetes_end.h"
 #include "provisioner/backends/kubernetes_instance.h"
 #include "provisioner/backends/kubernetes_json.h"
+#include "provisioner/backends/kubernetes_options.h"
+#include "provisioner/backends/kubernetes_terminal.h"
 
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 5000
 /* After the pod's own grace: a node that is gone confirms nothing, and the pod has to be given up without it. */
 #define FORCE_AFTER_MS ((KUBERNETES_STOP_GRACE_S + 15) * 1000)
 
-static const char *const kinds[] = {"pods", "services", "secrets"};
-#define KINDS ((int)(sizeof kinds / sizeof kinds[0]))
+/* What there is to delete: of a Terminal the operator deletes the rest. NULL: nothing more. */
+static const char *kind_of(const struct kubernetes_instance *instance) {
+    static const char *const kinds[] = {"pods", "services", "secrets"};
+    if (instance->backend->has_operator) {
+        return instance->removal == 0 ? KUBERNETES_TERMINALS : NULL;
+    }
+    return instance->removal < (int)(sizeof kinds / sizeof kinds[0]) ? kinds[instance->removal] : NULL;
+}
 
 static void step_remove(struct kubernetes_instance *instance);
 
@@ -94,9 +102,9 @@ static void on_removed(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_instance *instance = argument;
     struct error err;
     instance->call = NULL;
-    bool is_pod = instance->removal == 0;
-    /* 409: the name is another pod's by now. */
-    bool is_gone = answer->status == 404 || (is_pod && answer->status == 409);
+    bool is_pod = instance->removal == 0 && !instance->backend->has_operator;
+    /* 409: the name is another one's by now. */
+    bool is_gone = answer->status == 404 || (instance->removal == 0 && answer->status == 409);
     if (is_gone || (answer->status >= 200 && answer->status < 300)) {
         if (is_pod && is_gone) {
             instance->uid[0] = '\0';
@@ -117,31 +125,20 @@ static void on_removed(void *argument, const struct kubernetes_answer *answer) {
     }
 }
 
-static bool fill_options(struct json_object *options, const char *uid, int grace_s) {
-    struct json_object *preconditions = uid[0] == '\0' ? NULL : kubernetes_json_object(options, "preconditions");
-    return json_add_string(options, "apiVersion", "v1") && json_add_string(options, "kind", "DeleteOptions") &&
-           (grace_s < 0 || json_add_int(options, "gracePeriodSeconds", grace_s)) &&
-           (uid[0] == '\0' || (preconditions != NULL && json_add_string(preconditions, "uid", uid)));
-}
-
-struct json_object *kubernetes_delete_options(const char *uid, int grace_s) {
-    struct json_object *options = json_object_new_object();
-    if (options != NULL && !fill_options(options, uid, grace_s)) {
-        json_object_put(options);
-        return NULL;
-    }
-    return options;
-}
-
 static void ask_to_remove(struct kubernetes_instance *instance, int grace_s, kubernetes_done *done) {
-    bool is_pod = instance->removal == 0;
-    cleanup_json struct json_object *options = is_pod ? kubernetes_delete_options(instance->uid, grace_s) : NULL;
+    const struct backend *backend = instance->backend;
+    bool is_first = instance->removal == 0; /* which may be another one's by now */
+    cleanup_json struct json_object *options = !is_first ? NULL
+                                               : backend->has_operator
+                                                   ? kubernetes_delete_options(instance->terminal_uid, -1)
+                                                   : kubernetes_delete_options(instance->uid, grace_s);
     const struct kubernetes_request request = {.method = "DELETE",
-                                               .kind = kinds[instance->removal],
+                                               .api = backend->terminals_api, /* NULL without an operator */
+                                               .kind = kind_of(instance),
                                                .name = instance->name,
                                                .body = options,
                                                .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
-    if (is_pod && options == NULL) {
+    if (is_first && options == NULL) {
         retry_later(instance);
     } else {
         kubernetes_instance_call(instance, &request, done);
@@ -152,7 +149,7 @@ static void step_remove(struct kubernetes_instance *instance) {
     instance->state = KUBERNETES_REMOVING;
     if (!instance->has_objects) {
         forget(instance);
-    } else if (instance->removal < KINDS) {
+    } else if (kind_of(instance) != NULL) {
         ask_to_remove(instance, KUBERNETES_STOP_GRACE_S, on_removed);
     } else {
         step_leave(instance);
@@ -185,6 +182,11 @@ static void on_forced(void *argument, const struct kubernetes_answer *answer) {
 void kubernetes_end_timer(struct kubernetes_instance *instance) {
     if (instance->state == KUBERNETES_REMOVING) {
         step_remove(instance);
+        return;
+    }
+    if (instance->backend->has_operator) {
+        log_warning(NULL, "pod `%s` does not go: it is left to the operator", instance->name);
+        kubernetes_end_pod_is_gone(instance);
         return;
     }
     log_warning(NULL, "pod `%s` does not go: it is deleted without waiting for its node", instance->name);

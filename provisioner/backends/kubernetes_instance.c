@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/backends/kubernetes_operator.h"
 #include "provisioner/backends/kubernetes_purge.h"
 
 #define ADOPT_TIMEOUT_MS 10000
@@ -155,8 +156,7 @@ void kubernetes_instance_fail(struct kubernetes_instance *instance, const struct
     kubernetes_end_begin(instance, KUBERNETES_OUTCOME_FAILED);
 }
 
-/* Without removing anything: what is there is not this instance's. */
-static void fail_leaving_all(struct kubernetes_instance *instance, const struct error *err) {
+void kubernetes_instance_fail_leaving_all(struct kubernetes_instance *instance, const struct error *err) {
     instance->has_objects = false;
     kubernetes_instance_fail(instance, err);
 }
@@ -173,8 +173,7 @@ static void become_ready(struct kubernetes_instance *instance) {
     explicit_bzero(&address, sizeof address);
 }
 
-/* It was ready and is not any more; what is left of it is removed without anybody waiting. */
-static void end_ready(struct kubernetes_instance *instance, const char *reason) {
+void kubernetes_instance_end_ready(struct kubernetes_instance *instance, const char *reason) {
     const struct backend_events *events = &instance->backend->events;
     char id[KUBERNETES_INSTANCE_ID_SIZE];
     memcpy(id, instance->id, sizeof id);
@@ -193,13 +192,14 @@ static void on_probed(void *argument, const struct error *err) {
         if (err == NULL) {
             waiting_checks_answer(&instance->checks, true);
         } else {
-            end_ready(instance, "its pod runs but does not answer");
+            kubernetes_instance_end_ready(instance, "its pod runs but does not answer");
         }
     } else if (err == NULL) {
         instance->has_objects = true;
         become_ready(instance);
     } else if (instance->is_blind) {
-        fail_leaving_all(instance, err); /* the roundup finds what is left when there is somebody to ask */
+        kubernetes_instance_fail_leaving_all(instance,
+                                             err); /* the roundup finds what is left when there is somebody to ask */
     } else {
         kubernetes_instance_fail(instance, err);
     }
@@ -226,8 +226,8 @@ void kubernetes_instance_probe(struct kubernetes_instance *instance, const char 
 static void adopt_blindly(struct kubernetes_instance *instance) {
     if (instance->address.port == 0) {
         struct error err;
-        kubernetes_pods_away_error(instance->backend->pods, &err);
-        fail_leaving_all(instance, &err);
+        kubernetes_away_error(instance->backend, &err);
+        kubernetes_instance_fail_leaving_all(instance, &err);
         return;
     }
     instance->is_blind = true;
@@ -237,7 +237,7 @@ static void adopt_blindly(struct kubernetes_instance *instance) {
 
 static bool is_this_instance(const struct kubernetes_instance *instance, const struct kubernetes_pod *pod) {
     return kubernetes_pod_matches(pod, &instance->spec) &&
-           (pod->instance_id == NULL || strcmp(pod->instance_id, instance->id) == 0);
+           (instance->backend->has_operator || pod->instance_id == NULL || strcmp(pod->instance_id, instance->id) == 0);
 }
 
 static void adopt(struct kubernetes_instance *instance) {
@@ -245,18 +245,18 @@ static void adopt(struct kubernetes_instance *instance) {
     struct error err;
     if (!kubernetes_instance_hold(instance)) {
         error_set(&err, ERROR_CONFLICT, "another instance has its pod's name");
-        fail_leaving_all(instance, &err);
+        kubernetes_instance_fail_leaving_all(instance, &err);
         return;
     }
     instance->has_objects = true;
     if (pod != NULL && !is_this_instance(instance, pod)) {
         error_set(&err, ERROR_BACKEND, "its pod is gone, and another has its name");
-        fail_leaving_all(instance, &err);
+        kubernetes_instance_fail_leaving_all(instance, &err);
     } else if (pod == NULL) {
         error_set(&err, ERROR_BACKEND, "its pod is gone");
         kubernetes_instance_fail(instance, &err);
     } else {
-        strcpy(instance->uid, pod->uid);
+        strcpy(instance->uid, pod->item.uid);
         if (pod->state == KUBERNETES_POD_RUNNING) {
             kubernetes_instance_probe(instance, pod->address, ADOPT_TIMEOUT_MS);
         } else {
@@ -267,22 +267,28 @@ static void adopt(struct kubernetes_instance *instance) {
 }
 
 void kubernetes_instance_begin(struct kubernetes_instance *instance) {
-    enum kubernetes_link_state state = kubernetes_pods_state(instance->backend->pods);
+    enum kubernetes_link_state state = kubernetes_link_state(instance->backend);
     struct error err;
     if (state == KUBERNETES_LINK_CONNECTING) {
         instance->state = KUBERNETES_WAITING;
     } else if (instance->is_adoption) {
         if (state == KUBERNETES_LINK_AWAY) {
             adopt_blindly(instance);
+        } else if (instance->backend->has_operator) {
+            kubernetes_operator_adopt(instance);
         } else {
             adopt(instance);
         }
     } else if (state == KUBERNETES_LINK_AWAY) {
-        kubernetes_pods_away_error(instance->backend->pods, &err);
-        fail_leaving_all(instance, &err);
+        kubernetes_away_error(instance->backend, &err);
+        kubernetes_instance_fail_leaving_all(instance, &err);
     } else if (!kubernetes_purge_is_under_way(instance->backend, instance->name) &&
                kubernetes_instance_hold(instance)) {
-        kubernetes_start_begin(instance);
+        if (instance->backend->has_operator) {
+            kubernetes_operator_start(instance);
+        } else {
+            kubernetes_start_begin(instance);
+        }
     } else {
         instance->state = KUBERNETES_WAITING; /* until what is left of the last one is gone, or its files are */
     }
@@ -290,7 +296,7 @@ void kubernetes_instance_begin(struct kubernetes_instance *instance) {
 
 /* --- what happens to its pod -------------------------------------------------------------------------------------- */
 
-static void describe_end(const struct kubernetes_pod *pod, bool is_gone, char *text, size_t size) {
+void kubernetes_instance_describe_end(const struct kubernetes_pod *pod, bool is_gone, char *text, size_t size) {
     const char *what = is_gone || pod->state == KUBERNETES_POD_TERMINATING ? "its pod was deleted" : "its pod ended";
     snprintf(text, size, "%s%s%s", what, pod->reason[0] == '\0' ? "" : ": ", pod->reason);
 }
@@ -301,21 +307,21 @@ static void not_it(struct kubernetes_instance *instance, const char *why) {
     instance->is_blind = false;
     if (instance->state == KUBERNETES_READY) {
         instance->has_objects = false;
-        end_ready(instance, why);
+        kubernetes_instance_end_ready(instance, why);
     } else if (instance->state == KUBERNETES_PROBING) {
         error_set(&err, ERROR_BACKEND, "%s", why);
-        fail_leaving_all(instance, &err);
+        kubernetes_instance_fail_leaving_all(instance, &err);
     }
 }
 
-/* Whether the pod of its name is this instance, at this address. False: it is not, and is dealt with. */
-static bool see_again(struct kubernetes_instance *instance, const struct kubernetes_pod *pod) {
+bool kubernetes_instance_see_again(struct kubernetes_instance *instance, const struct kubernetes_pod *pod) {
     if (!is_this_instance(instance, pod) || strcmp(pod->address, instance->address.host) != 0) {
         not_it(instance, "its pod is another by now");
         return false;
     }
     instance->is_blind = false;
-    strcpy(instance->uid, pod->uid);
+    strcpy(instance->uid, pod->item.uid);
+    strcpy(instance->terminal_uid, pod->owner_uid);
     return true;
 }
 
@@ -323,19 +329,23 @@ void kubernetes_instance_pod_changed(struct kubernetes_instance *instance, const
                                      bool is_gone) {
     char text[KUBERNETES_REASON_SIZE + 32];
     struct error err;
-    if (instance->is_blind && !is_gone && !see_again(instance, pod)) {
+    if (instance->is_blind && !is_gone && !kubernetes_instance_see_again(instance, pod)) {
         return;
     }
-    if (instance->uid[0] == '\0' || strcmp(instance->uid, pod->uid) != 0) {
+    if (instance->backend->has_operator) {
+        kubernetes_operator_pod_changed(instance, pod, is_gone);
+        return;
+    }
+    if (instance->uid[0] == '\0' || strcmp(instance->uid, pod->item.uid) != 0) {
         return; /* another's, before it or after it */
     }
     bool has_ended = is_gone || pod->state == KUBERNETES_POD_ENDED || pod->state == KUBERNETES_POD_TERMINATING ||
                      (pod->state != KUBERNETES_POD_RUNNING && instance->state >= KUBERNETES_PROBING);
-    describe_end(pod, is_gone, text, sizeof text);
+    kubernetes_instance_describe_end(pod, is_gone, text, sizeof text);
     switch (instance->state) {
     case KUBERNETES_READY:
         if (has_ended) {
-            end_ready(instance, text);
+            kubernetes_instance_end_ready(instance, text);
         }
         break;
     case KUBERNETES_COMING:
@@ -368,10 +378,10 @@ void kubernetes_instance_listed(struct kubernetes_instance *instance, int64_t be
         return;
     }
     if (instance->uid[0] == '\0' || instance->created_ms >= began_ms ||
-        (pod != NULL && strcmp(pod->uid, instance->uid) == 0)) {
+        (pod != NULL && strcmp(pod->item.uid, instance->uid) == 0)) {
         return;
     }
-    strcpy(nothing.uid, instance->uid);
+    strcpy(nothing.item.uid, instance->uid);
     kubernetes_instance_pod_changed(instance, &nothing, true);
 }
 
@@ -411,6 +421,9 @@ static void on_timer(evutil_socket_t fd, short what, void *argument) {
     (void)what;
     if (instance->state == KUBERNETES_REMOVING || instance->state == KUBERNETES_LEAVING) {
         kubernetes_end_timer(instance);
+    } else if (instance->backend->has_operator && instance->state != KUBERNETES_CLAIM &&
+               !kubernetes_operator_timer(instance)) {
+        return;
     } else {
         kubernetes_start_timer(instance);
     }

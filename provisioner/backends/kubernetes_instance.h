@@ -2,10 +2,12 @@
  *
  *   WAITING ─▶ CLAIM ─▶ SECRET ─▶ POD ─▶ SERVICE ─▶ COMING ─▶ PROBING ─▶ READY    a start
  *   WAITING ──────────────────────────────────────────────▶ PROBING ─▶ READY    an adoption
+ *   WAITING ─▶ [CLAIM ─▶] TERMINAL ─▶ COMING ─▶ PROBING ─▶ READY                 the same with an operator
  *   any of these ──stop, failure, end──▶ REMOVING ─▶ LEAVING ─▶ (forgotten)
  *
  * WAITING is for the first list of pods, or for the name: one pod has it at a time. COMING is what the kubelet does.
- * REMOVING asks for pod, service and secret to be deleted; LEAVING is until the pod is gone. The claim stays. */
+ * REMOVING asks for pod, service and secret (or for the Terminal) to be deleted; LEAVING is until the pod is gone. The
+ * claim stays. */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_INSTANCE_H
 #define TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_INSTANCE_H
 
@@ -25,6 +27,7 @@ enum kubernetes_state {
     KUBERNETES_SECRET,
     KUBERNETES_POD,
     KUBERNETES_SERVICE,
+    KUBERNETES_TERMINAL,
     KUBERNETES_COMING,
     KUBERNETES_PROBING,
     KUBERNETES_READY,
@@ -44,10 +47,16 @@ struct kubernetes_instance {
     struct backend *backend;
     char id[KUBERNETES_INSTANCE_ID_SIZE];
     char name[KUBERNETES_NAME_SIZE];
-    struct instance_spec spec;     /* owns its strings; `policy` points to the copy below, or is NULL */
-    struct policy policy;          /* holds a reference to its `data` */
-    char uid[KUBERNETES_UID_SIZE]; /* of the pod; "": there is none that we know */
-    int64_t created_ms;            /* monotonic: when the pod was made, where we made it */
+    struct instance_spec spec;              /* owns its strings; `policy` points to the copy below, or is NULL */
+    struct policy policy;                   /* holds a reference to its `data` */
+    char uid[KUBERNETES_UID_SIZE];          /* of the pod; "": there is none that we know */
+    char terminal_uid[KUBERNETES_UID_SIZE]; /* with an operator; "": there is none that we know */
+    bool is_key_missing;                    /* with an operator: its secret is being made */
+    bool has_key;                           /* with an operator: `spec.key` is what the operator's secret says */
+    int64_t active_ms; /* with an operator: when it was used last (Unix time), and what was written of that */
+    int64_t written_ms;
+    int64_t wrote_ms;   /* monotonic: when that was */
+    int64_t created_ms; /* monotonic: when the pod was made, where we made it */
     struct instance_address address;
     enum kubernetes_state state;
     enum kubernetes_outcome outcome;
@@ -115,6 +124,18 @@ bool kubernetes_instance_may_go_on(struct kubernetes_instance *instance);
 
 /* Ends what there is of it, then tells `failed`. */
 void kubernetes_instance_fail(struct kubernetes_instance *instance, const struct error *err);
+/* Without removing anything: what is there is not this instance's, or stays as it is. */
+void kubernetes_instance_fail_leaving_all(struct kubernetes_instance *instance, const struct error *err);
+
+/* It was ready and is not any more: tells `gone`, then ends what `has_objects` says there is, without anybody waiting.
+ */
+void kubernetes_instance_end_ready(struct kubernetes_instance *instance, const char *reason);
+
+/* How a pod ended, for people: `text` gets at most `size` bytes. */
+void kubernetes_instance_describe_end(const struct kubernetes_pod *pod, bool is_gone, char *text, size_t size);
+
+/* One that was adopted without asking: whether this pod is it. False: it is not, and is dealt with. */
+bool kubernetes_instance_see_again(struct kubernetes_instance *instance, const struct kubernetes_pod *pod);
 
 /* Its pod runs at this address: waits until it answers. */
 void kubernetes_instance_probe(struct kubernetes_instance *instance, const char *address, int timeout_ms);
@@ -123,6 +144,9 @@ void kubernetes_instance_probe(struct kubernetes_instance *instance, const char 
 void kubernetes_start_begin(struct kubernetes_instance *instance);
 void kubernetes_start_look(struct kubernetes_instance *instance, const struct kubernetes_pod *pod);
 void kubernetes_start_timer(struct kubernetes_instance *instance);
+
+/* Looks for the claim and makes it if need be; then begins what follows. */
+void kubernetes_start_claim(struct kubernetes_instance *instance);
 
 /* kubernetes_end.c: removes what there is and tells the outcome. */
 void kubernetes_end_begin(struct kubernetes_instance *instance, enum kubernetes_outcome outcome);

@@ -6,8 +6,8 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "provisioner/backends/kubernetes_end.h"
 #include "provisioner/backends/kubernetes_instance.h"
+#include "provisioner/backends/kubernetes_options.h"
 
 /* labelSelector=app.kubernetes.io/managed-by=terminals,terminals.instance-id */
 #define LIST_QUERY      "?labelSelector=app.kubernetes.io%2Fmanaged-by%3Dterminals%2Cterminals.instance-id"

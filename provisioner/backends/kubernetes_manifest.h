@@ -21,7 +21,8 @@ struct kubernetes_plan {
     const struct instance_spec *spec;
     const struct settings *settings;
     const struct kubernetes_settings *parsed;
-    const char *name; /* of pod, service, secret, and of the claim where each instance has its own */
+    const char *name;      /* of pod, service, secret, and of the claim where each instance has its own */
+    bool is_without_claim; /* the home is what the podTemplate mounts there, or goes with the pod */
 };
 
 /* Where an instance's files are: the policy's word, else the settings'. */
@@ -29,6 +30,12 @@ enum settings_storage_mode kubernetes_storage_mode(const struct settings *settin
 
 /* Of the claim: the instance's name, or that of the claim that all share. */
 const char *kubernetes_claim_name(const struct kubernetes_plan *plan);
+
+/* The policy's image, else the settings'. */
+const char *kubernetes_plan_image(const struct kubernetes_plan *plan);
+
+/* Where the claim that all share is one node's: what keeps pods of this podTemplate together. False: no memory. */
+bool kubernetes_sharing_add(const struct kubernetes_plan *plan, struct json_object *template);
 
 /* Adds to a pod's `spec` which nodes it may go to. False: no memory. */
 bool kubernetes_placement_add(const struct kubernetes_plan *plan, struct json_object *spec);

@@ -6,6 +6,7 @@
 #include "common/digest.h"
 #include "common/kubernetes_settings.h"
 #include "common/names.h"
+#include "provisioner/backends/kubernetes_watch.h"
 
 #define LABEL_USER_ID      "openwebui.com/user-id"
 #define LABEL_POLICY       "openwebui.com/policy"
@@ -67,6 +68,20 @@ void kubernetes_identity_read(struct json_object *metadata, struct kubernetes_id
 bool kubernetes_identity_matches(const struct kubernetes_identity *identity, const struct instance_spec *spec) {
     return identity->is_managed && identity->user_id != NULL && strcmp(identity->user_id, spec->user_id) == 0 &&
            strcmp(identity->policy_id, spec->policy_id) == 0 && strcmp(identity->context_id, spec->context_id) == 0;
+}
+
+bool kubernetes_owner_read(struct json_object *metadata, char *out) {
+    struct json_object *owners = json_get_array(metadata, "ownerReferences");
+    out[0] = '\0';
+    for (size_t i = 0; owners != NULL && i < json_object_array_length(owners); i++) {
+        struct json_object *owner = json_object_array_get_idx(owners, i);
+        const char *uid = json_object_is_type(owner, json_type_object) ? json_get_string(owner, "uid") : NULL;
+        if (uid != NULL && json_get_bool(owner, "controller", false)) {
+            snprintf(out, KUBERNETES_UID_SIZE, "%s", uid);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* --- the metadata of a new object --------------------------------------------------------------------------------- */

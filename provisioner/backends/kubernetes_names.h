@@ -15,10 +15,12 @@
 
 #define KUBERNETES_LABEL_MANAGED_BY  "app.kubernetes.io/managed-by"
 #define KUBERNETES_MANAGED_BY        "terminals"
+#define KUBERNETES_MANAGED_SELECTOR  "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dterminals"
 #define KUBERNETES_LABEL_INSTANCE_ID "terminals.instance-id"
 #define KUBERNETES_LABEL_STORAGE     "terminals.storage"
 #define KUBERNETES_LABEL_ROLE        "terminals.role"
 #define KUBERNETES_ROLE_PURGE        "purge"
+#define KUBERNETES_LABEL_OPERATOR    "terminals.operator" /* on what terminals-operator made */
 #define KUBERNETES_SHARED_CLAIM      "terminals-shared"
 
 /* `terminal-<first 12 hex of SHA-256(user)>[-<policy>][-<first 12 hex of SHA-256(context)>]`; of a policy's name that
@@ -40,6 +42,10 @@ void kubernetes_identity_read(struct json_object *metadata, struct kubernetes_id
 
 /* Whether it is for this user, policy and context: the full names, not the 12 digits in the object's name. */
 bool kubernetes_identity_matches(const struct kubernetes_identity *identity, const struct instance_spec *spec);
+
+/* The uid of the object whose controller looks after this one (an owner reference with `controller`): `out` is of
+ * KUBERNETES_UID_SIZE. False, and "": there is none. */
+bool kubernetes_owner_read(struct json_object *metadata, char *out);
 
 /* The metadata of a new object: labels and annotations are added to those of `metadata` (NULL: none), which is not
  * changed; ours win. `instance_id` NULL: the object outlives instances. NULL: no memory. */

@@ -170,17 +170,6 @@ static bool take_key(struct kubernetes_pod *pod, struct json_object *json) {
            copy(&pod->secret_key, json_get_string(reference, "key"));
 }
 
-static bool is_controlled(struct json_object *metadata) {
-    struct json_object *owners = json_get_array(metadata, "ownerReferences");
-    for (size_t i = 0; owners != NULL && i < json_object_array_length(owners); i++) {
-        struct json_object *owner = json_object_array_get_idx(owners, i);
-        if (json_object_is_type(owner, json_type_object) && json_get_bool(owner, "controller", false)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool take_identity(struct kubernetes_pod *pod, struct json_object *metadata) {
     struct kubernetes_identity identity;
     kubernetes_identity_read(metadata, &identity);
@@ -191,20 +180,20 @@ static bool take_identity(struct kubernetes_pod *pod, struct json_object *metada
 
 struct kubernetes_pod *kubernetes_pod_read(struct json_object *json) {
     struct json_object *metadata = json_get_object(json, "metadata");
-    const char *name = json_get_string(metadata, "name");
-    const char *uid = json_get_string(metadata, "uid");
-    struct kubernetes_pod *pod = name == NULL || uid == NULL ? NULL : calloc(1, sizeof *pod);
+    struct kubernetes_pod *pod = calloc(1, sizeof *pod);
     if (pod == NULL) {
         return NULL;
     }
-    if (strlen(name) >= sizeof pod->name || strlen(uid) >= sizeof pod->uid || !take_identity(pod, metadata) ||
-        !take_key(pod, json)) {
+    if (!kubernetes_item_read(&pod->item, metadata) || !take_identity(pod, metadata) || !take_key(pod, json)) {
         kubernetes_pod_free(pod);
         return NULL;
     }
-    strcpy(pod->name, name);
-    strcpy(pod->uid, uid);
-    pod->has_controller = is_controlled(metadata);
+    pod->has_controller = kubernetes_owner_read(metadata, pod->owner_uid);
+    pod->is_operators = json_get_string(json_get_object(metadata, "labels"), KUBERNETES_LABEL_OPERATOR) != NULL;
+    snprintf(pod->secret_uid, sizeof pod->secret_uid, "%s",
+             text_or(json_get_object(metadata, "annotations"), KUBERNETES_ANNOTATION_SECRET_UID, ""));
+    pod->is_going = json_get_string(metadata, "deletionTimestamp") != NULL;
+    pod->grace_s = json_get_int(metadata, "deletionGracePeriodSeconds", 0);
     pod->is_purge =
         strcmp(text_or(json_get_object(metadata, "labels"), KUBERNETES_LABEL_ROLE, ""), KUBERNETES_ROLE_PURGE) == 0;
     pod->has_succeeded = strcmp(text_or(json_get_object(json, "status"), "phase", ""), "Succeeded") == 0;

@@ -4,16 +4,17 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
-#include <uthash.h>
 
 #include "common/json.h"
 #include "provisioner/backends/kubernetes_names.h"
+#include "provisioner/backends/kubernetes_watch.h"
 
 #define KUBERNETES_CONTAINER   "open-terminal" /* what a podTemplate calls it too */
 #define KUBERNETES_PORT        8000
 #define KUBERNETES_KEY_NAME    "OPEN_TERMINAL_API_KEY"
-#define KUBERNETES_UID_SIZE    64
 #define KUBERNETES_REASON_SIZE 400
+/* An annotation of the operator's pods: a secret that was made anew holds another key than its pod got. */
+#define KUBERNETES_ANNOTATION_SECRET_UID "terminals.secret-uid"
 
 enum kubernetes_pod_state {
     KUBERNETES_POD_PENDING,       /* on its way; `reason` says how far */
@@ -25,12 +26,16 @@ enum kubernetes_pod_state {
 };
 
 struct kubernetes_pod {
-    char name[254];
-    char uid[KUBERNETES_UID_SIZE];
+    struct kubernetes_item item;
     enum kubernetes_pod_state state;
-    char address[INET6_ADDRSTRLEN];      /* "" until it has one */
-    char reason[KUBERNETES_REASON_SIZE]; /* in Kubernetes' own words; "" where there are none */
-    bool has_controller;                 /* somebody else's controller looks after it */
+    char address[INET6_ADDRSTRLEN];       /* "" until it has one */
+    char reason[KUBERNETES_REASON_SIZE];  /* in Kubernetes' own words; "" where there are none */
+    bool has_controller;                  /* a controller looks after it */
+    char owner_uid[KUBERNETES_UID_SIZE];  /* of that controller's object; "": there is none */
+    bool is_operators;                    /* terminals-operator made it */
+    char secret_uid[KUBERNETES_UID_SIZE]; /* with the operator: of the secret whose key it got */
+    bool is_going;                        /* it is being deleted, whatever its state is */
+    int64_t grace_s;                      /* of one that is going */
     bool is_managed;
     bool is_purge;      /* one of kubernetes_purge.c */
     bool has_succeeded; /* its phase is Succeeded */
@@ -41,7 +46,6 @@ struct kubernetes_pod {
     char *key;         /* secret: the instance's, where it stands in the pod itself; NULL: it does not */
     char *secret_name; /* the secret that holds it, and under which name there */
     char *secret_key;
-    UT_hash_handle hh; /* in the cache of kubernetes_pods.c */
 };
 
 /* The caller frees it. NULL: it is no pod, or no memory. */

@@ -13,7 +13,9 @@
 #include "provisioner/backends/kubernetes_json.h"
 #include "provisioner/backends/kubernetes_manifest.h"
 #include "provisioner/backends/kubernetes_names.h"
+#include "provisioner/backends/kubernetes_options.h"
 #include "provisioner/backends/kubernetes_security.h"
+#include "provisioner/backends/kubernetes_terminal.h"
 
 #define CREATE_QUERY "?fieldManager=terminals&fieldValidation=Strict"
 #define VOLUME       "files"
@@ -140,7 +142,7 @@ static void remove_stray(struct backend *backend, const struct kubernetes_pod *p
 void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernetes_pod *pod, bool is_gone) {
     struct kubernetes_purge *purge = NULL;
     DL_FOREACH(backend->purges, purge) {
-        if (strcmp(purge->pod, pod->name) == 0) {
+        if (strcmp(purge->pod, pod->item.name) == 0) {
             break;
         }
     }
@@ -148,7 +150,7 @@ void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernet
         if (!is_gone) {
             remove_stray(backend, pod);
         }
-    } else if (strcmp(purge->uid, pod->uid) == 0) {
+    } else if (strcmp(purge->uid, pod->item.uid) == 0) {
         pod_is(purge, pod, is_gone);
     }
 }
@@ -163,7 +165,7 @@ static void on_pod_made(void *argument, const struct kubernetes_answer *answer) 
     }
     strcpy(purge->uid, uid);
     const struct kubernetes_pod *pod = kubernetes_pods_find(purge->backend->pods, purge->pod);
-    if (pod != NULL && strcmp(pod->uid, uid) == 0) {
+    if (pod != NULL && strcmp(pod->item.uid, uid) == 0) {
         pod_is(purge, pod, false);
     }
 }
@@ -209,7 +211,8 @@ static bool fill_metadata(const struct kubernetes_purge *purge, struct json_obje
 static bool fill_pod(const struct kubernetes_purge *purge, struct json_object *pod, struct error *err) {
     const struct settings *settings = purge->backend->settings;
     const struct instance_spec who = spec_of(purge);
-    const struct kubernetes_plan plan = {&who, settings, &purge->backend->parsed, purge->name};
+    const struct kubernetes_plan plan = {
+        .spec = &who, .settings = settings, .parsed = &purge->backend->parsed, .name = purge->name};
     const char *image = settings->kubernetes_image != NULL ? settings->kubernetes_image : settings->image;
     char folder[NAME_FOLDER_SIZE];
     struct json_object *spec = kubernetes_json_object(pod, "spec");
@@ -309,6 +312,42 @@ static void on_claim(void *argument, const struct kubernetes_answer *answer) {
     }
 }
 
+static void look_for_claim(struct kubernetes_purge *purge) {
+    const struct kubernetes_request request = {.method = "GET",
+                                               .kind = "persistentvolumeclaims",
+                                               .name = purge->name,
+                                               .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
+    ask(purge, &request, on_claim);
+}
+
+/* --- the Terminal, where there is an operator --------------------------------------------------------------------- */
+
+static void on_terminal_removed(void *argument, const struct kubernetes_answer *answer) {
+    struct kubernetes_purge *purge = argument;
+    purge->call = NULL;
+    if (answer->status == 200 || answer->status == 404 || answer->status == 409) {
+        look_for_claim(purge);
+    } else {
+        fail_with(purge, answer, "delete the Terminal");
+    }
+}
+
+/* It sleeps, or its pod is being made anew: nothing may use the files from now on. */
+static void remove_terminal(struct kubernetes_purge *purge, const char *uid) {
+    cleanup_json struct json_object *options = kubernetes_delete_options(uid, -1);
+    const struct kubernetes_request request = {.method = "DELETE",
+                                               .api = purge->backend->terminals_api,
+                                               .kind = KUBERNETES_TERMINALS,
+                                               .name = purge->name,
+                                               .body = options,
+                                               .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
+    if (options == NULL) {
+        out_of_memory(purge);
+    } else {
+        ask(purge, &request, on_terminal_removed);
+    }
+}
+
 static bool copy_spec(struct kubernetes_purge *purge, const struct instance_spec *spec) {
     purge->user_id = strdup(spec->user_id);
     purge->policy_id = strdup(spec->policy_id);
@@ -340,11 +379,13 @@ void kubernetes_purge_begin(struct backend *backend, const struct instance_spec 
         return;
     }
     snprintf(purge->pod, sizeof purge->pod, "%s" PODS_SUFFIX, purge->name);
-    const struct kubernetes_request request = {.method = "GET",
-                                               .kind = "persistentvolumeclaims",
-                                               .name = purge->name,
-                                               .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
-    ask(purge, &request, on_claim);
+    const struct kubernetes_terminal *terminal =
+        backend->has_operator ? kubernetes_terminals_find(backend->terminals, purge->name) : NULL;
+    if (terminal != NULL && kubernetes_terminal_matches(terminal, spec)) {
+        remove_terminal(purge, terminal->item.uid);
+    } else {
+        look_for_claim(purge);
+    }
 }
 
 /* --- what a predecessor left -------------------------------------------------------------------------------------- */
@@ -355,7 +396,7 @@ static void ignore(void *argument, const struct error *err) {
 }
 
 static void remove_stray(struct backend *backend, const struct kubernetes_pod *pod) {
-    if (pod->state != KUBERNETES_POD_ENDED || strlen(pod->name) >= POD_SIZE) {
+    if (pod->state != KUBERNETES_POD_ENDED || strlen(pod->item.name) >= POD_SIZE) {
         return; /* it finishes what it was told to do first */
     }
     struct kubernetes_purge *stray = calloc(1, sizeof *stray);
@@ -364,8 +405,8 @@ static void remove_stray(struct backend *backend, const struct kubernetes_pod *p
     }
     stray->backend = backend;
     stray->done = ignore;
-    strcpy(stray->pod, pod->name);
-    strcpy(stray->uid, pod->uid);
+    strcpy(stray->pod, pod->item.name);
+    strcpy(stray->uid, pod->item.uid);
     DL_APPEND(backend->purges, stray);
     remove_pod(stray);
 }

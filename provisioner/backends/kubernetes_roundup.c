@@ -1,6 +1,5 @@
 #include "provisioner/backends/kubernetes_roundup.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +11,18 @@
 #include "common/secret.h"
 #include "provisioner/backends/kubernetes_instance.h"
 #include "provisioner/backends/kubernetes_leftovers.h"
+#include "provisioner/backends/kubernetes_operator.h"
+#include "provisioner/backends/kubernetes_secret.h"
 
 #define PROBE_TIMEOUT_MS 10000
 #define ID_RANDOM_BYTES  16
-#define KEY_MAX_BYTES    4096
 
 /* A pod that nobody knows. */
 struct stranger {
     struct kubernetes_roundup *roundup;
     char name[KUBERNETES_NAME_SIZE];
     char uid[KUBERNETES_UID_SIZE];
+    char owner_uid[KUBERNETES_UID_SIZE]; /* of its Terminal, where there is an operator */
     char instance_id[2 * ID_RANDOM_BYTES + 1];
     char address[INET6_ADDRSTRLEN];
     bool is_ours; /* we made it: it carries an instance's id */
@@ -80,6 +81,7 @@ static struct kubernetes_instance *make_instance(struct stranger *stranger) {
     }
     if (instance != NULL) {
         strcpy(instance->uid, stranger->uid);
+        strcpy(instance->terminal_uid, stranger->owner_uid);
         instance->has_objects = true;
         instance->is_adoption = true;
     }
@@ -148,23 +150,10 @@ static void probe(struct stranger *stranger) {
     }
 }
 
-/* A secret's `data` are base64. */
-static char *decode(const char *base64) {
-    size_t length = base64 == NULL ? 0 : strlen(base64);
-    if (length == 0 || length > KEY_MAX_BYTES || length % 4 != 0) {
-        return NULL;
-    }
-    cleanup_secret char *text = calloc(1, length + 1);
-    if (text == NULL || EVP_DecodeBlock((unsigned char *)text, (const unsigned char *)base64, (int)length) < 0) {
-        return NULL;
-    }
-    return strdup(text);
-}
-
 static void on_secret(void *argument, const struct kubernetes_answer *answer) {
     struct stranger *stranger = argument;
     stranger->call = NULL;
-    stranger->key = decode(json_get_string(json_get_object(answer->json, "data"), stranger->secret_key));
+    stranger->key = kubernetes_secret_key_of(answer->json, stranger->secret_key);
     if (stranger->key != NULL) {
         probe(stranger);
     } else if (answer->status == 0) {
@@ -175,8 +164,9 @@ static void on_secret(void *argument, const struct kubernetes_answer *answer) {
 }
 
 static bool take(struct stranger *stranger, const struct kubernetes_pod *pod) {
-    strcpy(stranger->name, pod->name);
-    strcpy(stranger->uid, pod->uid);
+    strcpy(stranger->name, pod->item.name);
+    strcpy(stranger->uid, pod->item.uid);
+    strcpy(stranger->owner_uid, pod->owner_uid);
     strcpy(stranger->address, pod->address);
     stranger->is_ours = pod->instance_id != NULL && strlen(pod->instance_id) == 2 * ID_RANDOM_BYTES;
     if (stranger->is_ours) {
@@ -219,15 +209,29 @@ static bool is_being_looked_at(const struct kubernetes_roundup *roundup, const c
     return false;
 }
 
-void kubernetes_roundup_look(struct kubernetes_roundup *roundup, const struct kubernetes_pod *pod) {
-    if (!roundup->is_allowed || !pod->is_managed || pod->is_purge || pod->has_controller || pod->user_id == NULL ||
-        strlen(pod->name) >= KUBERNETES_NAME_SIZE || pod->state == KUBERNETES_POD_TERMINATING ||
-        kubernetes_instance_holder(roundup->backend, pod->name) != NULL || is_being_looked_at(roundup, pod->uid)) {
-        return;
-    }
-    /* Whoever makes pods by our conventions may be in the middle of it. */
+/* Whoever makes pods by our conventions may be in the middle of it. */
+static bool is_in_the_making(const struct kubernetes_pod *pod) {
     bool is_coming = pod->state == KUBERNETES_POD_PENDING || pod->state == KUBERNETES_POD_UNSCHEDULABLE;
-    if (is_coming && pod->instance_id == NULL) {
+    return is_coming && pod->instance_id == NULL;
+}
+
+/* With an operator, only the pods of Terminals are any business of ours, and only when they run. */
+static bool is_of_a_terminal(const struct backend *backend, const struct kubernetes_pod *pod) {
+    const struct kubernetes_terminal *terminal = kubernetes_terminals_find(backend->terminals, pod->item.name);
+    return terminal != NULL && !terminal->is_going && strcmp(terminal->item.uid, pod->owner_uid) == 0 &&
+           pod->state == KUBERNETES_POD_RUNNING;
+}
+
+static bool is_stranger(const struct kubernetes_roundup *roundup, const struct kubernetes_pod *pod) {
+    struct backend *backend = roundup->backend;
+    return pod->is_managed && !pod->is_purge && pod->user_id != NULL &&
+           (backend->has_operator ? is_of_a_terminal(backend, pod) : !pod->has_controller && !is_in_the_making(pod)) &&
+           strlen(pod->item.name) < KUBERNETES_NAME_SIZE && pod->state != KUBERNETES_POD_TERMINATING &&
+           kubernetes_instance_holder(backend, pod->item.name) == NULL && !is_being_looked_at(roundup, pod->item.uid);
+}
+
+void kubernetes_roundup_look(struct kubernetes_roundup *roundup, const struct kubernetes_pod *pod) {
+    if (!roundup->is_allowed || !is_stranger(roundup, pod)) {
         return;
     }
     struct stranger *stranger = calloc(1, sizeof *stranger);
@@ -243,18 +247,20 @@ void kubernetes_roundup_look(struct kubernetes_roundup *roundup, const struct ku
     }
 }
 
-static void look_at_one(void *argument, const struct kubernetes_pod *pod) {
-    kubernetes_roundup_look(argument, pod);
+static void look_at_one(void *argument, const struct kubernetes_item *item) {
+    kubernetes_roundup_look(argument, kubernetes_pod_of(item));
 }
 
 void kubernetes_roundup_begin(struct kubernetes_roundup *roundup) {
     struct backend *backend = roundup->backend;
-    if (!roundup->is_allowed || kubernetes_pods_state(backend->pods) != KUBERNETES_LINK_UP) {
+    if (!roundup->is_allowed || kubernetes_link_state(backend) != KUBERNETES_LINK_UP) {
         return;
     }
-    kubernetes_pods_each(backend->pods, look_at_one, roundup);
-    kubernetes_leftovers_close(roundup->leftovers);
-    roundup->leftovers = kubernetes_leftovers_open(backend);
+    kubernetes_watch_each(backend->pods, look_at_one, roundup);
+    if (!backend->has_operator) {
+        kubernetes_leftovers_close(roundup->leftovers);
+        roundup->leftovers = kubernetes_leftovers_open(backend);
+    }
 }
 
 void kubernetes_roundup_allow(struct kubernetes_roundup *roundup) {

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "provisioner/backends/kubernetes_instance.h"
+#include "provisioner/backends/kubernetes_operator.h"
 
 #define CREATE_QUERY "?fieldManager=terminals&fieldValidation=Strict"
 /* A pod that no node takes may find one in a moment: another is just leaving. */
@@ -12,7 +13,6 @@
 #define CLAIM_PAUSE_MS         250
 #define CLAIM_TRIES_MAX        200
 
-static void step_claim(struct kubernetes_instance *instance);
 static void step_secret(struct kubernetes_instance *instance);
 static void step_pod(struct kubernetes_instance *instance);
 
@@ -183,7 +183,11 @@ static void step_secret(struct kubernetes_instance *instance) {
 
 static void claim_is_there(struct kubernetes_instance *instance) {
     instance->tries = 0;
-    step_secret(instance);
+    if (instance->backend->has_operator) {
+        kubernetes_operator_create(instance);
+    } else {
+        step_secret(instance);
+    }
 }
 
 static void on_claim_made(void *argument, const struct kubernetes_answer *answer) {
@@ -194,7 +198,7 @@ static void on_claim_made(void *argument, const struct kubernetes_answer *answer
     if (answer->status == 201) {
         claim_is_there(instance);
     } else if (exists_already(answer) && instance->tries++ < CLAIM_TRIES_MAX) {
-        step_claim(instance); /* the shared one, which another instance has just made */
+        kubernetes_start_claim(instance); /* the shared one, which another instance has just made */
     } else {
         fail_with(instance, answer, "create the claim");
     }
@@ -239,7 +243,7 @@ static void on_claim(void *argument, const struct kubernetes_answer *answer) {
     }
 }
 
-static void step_claim(struct kubernetes_instance *instance) {
+void kubernetes_start_claim(struct kubernetes_instance *instance) {
     const struct kubernetes_plan plan = kubernetes_instance_plan(instance);
     const struct kubernetes_request request = {.method = "GET",
                                                .kind = "persistentvolumeclaims",
@@ -254,7 +258,7 @@ static void step_claim(struct kubernetes_instance *instance) {
 void kubernetes_start_timer(struct kubernetes_instance *instance) {
     const struct kubernetes_pod *pod = kubernetes_pods_find(instance->backend->pods, instance->name);
     if (instance->state == KUBERNETES_CLAIM) {
-        step_claim(instance);
+        kubernetes_start_claim(instance);
     } else if (instance->state == KUBERNETES_COMING && pod != NULL && pod->state == KUBERNETES_POD_UNSCHEDULABLE) {
         char text[KUBERNETES_REASON_SIZE + 32];
         snprintf(text, sizeof text, "its pod finds no node: %s", pod->reason);
@@ -274,7 +278,7 @@ static void clear(struct kubernetes_instance *instance, const struct kubernetes_
         return;
     }
     log_info(NULL, "removing what is left of pod `%s`", instance->name);
-    strcpy(instance->uid, pod->uid);
+    strcpy(instance->uid, pod->item.uid);
     instance->has_objects = true;
     kubernetes_end_begin(instance, KUBERNETES_OUTCOME_START);
 }
@@ -297,5 +301,5 @@ void kubernetes_start_begin(struct kubernetes_instance *instance) {
     }
     instance->has_objects = true;
     instance->tries = 0;
-    step_claim(instance);
+    kubernetes_start_claim(instance);
 }

@@ -355,6 +355,48 @@ static void local_sweep(struct backend *backend) {
     on_sweep_timer(-1, 0, backend);
 }
 
+/* --- objects ------------------------------------------------------------------------------------------------------ */
+
+struct listing {
+    struct backend *backend;
+    void (*each)(void *argument, const struct backend_object *object);
+    void *argument;
+};
+
+/* The handle of a process is its pid and its mark, which is its own for good. */
+static void list_process(void *argument, pid_t pid, const char *value) {
+    const struct listing *listing = argument;
+    char handle[LOCAL_MARK_SIZE + 16];
+    char name[16];
+    snprintf(handle, sizeof handle, "%d %s", (int)pid, value);
+    snprintf(name, sizeof name, "%d", (int)pid);
+    const struct backend_object object = {.kind = "process",
+                                          .name = name,
+                                          .handle = handle,
+                                          .instance_id = value + strlen(listing->backend->mark_prefix)};
+    listing->each(listing->argument, &object);
+}
+
+static void local_list_objects(struct backend *backend,
+                               void (*each)(void *argument, const struct backend_object *object),
+                               void (*done)(void *argument, const struct error *err), void *argument) {
+    struct listing listing = {backend, each, argument};
+    process_for_each_marked(LOCAL_MARK, backend->mark_prefix, list_process, &listing);
+    done(argument, NULL);
+}
+
+static void local_remove_object(struct backend *backend, const char *kind, const char *handle,
+                                void (*done)(void *argument, const struct error *err), void *argument) {
+    (void)backend;
+    (void)kind;
+    char *mark = NULL;
+    pid_t pid = (pid_t)strtol(handle, &mark, 10);
+    if (pid > 0 && *mark == ' ') {
+        process_kill_marked(pid, LOCAL_MARK, mark + 1);
+    }
+    done(argument, NULL);
+}
+
 const struct backend_operations backend_local = {
     .name = "local",
     .open = local_open,
@@ -366,5 +408,7 @@ const struct backend_operations backend_local = {
     .sweep = local_sweep,
     .openapi = local_openapi,
     .hand_over = local_hand_over,
+    .list_objects = local_list_objects,
+    .remove_object = local_remove_object,
     .is_bound_to_node = true,
 };

@@ -114,6 +114,23 @@ def test_a_missing_folder_and_a_nul_are_the_callers_fault(instance):
     assert instance.call("POST", "/execute", {"command": "pwd", "cwd": "a\0b"}).status == 400
 
 
+def test_a_command_starts_in_the_folder_that_was_meant(instance):
+    (instance.home / "docs").mkdir()
+    for folder, where in [("docs", "/docs"), ("~", ""), ("~/docs", "/docs"), ("~//docs/..", ""), ("", "")]:
+        assert instance.execute("pwd", cwd=folder)["text"] == f"{instance.home}{where}\r\n"
+    answer = instance.call("POST", "/execute", {"command": "pwd", "cwd": "~nobody"})
+    assert answer.status == 404, answer
+    if os.getuid() == 0:  # who can make a folder that the instance's user may not enter
+        (instance.home / "locked").mkdir(mode=0o700, exist_ok=True)
+        answer = instance.call("POST", "/execute", {"command": "pwd", "cwd": "locked"})
+        assert (answer.status, answer.json()) == (403, {"detail": "[Errno 13] Permission denied: 'locked'"})
+
+
+def test_a_variable_is_never_cut_short(instance):
+    answer = instance.call("POST", "/execute", {"command": "true", "env": {"A": "b\0c"}})
+    assert (answer.status, answer.json()["detail"][0]["loc"]) == (422, ["body", "env", "A"])
+
+
 def test_commands_never_see_the_key(instance):
     environment = instance.execute("env; tr '\\0' '\\n' < /proc/%d/environ" % instance.process.pid)["text"]
     assert "OPEN_TERMINAL_API_KEY=k" not in environment
@@ -132,7 +149,7 @@ def test_only_the_key_opens(instance, authorization, status):
     ("GET", "/", 404), ("GET", "//", 404), ("GET", "/execute/..", 405), ("GET", "/execute/%2e%2e/status", 404), ("GET", "/%65xecute", 200),
     ("GET", "/execute/a%00b/status", 404), ("BREW", "/execute", 405), ("GET", "/execute?wait", 200), ("GET", "/execute/", 307),
     ("GET", "/execute?" + "a=b&" * 2000, 200), ("GET", "/execute/%ff/status", 404), ("GET", "/proxy/%ff/", 422), ("GET", "/execute/x/status?wait=nan", 422),
-    ("GET", "/execute/x/status?wait=1e400", 422), ("GET", "/execute/x/status?offset=99999999999999999999", 422),
+    ("GET", "/execute/x/status?wait=1e400", 422), ("GET", "/execute/x/status?offset=99999999999999999999", 404),
     ("GET", "/execute/x/status?offset=1x", 422)])
 def test_odd_requests_get_an_answer_in_json(instance, method, path, status):
     answer = instance.call(method, path)

@@ -251,11 +251,14 @@ def test_an_upload_whose_client_goes_away_leaves_nothing(instance):
     assert os.listdir(instance.folder) == ["keep"] and (instance.folder / "keep").read_text() == "old"
 
 
-@pytest.mark.parametrize("body", [b"", b"nothing", b'--B\r\nContent-Disposition: form-data; name="file"; filename="cut"\r\n\r\nx',
-                                  b"--B\r\n\r\nx\r\n--B--", b'--B\r\nContent-Disposition: form-data; name="file"; filename="a\x00b"\r\n\r\n'])
-def test_a_malformed_form_is_refused(instance, body):
+@pytest.mark.parametrize("body, status", [
+    (b"", 422), (b"nothing", 400), (b'--B\r\nContent-Disposition: form-data; name="file"; filename="cut"\r\n\r\nx', 422),
+    (b'--B\r\nContent-Disp', 422), (b"--B\r\n\r\nx\r\n--B--", 400), (b"--C\r\n\r\nx\r\n--C--", 400),
+    (b'--B\r\nContent-Disposition: form-data; name="file"; filename="a\x00b"\r\n\r\n', 400)])
+def test_a_malformed_form_is_refused(instance, body, status):
+    """(A cut one lacks its file, to the original.)"""
     answer = instance.call("POST", "/files/upload?directory=.", body, {"Content-Type": "multipart/form-data; boundary=B"})
-    assert answer.status == 400 and instance.names() == [], answer
+    assert answer.status == status and instance.names() == [], answer
 
 
 @pytest.mark.parametrize("method, path, body", [
@@ -304,6 +307,19 @@ def test_nothing_waits_for_a_pipe_or_a_device(instance):
     assert instance.upload(b"pipe", b"x").status == 400
     assert instance.get("grep", query="x").json()["matches"] == []
     assert instance.names() == ["pipe"]  # a link to itself leads nowhere
+
+
+def test_what_cannot_be_made_or_moved_is_named(instance):
+    os.symlink("/nowhere", instance.folder / "dangling")
+    for path, reason in [("dangling", "[Errno 17] File exists: '{}/dangling'"), ("a\0b", "A path cannot contain a NUL character")]:
+        answer = instance.call("POST", "/files/mkdir", {"path": path})
+        assert (answer.status, answer.json()["detail"]) == (400, reason.format(instance.folder))
+    instance.write("d/f", "x")
+    for source, destination, status, reason in [
+            ("d", "d/e", 400, "Cannot move a directory '{0}/d' into itself '{0}/d/e'."), ("a\0b", "x", 404, "Source path not found"),
+            ("d/f", "/usr/x", 400, "[Errno 13] Permission denied: '/usr/x'")]:
+        answer = instance.call("POST", "/files/move", {"source": source, "destination": destination})
+        assert (answer.status, answer.json()["detail"]) == (status, reason.format(instance.folder))
 
 
 def test_home_and_what_holds_it_cannot_be_deleted_or_moved(instance):
@@ -386,6 +402,14 @@ def test_an_expression_made_to_stall_does_not(instance):
     assert instance.get("grep", query="(a|a)*(a|a)*(a|aa)+$b").json()["matches"] == []
     assert instance.get("grep", query="(((a{1,50}){1,50}){1,50}){1,50}").status == 400
     assert time.monotonic() - begin < 10
+
+
+def test_a_search_that_gave_up_lines_says_that_it_lacks_something(instance):
+    instance.write("as", "c" + "a" * 20000 + "\n" + "cab\n" * 3)
+    answer = instance.get("grep", query="(?=c(a+)+[bx])", path="as").json()
+    assert ([match["line"] for match in answer["matches"]], answer["truncated"]) == ([2, 3, 4], True)
+    answer = instance.get("grep", query="(?<=c)a(?!b)", path="as").json()
+    assert ([match["line"] for match in answer["matches"]], answer["truncated"]) == ([1], False)
 
 
 # ---- searching ----

@@ -16,6 +16,7 @@ from instance_shell import Shell, open_shell
 
 SHELLS = 64
 LINES = 20000
+BOMB_PROCESSES = 120  # at most
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +118,18 @@ def test_many_shells_print_as_fast_as_they_can_and_no_byte_is_lost(instance):
         assert max(peaks) - before < SHELLS * 200, peaks
     eventually(lambda: instance.call("GET", "/api/terminals").json() == [], "all are gone", 20)
     assert is_well(instance)
+
+
+def test_a_fork_bomb_is_ended_and_does_not_take_the_instance_along():
+    """(How many processes there may be is for the machine to say: a container's limit, here the user's, which counts each user namespace by
+    itself, so that no other test is in it.)"""
+    with InstanceProcess(prefix=["unshare", "--user", "--map-current-user", "prlimit", f"--nproc={BOMB_PROCESSES}"]) as instance:
+        bomb = instance.execute("nice -n 19 sh -c 'b() { b | b & }; b; sleep 6006'", wait=0)["id"]
+        eventually(lambda: len(instance.descendants()) >= BOMB_PROCESSES // 2 or "fork" in json.dumps(
+            instance.call("GET", f"/execute/{bomb}/status").json()["output"]), "it is full", 30)
+        for _ in range(5):
+            assert instance.call("GET", "/health").status == 200
+            assert instance.call("GET", "/files/list").status == 200
+            assert instance.call("POST", "/execute?wait=1", {"command": "true"}).status in (200, 500, 503)
+        assert instance.call("DELETE", f"/execute/{bomb}?force=true", timeout=60).json() == {"status": "killed"}
+        eventually(lambda: not any("6006" in line for line in instance.descendants().values()) and is_well(instance), "it goes on", 30)

@@ -1,5 +1,5 @@
 """A Kubernetes API server as strict as the real one (1.36), as far as Terminals speaks to it. kubernetes_kubelet.py brings
-its pods to life.
+its pods to life, kubernetes_gc.py deletes what has lost its owner, kubernetes_crd.py has custom resources.
 
 Each refusal names the rule of the real server that it mirrors. Objects are decoded and validated by kubernetes_schema.py.
 What a test may set: `tokens`, `rules`, `quota`, `throttle`, `quota_conflicts`, `is_away`; what it may do: cut_watches(),
@@ -18,7 +18,8 @@ import time
 import urllib.parse
 import uuid
 
-from kubernetes_schema import KINDS, BadType, problems, unknown_fields
+from kubernetes_crd import Resource
+from kubernetes_schema import KINDS, META, BadType, metadata_problems, problems, unknown_fields
 
 REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired",
            415: "UnsupportedMediaType", 422: "Invalid", 429: "TooManyRequests", 500: "InternalError"}
@@ -81,6 +82,7 @@ class KubernetesApi:
         self.quota_conflicts = 0  # so many creations meet a quota that is just being changed
         self.gone_as_event = True
         self.is_away = False
+        self.resources = {}  # (version, plural): Resource, of custom resources
         self.seen = []
         self.watches = set()
         self.observers = []  # called with (type, plural, object), the lock held
@@ -148,6 +150,22 @@ class KubernetesApi:
                   "users": [{"name": "terminals", "user": user or {"token": next(iter(self.tokens))}}]}
         path.write_text(json.dumps(config, indent=1))  # JSON is YAML
         return path
+
+    # --- kinds ---
+
+    def kind_of(self, version, plural):
+        if (version, plural) in self.resources:
+            return self.resources[version, plural].kind
+        return BY_PLURAL.get((version, plural))
+
+    def _resource(self, kind, version):
+        return next((one for (of, _), one in self.resources.items() if of == version and one.kind == kind), None)
+
+    def _register(self, definition):
+        for version in definition["spec"]["versions"]:
+            if version["served"]:
+                of = f"{definition['spec']['group']}/{version['name']}"
+                self.resources[of, definition["spec"]["names"]["plural"]] = Resource(definition, version)
 
     # --- objects ---
 
@@ -217,10 +235,11 @@ class KubernetesApi:
     # --- the verbs ---
 
     def create(self, plural, version, namespace, body, strict):
-        kind = BY_PLURAL[version, plural]
+        kind = self.kind_of(version, plural)
+        resource = self.resources.get((version, plural))
         value = self._decode(kind, version, body, strict)
         meta = value.setdefault("metadata", {})
-        is_namespaced = KINDS[kind][2]
+        is_namespaced = resource is not None or KINDS[kind][2]
         if is_namespaced and namespace not in self.namespaces:
             raise Refused(404, f'namespaces "{namespace}" not found')
         if meta.get("namespace", namespace) != namespace:  # rest.BeforeCreate
@@ -230,13 +249,20 @@ class KubernetesApi:
         with self.lock:
             self._admit(plural, namespace, value)
             value.pop("status", None)  # PrepareForCreate: a status comes by the subresource only
+            if is_namespaced:
+                meta["namespace"] = namespace
             self._default(kind, value)
-            self._validate(kind, value)
+            self._validate(kind, value, resource)
             key = (plural, namespace, meta["name"])
             if key in self.objects:
                 raise Refused(409, f'{plural} "{meta["name"]}" already exists', "AlreadyExists", name=meta["name"], kind=plural)
             meta.update({"uid": str(uuid.uuid4()), "creationTimestamp": now(), "namespace": namespace})
+            meta.pop("deletionTimestamp", None)
+            if resource:
+                meta["generation"] = 1
             self.objects[key] = value
+            if kind == "CustomResourceDefinition":
+                self._register(value)
             self._record("ADDED", plural, value)
             return copy.deepcopy(value)
 
@@ -248,8 +274,12 @@ class KubernetesApi:
         if not isinstance(value, dict) or value.get("kind") != kind or value.get("apiVersion") != version:
             raise Refused(400, f"the API version in the data ({value.get('apiVersion')}, {value.get('kind')}) does not match "
                                f"the expected API version ({version}, {kind})")
+        resource = self._resource(kind, version)
         try:
-            unknown = unknown_fields(value, KINDS[kind][3])
+            if resource:
+                unknown = unknown_fields({"metadata": value.get("metadata")}, {"metadata": META}) + resource.decode(value)
+            else:
+                unknown = unknown_fields(value, KINDS[kind][3])
         except BadType as problem:
             raise Refused(400, f"{kind} in version {version!r} cannot be handled as a {kind}: {problem}") from None
         if unknown and strict:
@@ -258,8 +288,8 @@ class KubernetesApi:
         return value
 
     @staticmethod
-    def _validate(kind, value):
-        found = list(problems(kind, value))
+    def _validate(kind, value, resource=None):
+        found = [*metadata_problems(value["metadata"], kind), *resource.problems(value)] if resource else list(problems(kind, value))
         if found:
             name = value["metadata"].get("name", "")
             text = ", ".join(f"{field}: {message}" for field, message in found)
@@ -309,31 +339,78 @@ class KubernetesApi:
         return value
 
     def update(self, plural, version, namespace, name, body, strict, is_status):
-        kind = BY_PLURAL[version, plural]
-        value = self._decode(kind, version, body, strict)
+        value = self._decode(self.kind_of(version, plural), version, body, strict)
         with self.lock:
             old = self._find(plural, namespace, name)
             meta = value.get("metadata") or {}
             if meta.get("name") != name:
                 raise Refused(400, f"the name of the object ({meta.get('name')}) does not match the name on the URL ({name})")
-            if meta.get("resourceVersion") not in (None, "", old["metadata"]["resourceVersion"]):
-                raise Refused(409, f'Operation cannot be fulfilled on {plural} "{name}": the object has been modified; please apply '
-                                   'your changes to the latest version and try again')
-            new = copy.deepcopy(old)
-            if is_status:  # nothing but the status; and through the main resource everything but it
-                new["status"] = value.get("status")
-            else:
-                new.update({field: item for field, item in value.items() if field not in ("metadata", "status")})
-                new["metadata"].update({field: meta[field] for field in ("labels", "annotations") if field in meta})
-                self._default(kind, new) if kind == "Secret" else None
-                if plural in ("pods", "persistentvolumeclaims") and new["spec"] != old["spec"]:
-                    what = "pod updates may not change fields other than …image" if plural == "pods" else \
-                        "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-                    raise Refused(422, f'{kind} "{name}" is invalid: spec: Forbidden: {what}')
-                self._validate(kind, new)
-            self.objects[(plural, namespace, name)] = new
-            self._record("MODIFIED", plural, new)
+            if not meta.get("resourceVersion") and ((version, plural) in self.resources or plural == "leases"):
+                # AllowUnconditionalUpdate is false for these.
+                raise Refused(422, f'{plural} "{name}" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for '
+                                   'an update')
+            return self._replace(plural, version, namespace, name, old, value, is_status)
+
+    def patch(self, plural, version, namespace, name, body, strict, is_status):
+        """A merge patch (RFC 7386)."""
+        def merged(target, patch):
+            if not isinstance(patch, dict):
+                return patch
+            target = dict(target) if isinstance(target, dict) else {}
+            for key, item in patch.items():
+                if item is None:
+                    target.pop(key, None)
+                else:
+                    target[key] = merged(target.get(key), item)
+            return target
+
+        with self.lock:
+            old = self._find(plural, namespace, name)
+            try:
+                patch = json.loads(body)
+            except ValueError:
+                raise Refused(400, "error decoding patch") from None
+            whole = merged({"apiVersion": version, "kind": self.kind_of(version, plural), **copy.deepcopy(old)}, patch)
+            value = self._decode(self.kind_of(version, plural), version, json.dumps(whole).encode(), strict)
+            return self._replace(plural, version, namespace, name, old, value, is_status)
+
+    def _replace(self, plural, version, namespace, name, old, value, is_status):
+        """`old` becomes `value`, as far as this way allows it. The lock is held."""
+        kind, resource = self.kind_of(version, plural), self.resources.get((version, plural))
+        meta = value.get("metadata") or {}
+        if meta.get("resourceVersion") not in (None, "", old["metadata"]["resourceVersion"]):
+            raise Refused(409, f'Operation cannot be fulfilled on {plural} "{name}": the object has been modified; please apply '
+                               'your changes to the latest version and try again')
+        if meta.get("uid") not in (None, "", old["metadata"]["uid"]):
+            raise Refused(409, f'Operation cannot be fulfilled on {plural} "{name}": Precondition failed: UID in precondition: '
+                               f'{meta["uid"]}, UID in object meta: {old["metadata"]["uid"]}')
+        new = copy.deepcopy(old)
+        if is_status:  # nothing but the status; and through the main resource everything but it
+            new["status"] = value.get("status")
+            if new["status"] is None:
+                del new["status"]
+        else:
+            new = {field: item for field, item in new.items() if field in ("metadata", "status", "kind", "apiVersion")}
+            new.update({field: item for field, item in value.items() if field not in ("metadata", "status")})
+            for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+                new["metadata"].pop(field, None)
+                new["metadata"].update({field: meta[field]} if meta.get(field) else {})
+            self._default(kind, new) if kind == "Secret" else None
+            if plural in ("pods", "persistentvolumeclaims") and new["spec"] != old["spec"]:
+                what = "pod updates may not change fields other than …image" if plural == "pods" else \
+                    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+                raise Refused(422, f'{kind} "{name}" is invalid: spec: Forbidden: {what}')
+            if resource and new.get("spec") != old.get("spec"):
+                new["metadata"]["generation"] += 1
+        self._validate(kind, new, resource)
+        if new == old:
+            return copy.deepcopy(old)  # nothing is written, and nobody is told
+        if "deletionTimestamp" in new["metadata"] and not new["metadata"].get("finalizers"):
+            self.remove(plural, name, namespace)
             return copy.deepcopy(new)
+        self.objects[(plural, namespace, name)] = new
+        self._record("MODIFIED", plural, new)
+        return copy.deepcopy(new)
 
     def delete(self, plural, namespace, name, options):
         with self.lock:
@@ -348,14 +425,19 @@ class KubernetesApi:
                 grace = options.get("gracePeriodSeconds", value["spec"].get("terminationGracePeriodSeconds", 30))
                 # A grace can be shortened, not lengthened.
                 grace = min(grace, meta.get("deletionGracePeriodSeconds", grace))
-            is_held = grace > 0 or (plural == "persistentvolumeclaims" and self._claim_is_used(namespace, name))
+            if options.get("propagationPolicy") == "Orphan":
+                for dependent in self.objects.values():
+                    owners = dependent["metadata"].get("ownerReferences") or []
+                    dependent["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != meta["uid"]]
+            has_finalizers = bool(meta.get("finalizers")) and plural != "persistentvolumeclaims"
+            is_held = grace > 0 or has_finalizers or (plural == "persistentvolumeclaims" and self._claim_is_used(namespace, name))
             if not is_held:
                 self.remove(plural, name, namespace)
             else:
                 meta.setdefault("deletionTimestamp", now())
                 meta["deletionGracePeriodSeconds"] = grace
                 self._record("MODIFIED", plural, value)
-            return copy.deepcopy(value) if plural in ("pods", "persistentvolumeclaims", "services") else \
+            return copy.deepcopy(value) if plural != "secrets" else \
                 {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
 
     # --- lists and watches ---
@@ -389,7 +471,7 @@ class KubernetesApi:
                 meta.update({"continue": token, "remainingItemCount": len(found) - first - limit})
             for item in page:  # items of a list do not say what they are
                 item.pop("kind"), item.pop("apiVersion")
-            return {"kind": BY_PLURAL[version, plural] + "List", "apiVersion": version, "metadata": meta, "items": page}
+            return {"kind": self.kind_of(version, plural) + "List", "apiVersion": version, "metadata": meta, "items": page}
 
     def watch(self, plural, version, namespace, query, send, connection):
         chosen = self.selector(query.get("labelSelector", ""))
@@ -424,7 +506,7 @@ class KubernetesApi:
                             chosen(value["metadata"].get("labels") or {}):
                         send({"type": kind, "object": value})
                 if bookmarks and time.monotonic() >= next_bookmark:
-                    send({"type": "BOOKMARK", "object": {"kind": BY_PLURAL[version, plural], "apiVersion": version, "metadata": {
+                    send({"type": "BOOKMARK", "object": {"kind": self.kind_of(version, plural), "apiVersion": version, "metadata": {
                         "resourceVersion": str(max(at, reached if not events else at)), "creationTimestamp": None}}})
                     next_bookmark = time.monotonic() + BOOKMARK_S
         finally:
@@ -444,7 +526,8 @@ class KubernetesApi:
     def authorize(self, user, verb, group, plural, namespace, name):
         for rule in self.rules.get(user, [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]):
             if all({wanted, "*"} & set(rule.get(field) or []) for field, wanted in (
-                    ("verbs", verb), ("apiGroups", group), ("resources", plural))):
+                    ("verbs", verb), ("apiGroups", group), ("resources", plural))) and (
+                        not rule.get("resourceNames") or name in rule["resourceNames"]):
                 return
         raise Refused(403, f'{plural} {json.dumps(name) + " " if name else ""}is forbidden: User "{user}" cannot {verb} resource '
                            f'"{plural}" in API group "{group}" in the namespace "{namespace}"')
@@ -482,6 +565,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             for piece in (line[:7], line[7:]):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
 
+    def _in_form(self, value):
+        """Metadata alone, where the client asked for that."""
+        if "as=PartialObjectMetadata;" in self.headers.get("Accept", "") + ";":
+            return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]}
+        return value
+
     def _handle(self, method):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, text = self.path.partition("?")
@@ -499,13 +588,30 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         finally:
             self.api.seen.append((method, self.path, user, code))
 
+    def _review(self, body, user):
+        """SelfSubjectAccessReview: any user may ask what they may."""
+        wanted = json.loads(body)["spec"]["resourceAttributes"]
+        allowed = True
+        try:
+            self.api.authorize(user, wanted["verb"], wanted.get("group", ""), wanted["resource"], wanted["namespace"], None)
+        except Refused:
+            allowed = False
+        self._respond(201, {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "status": {"allowed": allowed}})
+        return 201
+
     def _dispatch(self, method, path, query, body, user):
-        match = re.fullmatch(r"/(api/v1|apis/([a-z0-9.]+)/(v1))(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(status))?", path)
+        if path == "/version":
+            self._respond(200, {"major": "1", "minor": "36", "gitVersion": "v1.36.0"})
+            return 200
+        if (method, path) == ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"):
+            return self._review(body, user)
+        match = re.fullmatch(r"/(api/v1|apis/([a-z0-9.]+)/(v[0-9][a-z0-9]*))(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(status))?", path)
         if not match:
             raise Refused(404, "the server could not find the requested resource")
         group, namespace, plural, name, sub = match[2] or "", match[4], match[5], match[6], match[7]
-        version = f"{group}/v1" if group else "v1"
-        if (version, plural) not in BY_PLURAL:
+        version = f"{group}/{match[3]}" if group else "v1"
+        if self.api.kind_of(version, plural) is None or (
+                sub and (version, plural) in self.api.resources and not self.api.resources[version, plural].has_status):
             raise Refused(404, "the server could not find the requested resource")
         verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method) or (
             "watch" if query.get("watch") in ("true", "1") else "get" if name else "list")
@@ -522,18 +628,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise Refused(415, "the body of the request was in an unknown format - accepted media types include: application/json")
         strict = query.get("fieldValidation") == "Strict"
         if verb == "watch":
-            api.watch(plural, version, namespace, query, self._stream, self.request)
+            def send(event):
+                self._stream(event if event is None or event["type"] == "ERROR" else {**event, "object": self._in_form(event["object"])})
+
+            api.watch(plural, version, namespace, query, send, self.request)
             self.wfile.write(b"0\r\n\r\n")
         elif verb == "list":
-            self._respond(200, api.list(plural, version, namespace, query))
+            answer = api.list(plural, version, namespace, query)
+            if "as=PartialObjectMetadataList" in self.headers.get("Accept", ""):
+                answer.update(kind="PartialObjectMetadataList", apiVersion="meta.k8s.io/v1",
+                              items=[{"metadata": item["metadata"]} for item in answer["items"]])
+            self._respond(200, answer)
         elif verb == "get":
             with api.lock:
                 self._respond(200, copy.deepcopy(api._find(plural, namespace, name)))
         elif verb == "create":
-            self._respond(201, api.create(plural, version, namespace, body, strict))
+            self._respond(201, self._in_form(api.create(plural, version, namespace, body, strict)))
             return 201
         elif verb == "update":
             self._respond(200, api.update(plural, version, namespace, name, body, strict, sub == "status"))
+        elif verb == "patch":
+            if kind != "application/merge-patch+json":
+                raise Refused(415, "the fake knows merge patches only")
+            self._respond(200, api.patch(plural, version, namespace, name, body, strict, sub == "status"))
         elif verb == "delete":
             options = json.loads(body) if body else {}
             if body and kind != "application/json":

@@ -9,7 +9,9 @@ import base64
 import binascii
 import re
 
-# A type is: str, int, bool; [type]; {"field": type}; ("map", type); "any"; "quantity"; "intstr"; "bytes".
+from kubernetes_crd import definition_problems
+
+# A type is: "time" and "microtime" (texts that have to be such); str, int, bool; [type]; {"field": type}; ("map", type); "any"; "quantity"; "intstr"; "bytes".
 META = {"name": str, "generateName": str, "namespace": str, "labels": ("map", str), "annotations": ("map", str), "uid": str,
         "resourceVersion": str, "generation": int, "creationTimestamp": str, "deletionTimestamp": str,
         "deletionGracePeriodSeconds": int, "finalizers": [str], "managedFields": ["any"], "selfLink": str,
@@ -88,6 +90,22 @@ KINDS = {
         "internalTrafficPolicy": str, "trafficDistribution": str}, "status": "any"}),
     "Secret": ("v1", "secrets", True, {**HEAD, "immutable": bool, "data": ("map", "bytes"), "stringData": ("map", str), "type": str}),
     "PersistentVolumeClaim": ("v1", "persistentvolumeclaims", True, {**HEAD, "spec": CLAIM_SPEC, "status": "any"}),
+    "Event": ("v1", "events", True, {
+        **HEAD, "involvedObject": {"kind": str, "namespace": str, "name": str, "uid": str, "apiVersion": str, "resourceVersion": str,
+                                   "fieldPath": str},
+        "reason": str, "message": str, "source": {"component": str, "host": str}, "firstTimestamp": "time", "lastTimestamp": "time",
+        "count": int, "type": str, "eventTime": "microtime", "series": "any", "action": str, "related": "any",
+        "reportingComponent": str, "reportingInstance": str}),
+    "Lease": ("coordination.k8s.io/v1", "leases", True, {**HEAD, "spec": {
+        "holderIdentity": str, "leaseDurationSeconds": int, "acquireTime": "microtime", "renewTime": "microtime",
+        "leaseTransitions": int, "strategy": str, "preferredHolder": str}}),
+    "CustomResourceDefinition": ("apiextensions.k8s.io/v1", "customresourcedefinitions", False, {**HEAD, "spec": {
+        "group": str, "scope": str, "preserveUnknownFields": bool, "conversion": "any",
+        "names": {"plural": str, "singular": str, "kind": str, "listKind": str, "shortNames": [str], "categories": [str]},
+        "versions": [{"name": str, "served": bool, "storage": bool, "deprecated": bool, "deprecationWarning": str,
+                      "schema": {"openAPIV3Schema": "any"}, "subresources": {"status": "any", "scale": "any"},
+                      "additionalPrinterColumns": [{"name": str, "type": str, "format": str, "description": str, "priority": int,
+                                                    "jsonPath": str}], "selectableFields": ["any"]}]}, "status": "any"}),
     "ServiceAccount": ("v1", "serviceaccounts", True, {**HEAD, "secrets": ["any"], "imagePullSecrets": [{"name": str}],
                                                        "automountServiceAccountToken": bool}),
     "Namespace": ("v1", "namespaces", False, {**HEAD, "spec": {"finalizers": [str]}, "status": "any"}),
@@ -142,6 +160,11 @@ def unknown_fields(value, schema, path=""):
         expect(isinstance(value, bool), "bool")
     elif schema is int:
         expect(isinstance(value, int) and not isinstance(value, bool), "int64")
+    elif schema in ("time", "microtime"):  # time.Parse with RFC3339, or with six digits behind the point
+        digits = r"(\.\d+)?" if schema == "time" else r"\.\d{6}"
+        expect(isinstance(value, str), "Time")
+        if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d" + digits + r"(Z|[+-]\d\d:\d\d)", value):
+            raise BadType(f'parsing time "{value}" as "2006-01-02T15:04:05{"" if schema == "time" else ".000000"}Z07:00": cannot parse')
     elif schema == "quantity":
         text = str(value)
         if not QUANTITY.fullmatch(text):
@@ -315,6 +338,20 @@ def problems(kind, value):
         yield from pod_spec_problems(template.get("spec") or {}, "spec.template.spec")
         if (template.get("spec") or {}).get("restartPolicy", "Always") != "Always":
             yield "spec.template.spec.restartPolicy", "Unsupported value: supported values: Always"
+    elif kind == "Event":
+        if (value.get("involvedObject") or {}).get("namespace") != value["metadata"].get("namespace"):
+            yield "involvedObject.namespace", "Invalid value: does not match event.namespace"
+        if value.get("type") not in ("Normal", "Warning"):
+            yield "type", "Invalid value: has invalid value"
+        if len(value.get("message", "")) > 1024 and value.get("eventTime"):
+            yield "message", "Invalid value: can have at most 1024 characters"
+    elif kind == "Lease":
+        if spec.get("leaseDurationSeconds", 1) <= 0:
+            yield "spec.leaseDurationSeconds", "Invalid value: must be greater than 0"
+        if spec.get("leaseTransitions", 0) < 0:
+            yield "spec.leaseTransitions", "Invalid value: must be greater than or equal to 0"
+    elif kind == "CustomResourceDefinition":
+        yield from definition_problems(value)
     elif kind == "NetworkPolicy":
         for kind_ in spec.get("policyTypes") or []:
             yield from one_of("spec.policyTypes", kind_, ("Ingress", "Egress"))

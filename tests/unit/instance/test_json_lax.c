@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
+#include <string.h>
 
 #include "instance/json_lax.h"
 
@@ -57,6 +59,22 @@ static void test_whole_numbers(void **state) {
         {"\"5.00\"", 5, NULL},
         {"\"5.\"", 0, "int_parsing"},
         {"\"5.01\"", 0, "int_parsing"},
+        {"\"1_000\"", 1000, NULL},
+        {"\"-1_0.0\"", -10, NULL},
+        {"\"+5\\n\"", 5, NULL},
+        {"\"\\u000b\\f7\"", 7, NULL},
+        {"\"007\"", 7, NULL},
+        {"\"1__0\"", 0, "int_parsing"},
+        {"\"_1\"", 0, "int_parsing"},
+        {"\"1_\"", 0, "int_parsing"},
+        {"\"+-5\"", 0, "int_parsing"},
+        {"\"- 5\"", 0, "int_parsing"},
+        {"\"1 0\"", 0, "int_parsing"},
+        {"\".0\"", 0, "int_parsing"},
+        {"\"1e0\"", 0, "int_parsing"},
+        {"\"0x1\"", 0, "int_parsing"},
+        {"\"1\\u0000\"", 0, "int_parsing"},
+        {"\"99999999999999999999\"", INT64_MAX, NULL},
         {"true", 1, NULL},
         {"99999999999999999999", INT64_MAX, NULL},
         {"3.5", 0, "int_from_float"},
@@ -79,7 +97,30 @@ static void test_whole_numbers(void **state) {
     }
 }
 
+static void test_decimals(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        double number;
+    } good[] = {{"1.5", 1.5}, {"5.", 5}, {".5", 0.5},  {"+.5e1", 5},        {" 1.5\n", 1.5},         {"1_0.5", 10.5},
+                {"1E2", 100}, {"-0", 0}, {"1e_1", 10}, {"1e400", HUGE_VAL}, {"-Infinity", -HUGE_VAL}};
+    static const char *const bad[] = {"",     " ",    "x",   ".",   "e5", "1e",     "1.5_",   "_1.5",
+                                      "1__0", "0x10", "1,5", "1 5", "1d", "nan(1)", "infinit"};
+    double number = 0;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(json_lax_decimal(good[i].text, strlen(good[i].text), &number));
+        assert_true(number == good[i].number);
+    }
+    assert_true(json_lax_decimal("NaN", 3, &number));
+    assert_true(isnan(number));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(json_lax_decimal(bad[i], strlen(bad[i]), &number));
+    }
+    assert_false(json_lax_decimal("1\0", 2, &number));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_truths), cmocka_unit_test(test_whole_numbers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_truths), cmocka_unit_test(test_whole_numbers),
+                                       cmocka_unit_test(test_decimals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,12 +111,24 @@ static void test_errors_in_pythons_words(void **state) {
         {"a**", "multiple repeat at position 2"},
         {"\\", "bad escape (end of pattern) at position 0"},
         {"a\\q", "bad escape \\q at position 1"},
-        {"\\x4", "incomplete escape at position 0"},
-        {"(a)\\1", "back references are not supported at position 3"},
-        {"(?=a)", "look-around is not supported at position 0"},
-        {"(?<!a)b", "look-around is not supported at position 0"},
-        {"[z-a]", "bad character range at position 1"},
-        {"a{3,2}", "min repeat greater than max repeat at position 1"},
+        {"\\x4", "incomplete escape \\x4 at position 0"},
+        {"[z-a]", "bad character range z-a at position 1"},
+        {"[a-\\d]", "bad character range a-\\d at position 1"},
+        {"a{3,2}", "min repeat greater than max repeat at position 2"},
+        {"(?", "unexpected end of pattern at position 2"},
+        {"(?P", "unexpected end of pattern at position 3"},
+        {"(?P<", "missing group name at position 4"},
+        {"(?P<a", "missing >, unterminated name at position 4"},
+        {"(?z)", "unknown extension ?z at position 1"},
+        {"(?<a>b)", "unknown extension ?<a at position 1"},
+        {"(?P>a)", "unknown extension ?P> at position 1"},
+        {"(?i", "missing -, : or ) at position 3"},
+        {"(*FAIL)", "nothing to repeat at position 1"},
+        {"(?<=a+)b", "look-behind requires fixed-width pattern"},
+        {"\xC3\xA9(a)(?=[(]\\(b", "missing ), unterminated subpattern at position 4"},
+        {"(?i:a", "missing ), unterminated subpattern at position 0"},
+        {"(a)\\2", "invalid group reference 2 at position 4"},
+        {"(?P=b)", "unknown group name 'b' at position 4"},
         {"((((a{99}){99}){99}){99})", "the pattern is too large"},
         {"(((){9999}){9999}){9999}", "the pattern is too large"},
     };
@@ -128,6 +140,70 @@ static void test_errors_in_pythons_words(void **state) {
         }
         assert_int_equal(err.code, ERROR_INVALID);
     }
+}
+
+/* What no automaton can do, and PCRE2 does (regex_backtrack.h). Asked of Python's re. */
+static void test_look_around_and_back_references(void **state) {
+    (void)state;
+    static const struct {
+        const char *pattern, *matches, *differs;
+    } cases[] = {
+        {"foo(?=bar)", "foobar", "foo bar"},
+        {"foo(?!bar)", "foo bar", "foobar"},
+        {"(?<=foo)bar", "foobar", "barfoo"},
+        {"(?<!foo)bar", "barfoo", "foobar"},
+        {"(\\w+) \\1", "the the cat", "the cat"},
+        {"(?P<w>\\w+) (?P=w)$", "a b b", "a b c"},
+        {"^(?!.*foo).+$", "bar", "a foo"},
+        {"(?=.*a)(?=.*b)^", "bxa", "aa"},
+        {"a++b", "aab", "ba"},
+        {"a++a", "", "aaa"},
+        {"(?>a+)a", "", "aaa"},
+        {"(?i:FOO)bar", "foobar", "fooBAR"},
+        {"(a)?(?(1)b|c)", "c", "xb"},
+        {"fo(?#comment)o", "foo", "fo"},
+        {"(?x) fo o # c", "foo", "fo o"},
+        {"\\u00e9(?= \\w)", "\xC3\xA9 \xC3\xA9", "\xC3\xA9."},
+        {"(?<=\xE6\x96\x87).$", "\xE6\x96\x87\xE5\xAD\x97", "\xE5\xAD\x97"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if ((*cases[i].matches != '\0' && !search(cases[i].pattern, cases[i].matches, false)) ||
+            search(cases[i].pattern, cases[i].differs, false)) {
+            fail_msg("`%s`", cases[i].pattern);
+        }
+    }
+    assert_true(search("(\xC3\xA9)\\1", "\xC3\x89\xC3\xA9", true));
+}
+
+static void test_lines_do_not_see_one_another(void **state) {
+    (void)state;
+    struct error err;
+    static const char text[] = "foo\nbar\r\nfoo\xFF\nfoo\r\nend";
+    static const char pattern[] = "foo(?!\\s*bar|.)$";
+    struct regex *regex = regex_compile(pattern, sizeof(pattern) - 1, false, &err);
+    struct regex *other = regex_share(regex);
+    assert_ptr_equal(regex_find_line(other, text, sizeof(text) - 1), text);
+    assert_ptr_equal(regex_find_line(other, text + 4, sizeof(text) - 5), strstr(text, "foo\r"));
+    assert_null(regex_find_line(other, strstr(text, "end"), 3));
+    assert_false(regex_gave_up(other));
+    regex_free(other);
+    regex_free(regex);
+}
+
+static void test_what_takes_too_long_is_given_up(void **state) {
+    (void)state;
+    static char line[100000];
+    struct error err;
+    memset(line, 'a', sizeof(line));
+    line[0] = 'c';
+    static const char pattern[] = "(?=c(a+)+[bx])";
+    struct regex *regex = regex_compile(pattern, sizeof(pattern) - 1, false, &err);
+    assert_non_null(regex);
+    for (int i = 0; i < 200; i++) { /* without limits that would be years */
+        assert_false(regex_search(regex, line, sizeof(line)));
+    }
+    assert_true(regex_gave_up(regex));
+    regex_free(regex);
 }
 
 static void test_groups_nested_without_end_are_refused(void **state) {
@@ -183,6 +259,9 @@ int main(void) {
         cmocka_unit_test(test_what_matches_and_what_does_not),
         cmocka_unit_test(test_case_can_be_ignored),
         cmocka_unit_test(test_errors_in_pythons_words),
+        cmocka_unit_test(test_look_around_and_back_references),
+        cmocka_unit_test(test_lines_do_not_see_one_another),
+        cmocka_unit_test(test_what_takes_too_long_is_given_up),
         cmocka_unit_test(test_groups_nested_without_end_are_refused),
         cmocka_unit_test(test_a_literal_has_nothing_special),
         cmocka_unit_test(test_file_name_patterns),

@@ -1,6 +1,6 @@
 /* remove_tree.h - removes a tree that somebody hostile has filled. Thread-safe; blocks. */
-#ifndef TERMINALS_PROVISIONER_REMOVE_TREE_H
-#define TERMINALS_PROVISIONER_REMOVE_TREE_H
+#ifndef TERMINALS_COMMON_REMOVE_TREE_H
+#define TERMINALS_COMMON_REMOVE_TREE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

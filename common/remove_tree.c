@@ -1,4 +1,4 @@
-#include "provisioner/remove_tree.h"
+#include "common/remove_tree.h"
 
 #include <dirent.h>
 #include <errno.h>
