@@ -28,10 +28,10 @@ struct node_calls {
 /* Operations that may be done twice: they read, or say how something is to be. */
 static bool may_be_repeated(struct json_object *request) {
     static const char *const names[] = {
-        "resolve",       "lookup",        "recover",       "tenant_create",    "tenant_list",   "tenant_get",
-        "tenant_start",  "tenant_stop",   "policy_list",   "policy_get",       "policy_update", "lifecycle_get",
-        "status",        "stats",         "stats_history", "terminal_list",    "terminal_open", "terminal_stop",
-        "config",        "audit_list",    "openapi",       "lifecycle_update", "reap",
+        "resolve",      "lookup",      "recover",       "tenant_create",    "tenant_list",   "tenant_get",
+        "tenant_start", "tenant_stop", "policy_list",   "policy_get",       "policy_update", "lifecycle_get",
+        "status",       "stats",       "stats_history", "terminal_list",    "terminal_open", "terminal_stop",
+        "config",       "audit_list",  "openapi",       "lifecycle_update", "reap",
     };
     const char *name = json_get_string(request, "op");
     for (size_t i = 0; name != NULL && i < sizeof names / sizeof names[0]; i++) {

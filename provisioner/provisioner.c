@@ -147,7 +147,8 @@ static bool open_observers(struct provisioner *provisioner, struct error *err) {
 
 bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
                             const struct backend_operations *operations, struct node *node, struct error *err) {
-    *provisioner = (struct provisioner){.settings = settings, .operations = operations, .node = node, .changes = clock_unix_ms()};
+    *provisioner =
+        (struct provisioner){.settings = settings, .operations = operations, .node = node, .changes = clock_unix_ms()};
     return front_open_store(provisioner, err) && open_state(provisioner, err);
 }
 

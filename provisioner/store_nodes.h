@@ -73,11 +73,11 @@ bool node_store_announce(struct node_store *nodes, const char *const *payloads, 
 
 /* Sends bytes to a node by its id, or to NODE_LEADER, whoever that is when it is read; the announcement NODE_MAIL wakes
  * them. Takes all that was sent to `id`, and to the leader if `leads`: `take` borrows, and sees one sender's in order,
- * but not what has lain there for NODE_MAIL_STALE_MS: who sent it has given up, and told somebody so. Forgets what nobody
- * has taken for a long time. */
+ * but not what has lain there for NODE_MAIL_STALE_MS: who sent it has given up, and told somebody so. Forgets what
+ * nobody has taken for a long time. */
 #define NODE_MAIL_STALE_MS 20000
-#define NODE_LEADER "leader"
-#define NODE_MAIL   "m"
+#define NODE_LEADER        "leader"
+#define NODE_MAIL          "m"
 bool node_store_send(struct node_store *nodes, const char *to, const void *body, size_t length, struct error *err);
 bool node_store_take(struct node_store *nodes, const char *id, bool leads,
                      void (*take)(void *argument, const void *body, size_t length), void *argument, struct error *err);
