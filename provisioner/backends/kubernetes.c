@@ -269,10 +269,10 @@ static bool kubernetes_name(const char *user_id, const char *policy_id, const ch
 }
 
 static bool kubernetes_is_away(const struct backend *backend, struct error *err) {
-    if (kubernetes_pods_state(backend->pods) != KUBERNETES_LINK_AWAY) {
+    if (kubernetes_link_state(backend) != KUBERNETES_LINK_AWAY) {
         return false;
     }
-    kubernetes_pods_away_error(backend->pods, err);
+    kubernetes_away_error(backend, err);
     return true;
 }
 
@@ -308,5 +308,7 @@ const struct backend_operations backend_kubernetes_operator = {
     .purge = kubernetes_purge_begin,
     .is_away = kubernetes_is_away,
     .name_instance = kubernetes_name,
+    .list_objects = kubernetes_objects_list,
+    .remove_object = kubernetes_objects_remove,
     .runs_images = true,
 };

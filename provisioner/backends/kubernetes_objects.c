@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "provisioner/backends/kubernetes_end.h"
 #include "provisioner/backends/kubernetes_names.h"
+#include "provisioner/backends/kubernetes_options.h"
 
 #define LIST_QUERY      "?labelSelector=app.kubernetes.io%2Fmanaged-by%3Dterminals"
 #define LIST_TIMEOUT_MS 60000
@@ -22,7 +22,8 @@ static const struct kind {
     {"secrets", "secret", false},
     {"persistentvolumeclaims", "claim", true},
 };
-#define KINDS (sizeof kinds / sizeof kinds[0])
+#define KINDS  (sizeof kinds / sizeof kinds[0])
+#define CLAIMS (KINDS - 1)
 
 /* Calls to the API server, one after the other, and who waits for them. */
 struct asking {
@@ -122,6 +123,8 @@ void kubernetes_objects_list(struct backend *backend, void (*each)(void *argumen
     struct asking *asking = asking_new(backend, done, argument);
     if (asking != NULL) {
         asking->each = each;
+        /* An operator looks after what it has made, but for the files of those who are gone. */
+        asking->kind = backend->has_operator ? CLAIMS : 0;
         list_next(asking);
     }
 }
