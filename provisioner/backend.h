@@ -130,6 +130,7 @@ struct backend_operations {
                           void (*done)(void *argument, const struct error *err), void *argument);
     bool shares_one_instance; /* static: every tenant has the same instance, so none is ever stopped or reaped, and
                                  there are no homes */
+    bool is_bound_to_node;    /* local: nobody on another machine reaches its instances */
     bool runs_images;         /* an instance is started from an image, TERMINALS_IMAGE where nobody says another */
 };
 

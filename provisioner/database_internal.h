@@ -41,6 +41,9 @@ struct database_statement {
     struct database *database;
 };
 
+/* The connection to PostgreSQL, for what only it can (store_nodes.c). */
+struct postgres_link *database_postgres_link(struct database *database);
+
 /* NULL with *err. */
 struct database *database_sqlite_open(const char *url, struct error *err);
 struct database *database_postgres_open(const char *url, const char *password, enum database_use use,

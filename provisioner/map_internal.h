@@ -20,6 +20,7 @@ struct map_item {
     bool stale;        /* that is not this value */
     bool dirty;        /* in map->dirty */
     bool in_batch;     /* in map->batch */
+    bool is_wanted;    /* by a map_change_to() under way */
     UT_hash_handle hh;
     char key[];
 };

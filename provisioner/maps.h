@@ -51,4 +51,8 @@ struct map_entry {
 };
 bool map_replace_all(struct map *map, const struct map_entry *entries, size_t count, struct error *err);
 
+/* The same by single changes, of what is different: for a map that is mostly right already. Keys differ from each
+ * other. On failure some of it has happened. */
+bool map_change_to(struct map *map, const struct map_entry *entries, size_t count, struct error *err);
+
 #endif

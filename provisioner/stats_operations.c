@@ -39,7 +39,7 @@ static void on_haproxy_stat(void *argument, const char *answer) {
     struct stats_request *request = argument;
     struct provisioner *provisioner = request->provisioner;
     int64_t requests = answer == NULL ? -1 : haproxy_stat_requests(answer);
-    int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    int64_t websockets = provisioner_websockets(provisioner);
     cleanup_json struct json_object *stats = json_object_new_object();
     bool ok = stats != NULL && json_add_int(stats, "changes", provisioner->changes) &&
               add(stats, "tenants", count_tenants(provisioner)) &&

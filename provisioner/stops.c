@@ -8,6 +8,7 @@
 #include "common/names.h"
 #include "provisioner/adoption.h"
 #include "provisioner/audit.h"
+#include "provisioner/node.h"
 #include "provisioner/pre_stop.h"
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
@@ -107,6 +108,11 @@ void stops_abandon_start(struct provisioner *provisioner, struct tenant *tenant,
     log_error(json_get_string(tenant->actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
               reason->message);
     stats_start_failed(&provisioner->stats, reason->code);
+    if (!node_may_act(provisioner->node)) {
+        /* Perhaps it is another node's by now, and well: who leads, and whether this goes on, is seen in a moment. */
+        waiters_tell(&tenant->start_waiters, NULL, reason);
+        return;
+    }
     tenant->is_abandoned = true;
     tenant->pre_stop_is_due = false;
     tenant_set_error(tenant, reason->message);

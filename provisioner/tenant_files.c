@@ -1,5 +1,6 @@
 #include "provisioner/tenant_files.h"
 
+#include "provisioner/node.h"
 #include "provisioner/policies.h"
 
 bool tenant_files_exist(const struct provisioner *provisioner) {
@@ -9,6 +10,12 @@ bool tenant_files_exist(const struct provisioner *provisioner) {
 void tenant_files_remove(struct provisioner *provisioner, const struct tenant *tenant, bool is_reset,
                          void (*done)(void *argument, const struct error *err), void *argument) {
     const struct tenant_record *record = &tenant->record;
+    if (!node_may_act(provisioner->node)) {
+        struct error err;
+        error_set(&err, ERROR_CAPACITY, "another node may lead by now");
+        done(argument, &err);
+        return;
+    }
     if (provisioner->operations->purge == NULL) {
         home_folder_purge(provisioner->homes, record->user_id, record->policy_id, record->context_id, done, argument);
         return;

@@ -108,6 +108,10 @@ bool map_replace_all(struct map *map, const struct map_entry *entries, size_t co
     return true;
 }
 
+bool map_change_to(struct map *map, const struct map_entry *entries, size_t count, struct error *err) {
+    return map_replace_all(map, entries, count, err);
+}
+
 /* --- HAProxy --------------------------------------------------------------------------------------------------------
  */
 
@@ -325,7 +329,7 @@ struct world {
 static void world_open_provisioner(struct world *world) {
     struct error err = {0};
     world->base = event_base_new();
-    if (!provisioner_open(&world->provisioner, &world->settings, &fake_operations, world->base, &err)) {
+    if (!provisioner_open(&world->provisioner, &world->settings, &fake_operations, world->base, NULL, &err)) {
         fail_msg("%s", err.message);
     }
 }
