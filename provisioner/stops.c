@@ -192,7 +192,7 @@ static void deletion_continue(struct provisioner *provisioner, struct tenant *te
         deletion_finish(provisioner, tenant);
         return;
     }
-    tenant_files_remove(provisioner, tenant, on_purged, tenant);
+    tenant_files_remove(provisioner, tenant, false, on_purged, tenant);
 }
 
 void stops_want_deletion(struct provisioner *provisioner, struct tenant *tenant, bool purge, struct json_object *actor,
