@@ -106,7 +106,7 @@ void stops_want(struct provisioner *provisioner, struct tenant *tenant, const ch
 void stops_abandon_start(struct provisioner *provisioner, struct tenant *tenant, const struct error *reason) {
     log_error(json_get_string(tenant->actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
               reason->message);
-    stats_start_failed(&provisioner->stats);
+    stats_start_failed(&provisioner->stats, reason->code);
     tenant->is_abandoned = true;
     tenant->pre_stop_is_due = false;
     tenant_set_error(tenant, reason->message);
