@@ -283,13 +283,16 @@ static void on_replaced(void *argument, const struct kubernetes_answer *answer) 
 /* What it says may be of yesterday's policy, and its label of yesterday's instance. */
 static struct json_object *changed(const struct kubernetes_terminal *terminal, struct json_object *manifest) {
     struct json_object *body = NULL;
+    const char *version = json_get_string(manifest, "apiVersion");
     if (json_object_deep_copy(terminal->json, &body, NULL) != 0) {
         return NULL;
     }
     struct json_object *metadata = json_get_object(body, "metadata");
     struct json_object *labels = kubernetes_json_object(metadata, "labels");
     struct json_object *wanted = json_get_object(json_get_object(manifest, "metadata"), "labels");
-    if (labels == NULL || !kubernetes_json_overlay(labels, wanted) ||
+    /* Where a list told of it, it does not say what it is. */
+    if (labels == NULL || !kubernetes_json_overlay(labels, wanted) || !json_add_string(body, "apiVersion", version) ||
+        !json_add_string(body, "kind", KUBERNETES_TERMINAL_KIND) ||
         !json_add(body, "spec", json_object_get(json_get_object(manifest, "spec")))) {
         json_object_put(body);
         return NULL;

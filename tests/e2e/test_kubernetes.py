@@ -259,7 +259,7 @@ def test_a_pod_that_cannot_start_says_why(shared, user):
     policy(shared, "label", {"podTemplate": {"metadata": {"labels": {"a": "b c"}}}})
     crash = {"spec": {"containers": [{"name": "open-terminal", "command": ["/bin/sh", "-c", "echo last words; exit 7"]}]}}
     policy(shared, "crash", {"podTemplate": crash})
-    fails(shared, user, 502, "no/such:1", "ErrImagePull", prefix="/p/noimage")
+    fails(shared, user, 502, "no/such:1", "ImagePull", prefix="/p/noimage")  # ErrImagePull, or soon ImagePullBackOff
     fails(shared, user, 502, 'unknown field "spec.hostNetwrk"', prefix="/p/typo")
     fails(shared, user, 502, "422 Invalid", "b c", prefix="/p/label")
     fails(shared, user, 502, "status 7", "last words", prefix="/p/crash")

@@ -138,6 +138,7 @@ def test_the_operators_overlay_gives_exactly_the_rights_that_are_used():
                 stack.admin("DELETE", f"/tenants/alice?purge=true&policy_id={policy_id}").expect((200, 204))
             eventually(lambda: not any(map(cluster.api.all, ("pods", "services", "secrets"))), 20, what="the end of all objects")
             cluster.api.cut_watches()  # a request is recorded when it ends
+            assert stack.terminals("gc").returncode == 0
             granted = {(account, verb, group, resource) for account, rules in roles("kubernetes-operator").items() for rule in rules
                        for verb in rule["verbs"] for group in rule["apiGroups"] for resource in rule["resources"]}
             eventually(lambda: granted <= used_rights(cluster), what=f"use of {granted - used_rights(cluster)}, or they are too many")
