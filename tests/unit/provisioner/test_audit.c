@@ -85,7 +85,8 @@ static void test_what_happened_while_the_disk_was_full_outlives_us(void **state)
     assert_string_equal(log_text(world),
                         "tenant_created ann\ntenant_started ann\nauth_failed bob: caf\xc3\xa9 \"x\"\n\n"
                         "auth_failed bob: caf\xc3\xa9 \"x\"\n\n");
-    assert_true(world_find(world, "ann")->record.last_accessed_at_ms >= accessed_ms);
+    /* Each turn between the two clocks may lose the rest of a millisecond. */
+    assert_true(world_find(world, "ann")->record.last_accessed_at_ms >= accessed_ms - 2);
     activity_flush(&world->provisioner);
     expect_file(world, "accesses.backlog", false);
 }
