@@ -33,7 +33,9 @@ struct database_operations {
 /* The first member of every implementation's own structures. */
 struct database {
     const struct database_operations *operations;
-    struct error failure; /* of what was asked last; ERROR_NONE: it worked */
+    struct error failure;        /* of what was asked last; ERROR_NONE: it worked */
+    struct histogram commits;    /* bounds: histogram_bounds_of_latencies */
+    struct histogram statements; /* the same, of database_run() */
 };
 struct database_statement {
     struct database *database;

@@ -55,6 +55,8 @@ struct map {
     long version;
     int retry_ms;             /* after the next failure */
     unsigned long long round; /* of this round, or the last one */
+    double round_began_s;
+    struct histogram pushes; /* rounds that HAProxy took; bounds: histogram_bounds_of_latencies */
     struct map_waiter *waiters;
     struct event *turn; /* starts a round when the event loop's turn is over */
 };

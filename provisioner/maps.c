@@ -255,6 +255,10 @@ const char *map_get(const struct map *map, const char *key) {
     return item == NULL ? NULL : item->value;
 }
 
+const struct histogram *map_pushes(const struct map *map) {
+    return &map->pushes;
+}
+
 size_t map_count(const struct map *map) {
     return map->count;
 }

@@ -15,6 +15,7 @@
 
 #include "common/error.h"
 #include "provisioner/haproxy_runtime.h"
+#include "provisioner/histogram.h"
 
 struct map;
 
@@ -38,6 +39,9 @@ void map_flush(struct map *map, void (*done)(void *argument), void *argument);
 /* What stands for a key, or NULL; valid until the next change. */
 const char *map_get(const struct map *map, const char *key);
 size_t map_count(const struct map *map);
+
+/* How long it took to tell HAProxy of changes, each time (histogram_bounds_of_latencies). */
+const struct histogram *map_pushes(const struct map *map);
 
 /* Makes the map hold exactly these entries (the first of two with the same key). After ERROR_INVALID it is as before;
  * after ERROR_INTERNAL it holds them, but the file is out of date until a later try, about once a second, succeeds. */

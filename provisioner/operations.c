@@ -194,6 +194,7 @@ static const struct {
     {"terminal_refresh", operation_terminal_refresh},
     {"stats", operation_stats},
     {"stats_history", operation_stats_history},
+    {"metrics", operation_metrics},
     {"status", operation_status},
     {"config", operation_config},
     {"audit_list", operation_audit_list},

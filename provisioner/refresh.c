@@ -64,7 +64,7 @@ static void empty_folder(struct refresh *refresh, struct tenant *tenant) {
         return;
     }
     audit_append_tenant(provisioner, tenant, "tenant_reset", NULL, NULL, refresh->actor);
-    tenant_files_remove(provisioner, tenant, on_emptied, refresh);
+    tenant_files_remove(provisioner, tenant, true, on_emptied, refresh);
 }
 
 static void on_stopped(void *argument, struct tenant *tenant, const struct error *err) {

@@ -175,7 +175,7 @@ static void let_backend_purge(struct reset_run *run, struct tenant *tenant, int6
     purge->due = due;
     memcpy(purge->route_key, tenant->record.route_key, sizeof purge->route_key);
     DL_APPEND(run->purges, purge);
-    tenant_files_remove(run->provisioner, tenant, on_purged, purge);
+    tenant_files_remove(run->provisioner, tenant, true, on_purged, purge);
 }
 
 /* Nothing of the tenant runs, and nothing starts before this returns. */

@@ -1,10 +1,12 @@
 /* stats_operations.c - the operations that say how things are. */
 #include <stdlib.h>
 
+#include "common/buffer.h"
 #include "common/cleanup.h"
 #include "provisioner/census.h"
 #include "provisioner/haproxy_stat.h"
 #include "provisioner/memory.h"
+#include "provisioner/metrics.h"
 #include "provisioner/operations.h"
 #include "provisioner/problems.h"
 #include "provisioner/stats_history.h"
@@ -69,4 +71,11 @@ void operation_stats(struct provisioner *provisioner, struct ipc_call *call, str
 void operation_stats_history(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)request;
     operation_answer(call, "history", stats_history_json(provisioner->history));
+}
+
+void operation_metrics(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    (void)request;
+    cleanup_buffer struct buffer text = {0};
+    metrics_write(provisioner, &text);
+    operation_answer(call, "metrics", text.failed ? NULL : json_object_new_string(text.data));
 }

@@ -65,6 +65,18 @@ void store_close(struct store *store) {
     free(store);
 }
 
+const char *store_kind_name(const struct store *store) {
+    return database_kind(store->database) == DATABASE_POSTGRES ? "postgres" : "sqlite";
+}
+
+const struct histogram *store_commits(const struct store *store) {
+    return database_commits(store->database);
+}
+
+const struct histogram *store_statements(const struct store *store) {
+    return database_statements(store->database);
+}
+
 bool store_is_failing(struct store *store, struct error *err) {
     /* Something is written, since a full disk can be read. */
     return database_is_failing(store->database, err) && !store_set_property(store, "probe", "", 0, err);

@@ -15,6 +15,7 @@
 
 #include "common/digest.h"
 #include "common/error.h"
+#include "provisioner/histogram.h"
 #include "provisioner/instance_states.h"
 
 struct store;
@@ -37,6 +38,12 @@ void store_close(struct store *store);
  * difference, and store_may_be_shared() is false. */
 struct store *store_join(const char *url, const char *password, struct error *err);
 bool store_may_be_shared(const struct store *store);
+
+/* What it is called ("sqlite"), and how long it took to commit and to run a statement
+ * (histogram_bounds_of_latencies). */
+const char *store_kind_name(const struct store *store);
+const struct histogram *store_commits(const struct store *store);
+const struct histogram *store_statements(const struct store *store);
 
 /* Is the database away, or does it take nothing? *err then says why. One that failed is tried with something small,
  * since nobody else may ask it anything for long. */

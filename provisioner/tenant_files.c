@@ -7,7 +7,7 @@ bool tenant_files_exist(const struct provisioner *provisioner) {
     return provisioner->homes != NULL || provisioner->operations->purge != NULL;
 }
 
-void tenant_files_remove(struct provisioner *provisioner, const struct tenant *tenant,
+void tenant_files_remove(struct provisioner *provisioner, const struct tenant *tenant, bool is_reset,
                          void (*done)(void *argument, const struct error *err), void *argument) {
     const struct tenant_record *record = &tenant->record;
     if (!node_may_act(provisioner->node)) {
@@ -29,5 +29,5 @@ void tenant_files_remove(struct provisioner *provisioner, const struct tenant *t
         .key = "",
         .policy = policies_usable(provisioner, record->policy_id, NULL),
     };
-    provisioner->operations->purge(provisioner->backend, &spec, done, argument);
+    provisioner->operations->purge(provisioner->backend, &spec, is_reset, done, argument);
 }

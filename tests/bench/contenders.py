@@ -22,11 +22,12 @@ HAPROXY = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin"
 
 
 class Endpoint:
-    """A contender: `name` as the table shows it, the port, the headers of a request, the pids whose work counts as its own, and its
-    run folder, where it has one."""
+    """A contender: `name` as the table shows it, the port, the headers of a request, the pids whose work counts as its own, its run
+    folder, where it has one, and whether it may drop connections (what we do not answer for)."""
 
-    def __init__(self, name, port, headers, pids=(), folder=None):
+    def __init__(self, name, port, headers, pids=(), folder=None, may_drop=False):
         self.name, self.port, self.headers, self.pids, self.folder = name, port, list(headers), list(pids), folder
+        self.may_drop = may_drop
 
 
 def listening(port):
@@ -122,7 +123,7 @@ def configurable_http_proxy(program, instance_port, instance_key=INSTANCE_KEY):
                "--default-target", f"http://127.0.0.1:{instance_port}", "--log-level", "error"]
     environment = {**os.environ, "CONFIGPROXY_AUTH_TOKEN": "bench"}
     with running(command, port, environment) as process:
-        yield Endpoint("configurable-http-proxy", port, [("Authorization", f"Bearer {instance_key}")], [process.pid])
+        yield Endpoint("configurable-http-proxy", port, [("Authorization", f"Bearer {instance_key}")], [process.pid], may_drop=True)
 
 
 def write_routes(path, instance_port, count):

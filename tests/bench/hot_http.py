@@ -39,10 +39,18 @@ def contenders(node, prepare):
         yield found
 
 
+def answering(report, done):
+    """The rounds of those that answered in each of them."""
+    for name in [name for name, loads in done.items() if None in loads]:
+        report.note(f"{name} was left out where it answered nothing at all.")
+        del done[name]
+    return done
+
+
 def small_answers(report, found, connections, count, seconds):
     """One number of connections: rates, latencies, processor time."""
     control = {**found, CONTROL: found[FIXED]}
-    done = rounds(count, control, lambda endpoint: load(endpoint, SMALL, connections, seconds))
+    done = answering(report, rounds(count, control, lambda endpoint: load(endpoint, SMALL, connections, seconds)))
     rate = {name: [each.rate for each in loads] for name, loads in done.items()}
     cpu = {name: [each.cpu for each in loads] for name, loads in done.items()}
     noise = unsteady(ratios(rate[CONTROL], rate[FIXED]))
@@ -60,14 +68,15 @@ def small_answers(report, found, connections, count, seconds):
         for name in (FIXED, DIRECT):
             report.add(f"{what}: latency added to {name}", differences(latency[OURS], latency[name]), "µs",
                        f"{number(median(latency[OURS]))} − {number(median(latency[name]))}", Limit.below(100, "µs"), noise)
-    if NODE in found:
+    if NODE in done:
         times = 6 if connections == 50 else 3
         report.add(f"{what}: times the rate of {NODE}", ratios(rate[OURS], rate[NODE]), "×",
                    f"{number(median(rate[OURS]))} and {number(median(rate[NODE]))} requests/s, there with {number(median(cpu[NODE]))} µs of "
                    "processor a request",
                    Limit.at_least(times, "×"), noise)
-    report.bars(what, "requests/s", {name: rate[name] for name in found})
-    report.bars(f"{what}: processor time a request", "µs", {name: cpu[name] for name in found}, better="less")
+    shown = [name for name in found if name in done]
+    report.bars(what, "requests/s", {name: rate[name] for name in shown})
+    report.bars(f"{what}: processor time a request", "µs", {name: cpu[name] for name in shown}, better="less")
 
 
 def megabyte(report, found, count, seconds):
@@ -75,12 +84,12 @@ def megabyte(report, found, count, seconds):
     control = {**found, CONTROL: found[FIXED]}
     ways = (("answers of 1 MB", "/files/view?path=megabyte", 0), ("uploads of 1 MB", "/files/upload?directory=.", 10**6))
     for what, path, upload in ways:
-        done = rounds(count, control, lambda endpoint, path=path, upload=upload: load(endpoint, path, 50, seconds, upload))
+        done = answering(report, rounds(count, control, lambda endpoint, path=path, upload=upload: load(endpoint, path, 50, seconds, upload)))
         rate = {name: [each.rate for each in loads] for name, loads in done.items()}
         report.add(f"{what}, 50 connections: of the rate of HAProxy with a fixed backend", ratios(rate[OURS], rate[FIXED]),
-                   detail=", ".join(f"{name} {number(median(rate[name]))}" for name in found) + " MB/s",
+                   detail=", ".join(f"{name} {number(median(rate[name]))}" for name in rate if name != CONTROL) + " MB/s",
                    limit=Limit.at_least(0.92), noise=unsteady(ratios(rate[CONTROL], rate[FIXED])))
-        report.bars(f"{what}, 50 connections", "MB/s", {name: rate[name] for name in found})
+        report.bars(f"{what}, 50 connections", "MB/s", {name: each for name, each in rate.items() if name != CONTROL})
 
 
 def long_bodies(report, found, count, size, source):

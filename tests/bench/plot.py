@@ -11,7 +11,7 @@ def _group(figure, top):
     bars = figure["bars"]
     longest = max((high for _, _, high in bars.values()), default=0) or 1
     scale = (WIDTH - LABEL - VALUE) / longest
-    out = [f'<text x="0" y="{top + 15}" class="title">{escape(figure["title"])}'
+    out = [f'<text x="0" y="{top + 15}" class="title">{escape(figure["title"].replace("`", ""))}'
            f'<tspan class="unit"> {escape(figure["unit"])}, {escape(figure["better"])} is better</tspan></text>']
     y = top + TITLE
     for name, (middle, low, high) in bars.items():
