@@ -79,6 +79,7 @@ static bool serve_alone(struct life *life, struct error *err) {
         log_info(NULL, "ready: backend %s, run folder `%s`", life->operations->name, life->settings->run_dir);
         life->provisioner = &provisioner;
         ok = run(life, err);
+        life->provisioner = NULL;
     }
     provisioner_close(&provisioner);
     return ok;
