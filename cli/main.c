@@ -13,8 +13,7 @@
 #include "cli/reap.h"
 #include "cli/serve.h"
 #include "cli/top.h"
-
-#define VERSION "0.1.0"
+#include "common/version.h"
 
 static int help(int argc, char **argv);
 static int version(int argc, char **argv);
@@ -58,7 +57,7 @@ static int help(int argc, char **argv) {
 static int version(int argc, char **argv) {
     (void)argc;
     (void)argv;
-    puts("terminals " VERSION);
+    puts("terminals " TERMINALS_VERSION);
     return EXIT_SUCCESS;
 }
 

@@ -23,6 +23,7 @@ enum error_code {
     ERROR_CAPACITY,      /* not now, try again: 503 */
     ERROR_TIMEOUT,       /* it took too long: 504 */
     ERROR_INTERNAL,      /* out of memory, a bug, a disk: 500 */
+    ERROR_CODE_COUNT,
 };
 
 struct error {

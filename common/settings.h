@@ -35,6 +35,7 @@ struct settings {
     char *api_key;           /* secret; one, or several with commas between; NULL when not set */
     char *open_webui_url;    /* without a slash at the end; NULL when not set */
     char *jwt_secret;        /* secret; NULL when not set */
+    char *metrics_token;     /* secret */
     int64_t token_cache_ttl; /* seconds */
     bool open;
     char *host;

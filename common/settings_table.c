@@ -34,6 +34,7 @@ const struct setting settings_table[] = {
     SECRET("API_KEY", api_key, READER_API),
     TEXT("OPEN_WEBUI_URL", open_webui_url, NULL, READER_API),
     SECRET("JWT_SECRET", jwt_secret, READER_API),
+    SECRET("METRICS_TOKEN", metrics_token, READER_API),
     NUMBER("TOKEN_CACHE_TTL", token_cache_ttl, "60", READER_API, 0, MAX_TOKEN_SECONDS),
     SWITCH("OPEN", open, "false", READER_API | READER_HAPROXY),
     TEXT("HOST", host, "0.0.0.0", READER_HAPROXY | READER_API),

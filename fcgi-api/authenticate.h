@@ -53,6 +53,10 @@ const char *authenticator_mode(const struct authenticator *authenticator);
 bool authenticate(const struct authenticator *authenticator, struct request *request, struct identity *identity,
                   struct error *err);
 
+/* Does the Authorization header present TERMINALS_METRICS_TOKEN, which is good for /metrics and nothing else? Then it
+ * is overwritten in the request; if not, authenticate() decides. */
+bool authenticator_knows_metrics_token(const struct authenticator *authenticator, struct request *request);
+
 /* The rules for what an identity may do. False with ERROR_FORBIDDEN. */
 bool identity_may_act_for(const struct identity *identity, const char *user_id, struct error *err);
 

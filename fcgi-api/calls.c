@@ -5,8 +5,10 @@
 
 #include "common/cleanup.h"
 #include "common/ipc.h"
+#include "common/log.h"
 #include "common/names.h"
 #include "fcgi-api/csv.h"
+#include "fcgi-api/haproxy_exporter.h"
 #include "fcgi-api/openapi.h"
 #include "fcgi-api/uri.h"
 
@@ -283,6 +285,28 @@ void call_config(const struct exchange *exchange, struct answer *answer) {
         }
     }
     answer_json(answer, 200, config);
+}
+
+void call_metrics(const struct exchange *exchange, struct answer *answer) {
+    struct error err = {0};
+    cleanup_json struct json_object *reply = make_request_and_ask(exchange, answer);
+    const char *own = reply == NULL ? NULL : json_get_string(reply, exchange->route->result);
+    if (reply == NULL) {
+        return;
+    }
+    if (own == NULL) {
+        answer_detail(answer, 500, "terminals-provisioner answered without metrics");
+        return;
+    }
+    bool has_haproxy = haproxy_exporter_read(exchange->api->settings->run_dir, &answer->body, &err);
+    if (!has_haproxy) {
+        log_debug(request_id(exchange->request), "%s", err.message);
+    }
+    buffer_append_format(&answer->body,
+                         "%s# HELP terminals_haproxy_exporter_up 1 if HAProxy's own metrics are in this answer.\n"
+                         "# TYPE terminals_haproxy_exporter_up gauge\nterminals_haproxy_exporter_up %d\n",
+                         own, has_haproxy);
+    answer_other(answer, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
 
 void call_openapi(const struct exchange *exchange, struct answer *answer) {

@@ -31,6 +31,9 @@ void call_delete(const struct exchange *exchange, struct answer *answer);
 /* The provisioner's settings and ours. */
 void call_config(const struct exchange *exchange, struct answer *answer);
 
+/* The metrics of HAProxy and of the provisioner, in Prometheus' text format (docs/metrics.md). */
+void call_metrics(const struct exchange *exchange, struct answer *answer);
+
 /* The OpenAPI document of the instances of a policy, without its security parts. */
 void call_openapi(const struct exchange *exchange, struct answer *answer);
 

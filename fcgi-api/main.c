@@ -1,6 +1,7 @@
 /* terminals-api: says who a request is (FastCGI authorizer) and answers the admin API (FastCGI responder).
  *
  * Settings, sockets, threads, wait for a signal, close. */
+#include <curl/curl.h>
 #include <errno.h>
 #include <fcgiapp.h>
 #include <pthread.h>
@@ -122,6 +123,9 @@ static bool prepare(struct process *process, struct error *err) {
     if (length < 0 || length >= PATH_SIZE) {
         return error_set(err, ERROR_INVALID, "TERMINALS_RUN_DIR is too long");
     }
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) { /* while there is one thread */
+        return error_set(err, ERROR_INTERNAL, "libcurl does not start");
+    }
     process->api.settings = &process->settings;
     process->api.openapi = process->openapi = openapi_built_in(err);
     if (process->openapi == NULL || !authenticator_init(&process->api.authenticator, &process->settings, err)) {
@@ -229,6 +233,7 @@ static void release(struct process *process) {
     auth_failures_free(process->api.auth_failures);
     free(process->openapi);
     settings_free(&process->settings);
+    curl_global_cleanup();
 }
 
 int main(void) {

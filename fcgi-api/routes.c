@@ -80,6 +80,7 @@ static const struct route routes[] = {
     {"GET",    API "/stats/history",               call_member,        "stats_history",    NULL,          NULL,        "history",     WAIT_NONE,     false, NULL},
     {"GET",    API "/status",                      call_member,        "status",           NULL,          NULL,        "status",      WAIT_NONE,     false, NULL},
     {"GET",    API "/audit-logs",                  call_audit_logs,    "audit_list",       audit_query,   NULL,        "audit_logs",  WAIT_NONE,     false, NULL},
+    {"GET",    "/metrics",                         call_metrics,       "metrics",          NULL,          NULL,        "metrics",     WAIT_NONE,     false, NULL},
     {"GET",    "/openapi.json",                    call_openapi,       "openapi",          NULL,          NULL,        "document",    WAIT_NONE,     true,  NULL},
     {"GET",    "/p/{policy}/openapi.json",         call_openapi,       "openapi",          NULL,          "policy_id", "document",    WAIT_NONE,     true,  NULL},
 };

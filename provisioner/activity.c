@@ -45,7 +45,7 @@ void activity_merge(struct provisioner *provisioner, const struct route_activity
     for (size_t i = 0; i < count; i++) {
         struct tenant *tenant = tenants_find(provisioner, routes[i].route_key);
         if (tenant != NULL) {
-            tenant->has_requests = routes[i].in_flight > 0;
+            tenant->has_requests = tenant->has_requests || routes[i].in_flight > 0;
             activity_touch(tenant, routes[i].in_flight > 0 ? now_ms : now_ms - routes[i].idle_ms);
         }
     }

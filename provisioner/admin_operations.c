@@ -7,6 +7,7 @@
 #include "provisioner/audit_retention.h"
 #include "provisioner/idle.h"
 #include "provisioner/key_rotation.h"
+#include "provisioner/node.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/request.h"
@@ -19,7 +20,7 @@ void operation_status(struct provisioner *provisioner, struct ipc_call *call, st
     TENANTS_EACH_LIVE(provisioner, tenant) {
         active += tenant->record.status == INSTANCE_RUNNING && !tenant->is_warm;
     }
-    int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    int64_t websockets = provisioner_websockets(provisioner);
     struct json_object *status = json_object_new_object();
     const struct settings *settings = provisioner->settings;
     const char *image = provisioner->operations->runs_images ? settings->image : NULL;
@@ -149,6 +150,11 @@ void operation_rotate_key(struct provisioner *provisioner, struct ipc_call *call
     struct error err;
     size_t count = 0;
     (void)request;
+    if (node_has_others(provisioner->node)) {
+        error_set(&err, ERROR_INVALID, "other nodes have the old key: stop them first, and give them the new one");
+        ipc_call_fail(call, &err);
+        return;
+    }
     if (!key_rotation_run(provisioner, NULL, &count, &err)) {
         ipc_call_fail(call, &err);
         return;

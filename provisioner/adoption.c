@@ -12,6 +12,7 @@
 #include "provisioner/activity.h"
 #include "provisioner/audit.h"
 #include "provisioner/lifetime.h"
+#include "provisioner/node.h"
 #include "provisioner/policies.h"
 #include "provisioner/routes.h"
 
@@ -220,6 +221,9 @@ bool adoption_begin(struct provisioner *provisioner, struct error *err) {
     TENANTS_EACH(provisioner, tenant) {
         if (may_exist(tenant)) {
             prepare(provisioner, tenant);
+        }
+        if (!node_renew(provisioner->node, err)) {
+            return false;
         }
     }
     run_queue(provisioner);

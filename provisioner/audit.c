@@ -127,6 +127,7 @@ struct audit_row *audit_stage(struct provisioner *provisioner, struct audit_row 
     }
     DL_APPEND(provisioner->staged_audit, row);
     provisioner->staged_audit_count++;
+    provisioner->stats.actions[stats_action_of(row->record.action)]++;
     return row;
 }
 
@@ -165,6 +166,7 @@ void audit_unstage(struct provisioner *provisioner, struct audit_row *row) {
             bool was_kept = row->is_kept;
             DL_DELETE(provisioner->staged_audit, row);
             provisioner->staged_audit_count--;
+            provisioner->stats.actions[stats_action_of(row->record.action)]--;
             audit_row_free(row);
             if (was_kept) {
                 keep_all_anew(provisioner);

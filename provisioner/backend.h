@@ -111,8 +111,9 @@ struct backend_operations {
     /* A ready instance was used last at `unix_ms`, as far as is known by now. NULL: nobody there wants to know. */
     void (*touch)(struct backend *backend, const char *instance_id, int64_t unix_ms);
     /* Removes the files of a (user, policy, context) whose instance does not run; `done` is called once, with NULL on
-     * success. Where this is NULL, files are in the home folder of `spec`, and no business of the backend's. */
-    void (*purge)(struct backend *backend, const struct instance_spec *spec,
+     * success. At a reset (`is_reset`) whatever holds them may stay, empty. Where this is NULL, files are in the home
+     * folder of `spec`, and no business of the backend's. */
+    void (*purge)(struct backend *backend, const struct instance_spec *spec, bool is_reset,
                   void (*done)(void *argument, const struct error *err), void *argument);
     /* Does what it runs instances on not answer at the moment? Then *err says so. NULL: it has nothing that could be
      * away. */
@@ -129,6 +130,7 @@ struct backend_operations {
                           void (*done)(void *argument, const struct error *err), void *argument);
     bool shares_one_instance; /* static: every tenant has the same instance, so none is ever stopped or reaped, and
                                  there are no homes */
+    bool is_bound_to_node;    /* local: nobody on another machine reaches its instances */
     bool runs_images;         /* an instance is started from an image, TERMINALS_IMAGE where nobody says another */
 };
 

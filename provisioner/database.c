@@ -32,6 +32,18 @@ bool database_is_failing(const struct database *database, struct error *err) {
     return database->failure.code != ERROR_NONE;
 }
 
+const struct histogram *database_commits(const struct database *database) {
+    return &database->commits;
+}
+
+const struct histogram *database_statements(const struct database *database) {
+    return &database->statements;
+}
+
+static void observe_since(struct histogram *histogram, double began_s) {
+    histogram_observe(histogram, &histogram_bounds_of_latencies, histogram_now_seconds() - began_s);
+}
+
 enum database_kind database_kind(const struct database *database) {
     return database->operations->kind;
 }
@@ -49,7 +61,10 @@ bool database_begin(struct database *database, enum database_transaction kind, s
 }
 
 bool database_commit(struct database *database, struct error *err) {
-    return note(database, database->operations->commit(database, err), err);
+    double began_s = histogram_now_seconds();
+    bool ok = note(database, database->operations->commit(database, err), err);
+    observe_since(&database->commits, began_s);
+    return ok;
 }
 
 void database_rollback(struct database *database) {
@@ -103,7 +118,11 @@ int database_step(struct database_statement *statement, struct error *err) {
 }
 
 bool database_run(struct database_statement *statement, struct error *err) {
-    return note(statement->database, statement->database->operations->run(statement, err), err);
+    struct database *database = statement->database;
+    double began_s = histogram_now_seconds();
+    bool ok = note(database, database->operations->run(statement, err), err);
+    observe_since(&database->statements, began_s);
+    return ok;
 }
 
 int64_t database_changes(const struct database_statement *statement) {

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "provisioner/histogram.h"
 
 struct database;
 struct database_statement;
@@ -29,6 +30,10 @@ struct database *database_open(const char *url, const char *password, enum datab
 void database_close(struct database *database); /* NULL is fine; its statements are freed before */
 
 enum database_kind database_kind(const struct database *database);
+
+/* How long commits took, and statements that give no rows (histogram_bounds_of_latencies). */
+const struct histogram *database_commits(const struct database *database);
+const struct histogram *database_statements(const struct database *database);
 
 /* Did what was last asked of it fail? Then *err says how. */
 bool database_is_failing(const struct database *database, struct error *err);

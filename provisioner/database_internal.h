@@ -33,11 +33,16 @@ struct database_operations {
 /* The first member of every implementation's own structures. */
 struct database {
     const struct database_operations *operations;
-    struct error failure; /* of what was asked last; ERROR_NONE: it worked */
+    struct error failure;        /* of what was asked last; ERROR_NONE: it worked */
+    struct histogram commits;    /* bounds: histogram_bounds_of_latencies */
+    struct histogram statements; /* the same, of database_run() */
 };
 struct database_statement {
     struct database *database;
 };
+
+/* The connection to PostgreSQL, for what only it can (store_nodes.c). */
+struct postgres_link *database_postgres_link(struct database *database);
 
 /* NULL with *err. */
 struct database *database_sqlite_open(const char *url, struct error *err);

@@ -361,6 +361,10 @@ static void close_postgres(struct database *base) {
     free(base);
 }
 
+struct postgres_link *database_postgres_link(struct database *database) {
+    return &of(database)->link;
+}
+
 static const char *folder(const struct database *database) {
     (void)database;
     return NULL;

@@ -6,6 +6,7 @@ bool doctor_print(const struct settings *settings, struct error *err) {
     static doctor_look *const backends[] = {
         [BACKEND_DOCKER] = doctor_look_at_docker,
         [BACKEND_KUBERNETES] = doctor_look_at_kubernetes,
+        [BACKEND_KUBERNETES_OPERATOR] = doctor_look_at_kubernetes,
         [BACKEND_LOCAL] = doctor_look_at_local,
         [BACKEND_STATIC] = doctor_look_at_static,
     };

@@ -1,9 +1,11 @@
 #include "provisioner/haproxy_stat.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMN "req_tot"
+#define COLUMN   "req_tot"
+#define EXPORTER "exporter," /* the frontend where we ask for metrics ourselves */
 
 /* The length of the field that `text` begins with. Fields that matter here are never quoted. */
 static size_t field_length(const char *text) {
@@ -43,7 +45,8 @@ int64_t haproxy_stat_requests(const char *csv) {
     }
     for (const char *line = strchr(csv, '\n'); line != NULL; line = strchr(line, '\n')) {
         line++;
-        const char *field = find_field(line, column);
+        bool is_ours = strncmp(line, EXPORTER, strlen(EXPORTER)) == 0;
+        const char *field = is_ours ? NULL : find_field(line, column);
         if (field != NULL) {
             sum += strtoll(field, NULL, 10);
         }

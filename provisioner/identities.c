@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/names.h"
+#include "provisioner/node.h"
 
 #define ANYBODY            "*"
 #define EXPIRY_INTERVAL_MS 1000
@@ -38,6 +39,15 @@ static void forget(struct identity **table, struct identity *identity) {
     if (identity != NULL) {
         HASH_DEL(*table, identity);
         free(identity);
+    }
+}
+
+static void forget_all(struct provisioner *provisioner) {
+    while (provisioner->api_keys != NULL) {
+        forget(&provisioner->api_keys, provisioner->api_keys);
+    }
+    while (provisioner->users_tokens != NULL) {
+        forget(&provisioner->users_tokens, provisioner->users_tokens);
     }
 }
 
@@ -106,13 +116,14 @@ static bool check_user(const char *user_id, struct error *err) {
 
 /* The map first: what is there and not in the database is gone after a restart, which is safe. */
 static bool put_token(struct provisioner *provisioner, const struct identity_record *record, int64_t until_ms,
-                      struct error *err) {
+                      bool is_recorded, struct error *err) {
     return map_put(provisioner->identities, record->digest, record->user_id, err) &&
-           store_save_identity(provisioner->store, record, err) &&
+           (is_recorded || store_save_identity(provisioner->store, record, err)) &&
            remember(&provisioner->users_tokens, record->digest, until_ms, err) && start_timer(provisioner, err);
 }
 
-bool identities_add(struct provisioner *provisioner, const struct identity_record *record, struct error *err) {
+static bool add(struct provisioner *provisioner, const struct identity_record *record, bool is_recorded,
+                struct error *err) {
     int64_t left_ms = record->expires_at_ms - clock_unix_ms();
     if (!check_user(record->user_id, err)) {
         return false;
@@ -125,7 +136,7 @@ bool identities_add(struct provisioner *provisioner, const struct identity_recor
         return true;
     }
     left_ms = left_ms < TOKEN_MAX_MS ? left_ms : TOKEN_MAX_MS;
-    if (!put_token(provisioner, record, clock_monotonic_ms() + left_ms, err)) {
+    if (!put_token(provisioner, record, clock_monotonic_ms() + left_ms, is_recorded, err)) {
         map_remove(provisioner->identities, record->digest);
         forget(&provisioner->users_tokens, find(provisioner->users_tokens, record->digest));
         return false;
@@ -133,10 +144,39 @@ bool identities_add(struct provisioner *provisioner, const struct identity_recor
     return true;
 }
 
+bool identities_add(struct provisioner *provisioner, const struct identity_record *record, struct error *err) {
+    cleanup_free char *text = NULL;
+    if (!add(provisioner, record, false, err)) {
+        return false;
+    }
+    if (provisioner->node != NULL &&
+        asprintf(&text, "%s %lld %s", record->digest, (long long)record->expires_at_ms, record->user_id) > 0) {
+        node_announce(provisioner->node, ANNOUNCE_IDENTITY, text);
+    }
+    return true;
+}
+
+void identities_learn(struct provisioner *provisioner, const char *text) {
+    char digest[DIGEST_HEX_SIZE];
+    char *end = NULL;
+    struct error err;
+    if (strlen(text) <= DIGEST_HEX_SIZE) {
+        return;
+    }
+    memcpy(digest, text, DIGEST_HEX_LENGTH);
+    digest[DIGEST_HEX_LENGTH] = '\0';
+    int64_t expires_at_ms = strtoll(text + DIGEST_HEX_SIZE, &end, 10);
+    const struct identity_record record = {digest, *end == ' ' ? end + 1 : end, expires_at_ms};
+    if (!add(provisioner, &record, true, &err)) {
+        log_warning(NULL, "an identity that another node has found: %s", err.message);
+    }
+}
+
 bool identities_forget_users(struct provisioner *provisioner, struct error *err) {
     while (provisioner->users_tokens != NULL) {
         drop_token(provisioner, provisioner->users_tokens);
     }
+    node_announce(provisioner->node, ANNOUNCE_IDENTITIES, "");
     return store_forget_identities(provisioner->store, IDENTITIES_OF_USERS, 0, err);
 }
 
@@ -144,8 +184,8 @@ bool identities_forget_users(struct provisioner *provisioner, struct error *err)
 
 /* The content of the map while it is read from the database. */
 struct loading {
-    struct provisioner *provisioner;
     struct map_entry *entries; /* own their strings */
+    int64_t *until_ms;         /* of each */
     size_t count;
     size_t capacity;
 };
@@ -156,38 +196,56 @@ static void loading_cleanup_function(struct loading *loading) {
         free((char *)loading->entries[i].value);
     }
     free(loading->entries);
+    free(loading->until_ms);
+}
+#define cleanup_loading __attribute__((cleanup(loading_cleanup_function)))
+
+static bool make_room(struct loading *loading) {
+    if (loading->count < loading->capacity) {
+        return true;
+    }
+    size_t capacity = loading->capacity * 2 + 16;
+    struct map_entry *entries = reallocarray(loading->entries, capacity, sizeof *entries);
+    if (entries != NULL) {
+        loading->entries = entries;
+    }
+    int64_t *until_ms = reallocarray(loading->until_ms, capacity, sizeof *until_ms);
+    if (until_ms != NULL) {
+        loading->until_ms = until_ms;
+    }
+    if (entries == NULL || until_ms == NULL) {
+        return false;
+    }
+    loading->capacity = capacity;
+    return true;
 }
 
-static bool append(struct loading *loading, const struct identity_record *record, struct error *err) {
-    if (loading->count == loading->capacity) {
-        size_t capacity = loading->capacity * 2 + 16;
-        struct map_entry *grown = reallocarray(loading->entries, capacity, sizeof *grown);
-        if (grown == NULL) {
-            return error_set(err, ERROR_INTERNAL, "out of memory");
-        }
-        loading->entries = grown;
-        loading->capacity = capacity;
+static bool load_one(void *argument, const struct identity_record *record, struct error *err) {
+    struct loading *loading = argument;
+    if (strlen(record->digest) != DIGEST_HEX_LENGTH) {
+        return error_set(err, ERROR_INTERNAL, "a row of identities holds no digest");
     }
+    if (!make_room(loading)) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    int64_t left_ms = record->expires_at_ms == 0 ? 0 : record->expires_at_ms - clock_unix_ms();
+    left_ms = left_ms < TOKEN_MAX_MS ? left_ms : TOKEN_MAX_MS;
+    loading->until_ms[loading->count] = clock_monotonic_ms() + left_ms;
     struct map_entry *entry = &loading->entries[loading->count++];
     *entry = (struct map_entry){strdup(record->digest), strdup(record->user_id)};
     return (entry->key != NULL && entry->value != NULL) || error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
-static bool load_one(void *argument, const struct identity_record *record, struct error *err) {
-    struct loading *loading = argument;
-    struct provisioner *provisioner = loading->provisioner;
-    if (strlen(record->digest) != DIGEST_HEX_LENGTH) {
-        return error_set(err, ERROR_INTERNAL, "a row of identities holds no digest");
+/* Remembers what was read, and nothing else. */
+static bool remember_all(struct provisioner *provisioner, const struct loading *loading, struct error *err) {
+    forget_all(provisioner);
+    bool ok = true;
+    for (size_t i = 0; ok && i < loading->count; i++) {
+        bool is_api_key = strcmp(loading->entries[i].value, ANYBODY) == 0;
+        ok = remember(is_api_key ? &provisioner->api_keys : &provisioner->users_tokens, loading->entries[i].key,
+                      is_api_key ? 0 : loading->until_ms[i], err);
     }
-    if (!append(loading, record, err)) {
-        return false;
-    }
-    if (strcmp(record->user_id, ANYBODY) == 0) {
-        return remember(&provisioner->api_keys, record->digest, 0, err);
-    }
-    int64_t left_ms = record->expires_at_ms == 0 ? 0 : record->expires_at_ms - clock_unix_ms();
-    left_ms = left_ms < TOKEN_MAX_MS ? left_ms : TOKEN_MAX_MS;
-    return remember(&provisioner->users_tokens, record->digest, clock_monotonic_ms() + left_ms, err);
+    return ok && start_timer(provisioner, err);
 }
 
 static bool map_file_was_emptied(const struct provisioner *provisioner) {
@@ -200,14 +258,39 @@ static bool map_file_was_emptied(const struct provisioner *provisioner) {
     return stat(path, &status) == 0 && status.st_size == 0;
 }
 
+static bool load(struct provisioner *provisioner, struct error *err) {
+    cleanup_loading struct loading loading = {0};
+    return store_each_identity(provisioner->store, clock_unix_ms(), load_one, &loading, err) &&
+           remember_all(provisioner, &loading, err) &&
+           map_change_to(provisioner->identities, loading.entries, loading.count, err);
+}
+
 bool identities_load(struct provisioner *provisioner, struct error *err) {
-    __attribute__((cleanup(loading_cleanup_function))) struct loading loading = {.provisioner = provisioner};
-    if (map_file_was_emptied(provisioner) && !store_forget_identities(provisioner->store, IDENTITIES_ALL, 0, err)) {
+    bool is_first = node_leads(provisioner->node) && !node_has_others(provisioner->node);
+    if (is_first && map_file_was_emptied(provisioner) &&
+        !store_forget_identities(provisioner->store, IDENTITIES_ALL, 0, err)) {
         return false;
     }
-    return store_each_identity(provisioner->store, clock_unix_ms(), load_one, &loading, err) &&
-           map_replace_all(provisioner->identities, loading.entries, loading.count, err) &&
-           start_timer(provisioner, err);
+    if (node_leads(provisioner->node)) {
+        return load(provisioner, err);
+    }
+    identities_reread(provisioner); /* one that follows can wait for its database */
+    return true;
+}
+
+/* What cannot be read changes nothing. */
+void identities_reread(struct provisioner *provisioner) {
+    struct error err;
+    provisioner->identities_are_stale = !load(provisioner, &err);
+    if (provisioner->identities_are_stale) {
+        log_warning(NULL, "read the identities anew: %s (tried again)", err.message);
+    }
+}
+
+void identities_reread_if_stale(struct provisioner *provisioner) {
+    if (provisioner->identities_are_stale) {
+        identities_reread(provisioner);
+    }
 }
 
 /* --- API keys ----------------------------------------------------------------------------------------------------- */
@@ -260,16 +343,12 @@ bool identities_set_api_keys(struct provisioner *provisioner, const char *const 
             return false;
         }
     }
+    node_announce(provisioner->node, ANNOUNCE_IDENTITIES, "");
     return true;
 }
 
 void identities_free(struct provisioner *provisioner) {
-    while (provisioner->api_keys != NULL) {
-        forget(&provisioner->api_keys, provisioner->api_keys);
-    }
-    while (provisioner->users_tokens != NULL) {
-        forget(&provisioner->users_tokens, provisioner->users_tokens);
-    }
+    forget_all(provisioner);
     if (provisioner->identities_timer != NULL) {
         event_free(provisioner->identities_timer);
         provisioner->identities_timer = NULL;

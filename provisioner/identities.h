@@ -19,7 +19,7 @@ struct identity {
 
 /* Fills the map with what the database holds and has not expired; unless identities.map is there and empty, which is
  * how `terminals serve` begins: then nothing is taken over, since keys and secrets may have changed, and the database
- * is emptied too. */
+ * is emptied too. (Not where other nodes are: one that joins changes nothing of theirs.) */
 bool identities_load(struct provisioner *provisioner, struct error *err);
 
 /* Makes these (upper-case hex SHA-256), and no others, the API keys; database first, then the map. */
@@ -32,6 +32,12 @@ bool identities_add(struct provisioner *provisioner, const struct identity_recor
 
 /* Takes out all users' tokens. */
 bool identities_forget_users(struct provisioner *provisioner, struct error *err);
+
+/* What another node has announced: one that it added, or that all are to be read from the database. If that fails,
+ * nothing changes, and identities_reread_if_stale() tries again. */
+void identities_learn(struct provisioner *provisioner, const char *text);
+void identities_reread(struct provisioner *provisioner);
+void identities_reread_if_stale(struct provisioner *provisioner);
 
 void identities_free(struct provisioner *provisioner);
 

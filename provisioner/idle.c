@@ -6,10 +6,10 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "provisioner/activity.h"
-#include "provisioner/ipc_server.h"
 #include "provisioner/policies.h"
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
+#include "provisioner/survey.h"
 
 #define INSTANCE_ID_SIZE 33
 
@@ -74,18 +74,10 @@ static bool wait_ms(struct sweep *sweep, int64_t milliseconds, event_callback_fn
 /* Never before the routes are built: what HAProxy holds until then is not ours to take away. */
 static bool is_idle(const struct provisioner *provisioner, const struct tenant *tenant) {
     int64_t timeout_ms = policies_idle_timeout_ms(provisioner, tenant->record.policy_id);
+    int64_t last_active_ms = tenant->last_active_ms > provisioner->not_idle_before_ms ? tenant->last_active_ms
+                                                                                      : provisioner->not_idle_before_ms;
     return provisioner->routes_are_built && timeout_ms > 0 && !provisioner->operations->shares_one_instance &&
-           clock_monotonic_ms() - tenant->last_active_ms >= timeout_ms;
-}
-
-/* HAProxy runs but does not say who is active: then nobody may be called idle. If it does not run, nothing comes
- * through it. */
-static bool cannot_know(const struct sweep *sweep, bool ok, struct error *err) {
-    if (ok || !haproxy_runtime_is_up(sweep->provisioner->haproxy)) {
-        return false;
-    }
-    error_set(err, ERROR_BACKEND, "HAProxy does not say who is active");
-    return true;
+           clock_monotonic_ms() - last_active_ms >= timeout_ms;
 }
 
 /* --- the last step: stopping ------------------------------------------------------------------------------------- */
@@ -152,24 +144,22 @@ static void decide(struct sweep *sweep, bool know) {
 
 static void on_second_look(void *argument, bool ok, const struct route_activity *routes, size_t count) {
     struct sweep *sweep = argument;
-    struct error err;
     if (sweep->provisioner->is_closing) {
         return;
     }
-    bool know = !cannot_know(sweep, ok, &err);
-    if (know) {
+    if (ok) {
         activity_merge(sweep->provisioner, routes, count);
     } else {
-        log_warning(NULL, "idle cleanup: %s", err.message);
+        log_warning(NULL, "idle cleanup: %s", SURVEY_FAILED);
     }
-    decide(sweep, know);
+    decide(sweep, ok);
 }
 
 static void on_gate_reported(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     struct sweep *sweep = argument;
-    haproxy_runtime_activity(sweep->provisioner->haproxy, on_second_look, sweep);
+    survey_activity(sweep->provisioner, on_second_look, sweep);
 }
 
 static void on_flushed(void *argument) {
@@ -178,8 +168,7 @@ static void on_flushed(void *argument) {
     if (provisioner->is_closing) {
         return;
     }
-    bool has_reporter = provisioner->server != NULL && ipc_server_has_reporter(provisioner->server);
-    if (!wait_ms(sweep, has_reporter ? IDLE_GATE_REPORT_MS : 0, on_gate_reported)) {
+    if (!wait_ms(sweep, survey_gate_report_ms(provisioner), on_gate_reported)) {
         decide(sweep, false);
     }
 }
@@ -211,7 +200,8 @@ static void on_first_look(void *argument, bool ok, const struct route_activity *
     if (provisioner->is_closing) {
         return;
     }
-    if (cannot_know(sweep, ok, &err)) {
+    if (!ok) {
+        error_set(&err, ERROR_BACKEND, "%s", SURVEY_FAILED);
         finish(sweep, &err);
         return;
     }
@@ -223,7 +213,7 @@ static void on_first_look(void *argument, bool ok, const struct route_activity *
     } else if (sweep->candidate_count == 0) {
         finish(sweep, NULL);
     } else {
-        map_flush(provisioner->routes, on_flushed, sweep);
+        survey_flush(provisioner, on_flushed, sweep);
     }
 }
 
@@ -248,7 +238,7 @@ void idle_sweep(struct provisioner *provisioner,
     if (is_new) {
         sweep->provisioner = provisioner;
         provisioner->sweep = sweep;
-        haproxy_runtime_activity(provisioner->haproxy, on_first_look, sweep);
+        survey_activity(provisioner, on_first_look, sweep);
     }
 }
 

@@ -32,8 +32,10 @@ struct ipc_peer {
 };
 
 struct ipc_call {
-    struct ipc_peer *peer; /* NULL: gone */
+    struct ipc_peer *peer; /* NULL: gone, or it is a remote call */
     int64_t id;
+    void (*answered)(void *argument, struct json_object *answer); /* of a remote call */
+    void *argument;
     struct ipc_call *prev, *next;
 };
 
@@ -173,8 +175,27 @@ void ipc_call_answer(struct ipc_call *call, struct json_object *answer) {
         call->peer->call_count--;
         peer_send(call->peer, answer);
     }
+    if (call->answered != NULL) {
+        call->answered(call->argument, answer);
+    }
     json_object_put(answer);
     free(call);
+}
+
+struct ipc_call *ipc_call_new_remote(void (*answered)(void *argument, struct json_object *answer), void *argument) {
+    struct ipc_call *call = calloc(1, sizeof *call);
+    if (call != NULL) {
+        *call = (struct ipc_call){.answered = answered, .argument = argument};
+    }
+    return call;
+}
+
+void ipc_call_pass_on(struct ipc_call *call, struct json_object *answer) {
+    if (!json_add_int(answer, "id", call->id)) {
+        json_object_put(answer);
+        answer = NULL;
+    }
+    ipc_call_answer(call, answer);
 }
 
 void ipc_call_fail(struct ipc_call *call, const struct error *err) {
@@ -345,10 +366,14 @@ struct ipc_server *ipc_server_open(int listener, struct event_base *base,
     return server;
 }
 
-void ipc_server_close(struct ipc_server *server) {
-    if (server == NULL) {
-        return;
-    }
+void ipc_server_set_handler(struct ipc_server *server,
+                            void (*handle)(void *argument, struct ipc_call *call, struct json_object *request),
+                            void *argument) {
+    server->handle = handle;
+    server->argument = argument;
+}
+
+void ipc_server_drop_peers(struct ipc_server *server) {
     for (struct ipc_peer *peer = server->peers, *next; peer != NULL; peer = next) {
         next = peer->next;
         if (!peer->is_doomed) {
@@ -356,6 +381,13 @@ void ipc_server_close(struct ipc_server *server) {
         }
         peer_free(peer);
     }
+}
+
+void ipc_server_close(struct ipc_server *server) {
+    if (server == NULL) {
+        return;
+    }
+    ipc_server_drop_peers(server);
     if (server->acceptable != NULL) {
         event_free(server->acceptable);
     }

@@ -39,6 +39,21 @@ struct json_object *ipc_call_new_answer(const struct ipc_call *call);
 void ipc_call_answer(struct ipc_call *call, struct json_object *answer);
 void ipc_call_fail(struct ipc_call *call, const struct error *err);
 
+/* A call that came another way: `answered` is told what would have been sent (borrowed; NULL: no memory for it). NULL:
+ * no memory. */
+struct ipc_call *ipc_call_new_remote(void (*answered)(void *argument, struct json_object *answer), void *argument);
+
+/* Sends an answer that was made for another call (taken over) and ends this one. */
+void ipc_call_pass_on(struct ipc_call *call, struct json_object *answer);
+
+/* Drops all peers as ipc_server_close() does, but goes on listening: they come back, and ask again. */
+void ipc_server_drop_peers(struct ipc_server *server);
+
+/* Who is called from now on for each request. */
+void ipc_server_set_handler(struct ipc_server *server,
+                            void (*handle)(void *argument, struct ipc_call *call, struct json_object *request),
+                            void *argument);
+
 /* What the gate reports: WebSockets open in all. Forgotten when it goes away. */
 void ipc_call_report_websockets(struct ipc_call *call, int64_t websockets);
 

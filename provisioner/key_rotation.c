@@ -124,7 +124,7 @@ bool key_rotation_run_alone(const struct settings *settings, const struct backen
     if (lock < 0) {
         return false;
     }
-    bool changed = provisioner_open_state(&provisioner, settings, operations, err) &&
+    bool changed = provisioner_open_state(&provisioner, settings, operations, NULL, err) &&
                    key_rotation_run(&provisioner, new_key, count, err);
     provisioner_close(&provisioner);
     return changed;

@@ -20,6 +20,7 @@ struct map_item {
     bool stale;        /* that is not this value */
     bool dirty;        /* in map->dirty */
     bool in_batch;     /* in map->batch */
+    bool is_wanted;    /* by a map_change_to() under way */
     UT_hash_handle hh;
     char key[];
 };
@@ -54,6 +55,8 @@ struct map {
     long version;
     int retry_ms;             /* after the next failure */
     unsigned long long round; /* of this round, or the last one */
+    double round_began_s;
+    struct histogram pushes; /* rounds that HAProxy took; bounds: histogram_bounds_of_latencies */
     struct map_waiter *waiters;
     struct event *turn; /* starts a round when the event loop's turn is over */
 };

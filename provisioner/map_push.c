@@ -87,6 +87,7 @@ static void forget_batch(struct map *map) {
 }
 
 static void end_round(struct map *map) {
+    histogram_observe(&map->pushes, &histogram_bounds_of_latencies, histogram_now_seconds() - map->round_began_s);
     map->push_state = PUSH_IDLE;
     forget_batch(map);
     if (map->needs_everything || map->dirty.count > 0) {
@@ -293,6 +294,7 @@ static void begin_round(struct map *map) {
         return;
     }
     map->round++;
+    map->round_began_s = histogram_now_seconds();
     for (size_t i = 0; i < map->dirty.count; i++) {
         deletions += map->dirty.items[i]->held;
     }

@@ -221,11 +221,42 @@ bool map_replace_all(struct map *map, const struct map_entry *entries, size_t co
     return replaced;
 }
 
+bool map_change_to(struct map *map, const struct map_entry *entries, size_t count, struct error *err) {
+    if (!map->is_loaded) {
+        return map_replace_all(map, entries, count, err);
+    }
+    struct map_item *item = NULL;
+    struct map_item *next = NULL;
+    HASH_ITER(hh, map->items, item, next) {
+        item->is_wanted = false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        item = find(map, entries[i].key);
+        if (item != NULL) {
+            item->is_wanted = true;
+        }
+    }
+    HASH_ITER(hh, map->items, item, next) {
+        if (!item->is_wanted) {
+            map_remove(map, item->key);
+        }
+    }
+    bool ok = true;
+    for (size_t i = 0; i < count; i++) {
+        ok = map_put(map, entries[i].key, entries[i].value, err) && ok;
+    }
+    return ok;
+}
+
 /* --- looking, opening, closing ------------------------------------------------------------------------------------ */
 
 const char *map_get(const struct map *map, const char *key) {
     const struct map_item *item = find(map, key);
     return item == NULL ? NULL : item->value;
+}
+
+const struct histogram *map_pushes(const struct map *map) {
+    return &map->pushes;
 }
 
 size_t map_count(const struct map *map) {

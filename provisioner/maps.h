@@ -15,6 +15,7 @@
 
 #include "common/error.h"
 #include "provisioner/haproxy_runtime.h"
+#include "provisioner/histogram.h"
 
 struct map;
 
@@ -39,6 +40,9 @@ void map_flush(struct map *map, void (*done)(void *argument), void *argument);
 const char *map_get(const struct map *map, const char *key);
 size_t map_count(const struct map *map);
 
+/* How long it took to tell HAProxy of changes, each time (histogram_bounds_of_latencies). */
+const struct histogram *map_pushes(const struct map *map);
+
 /* Makes the map hold exactly these entries (the first of two with the same key). After ERROR_INVALID it is as before;
  * after ERROR_INTERNAL it holds them, but the file is out of date until a later try, about once a second, succeeds. */
 struct map_entry {
@@ -46,5 +50,9 @@ struct map_entry {
     const char *value;
 };
 bool map_replace_all(struct map *map, const struct map_entry *entries, size_t count, struct error *err);
+
+/* The same by single changes, of what is different: for a map that is mostly right already. Keys differ from each
+ * other. On failure some of it has happened. */
+bool map_change_to(struct map *map, const struct map_entry *entries, size_t count, struct error *err);
 
 #endif

@@ -11,6 +11,7 @@
 #include "provisioner/audit.h"
 #include "provisioner/identities.h"
 #include "provisioner/request.h"
+#include "provisioner/survey.h"
 #include "provisioner/tenants.h"
 
 void operation_answer(struct ipc_call *call, const char *name, struct json_object *value) {
@@ -64,7 +65,7 @@ void operation_after_look(struct provisioner *provisioner, struct ipc_call *call
         return;
     }
     *look = (struct look){provisioner, call, json_object_get(request), go_on};
-    haproxy_runtime_activity(provisioner->haproxy, on_activity, look);
+    survey_activity(provisioner, on_activity, look);
 }
 
 static void operation_ping(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
@@ -193,6 +194,7 @@ static const struct {
     {"terminal_refresh", operation_terminal_refresh},
     {"stats", operation_stats},
     {"stats_history", operation_stats_history},
+    {"metrics", operation_metrics},
     {"status", operation_status},
     {"config", operation_config},
     {"audit_list", operation_audit_list},

@@ -54,6 +54,6 @@ operation_function operation_status, operation_config, operation_audit_list, ope
     operation_rotate_key;
 
 /* stats_operations.c */
-operation_function operation_stats, operation_stats_history;
+operation_function operation_stats, operation_stats_history, operation_metrics;
 
 #endif

@@ -19,8 +19,11 @@
 #define SESSION                                                                                                        \
     "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'; "        \
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+#define LISTEN "; DO $$ BEGIN EXECUTE format('LISTEN %I', " POSTGRES_CHANNEL "); END $$"
 /* Held by the session. The first number is any that nobody else uses in this database. */
-#define LOCK "SELECT pg_try_advisory_lock(1416065357, hashtext(coalesce(current_schema(), '')))"
+#define LOCK "SELECT pg_try_advisory_lock(" POSTGRES_LOCK_NUMBERS ")"
+/* Who gets the lock again knows what stands in the database only if nobody else has led meanwhile. */
+#define LOCK_AGAIN LOCK " AND (SELECT term = %lld FROM leadership)"
 
 /* --- what the URL says ----------------------------------------------------------------------------------------------
  */
@@ -199,6 +202,27 @@ static bool wait_for(const PGconn *connection, short events, int64_t until_ms) {
     }
 }
 
+static void take_notifications(struct postgres_link *link) {
+    PGnotify *notification;
+    while ((notification = PQnotifies(link->connection)) != NULL) {
+        if (link->notified != NULL && notification->be_pid != PQbackendPID(link->connection)) {
+            link->notified(link->notified_argument, notification->extra);
+        }
+        PQfreemem(notification);
+    }
+}
+
+bool postgres_link_poll(struct postgres_link *link) {
+    if (link->connection == NULL || !link->is_connected) {
+        return false;
+    }
+    if (!PQconsumeInput(link->connection)) {
+        return postgres_link_fail(link, NULL, NULL);
+    }
+    take_notifications(link);
+    return true;
+}
+
 /* Sends what is left and reads what comes, until a result is whole. */
 static bool exchange(struct postgres_link *link, int64_t silence_ms, struct error *err) {
     int64_t until_ms = clock_monotonic_ms() + silence_ms;
@@ -216,6 +240,7 @@ static bool exchange(struct postgres_link *link, int64_t silence_ms, struct erro
         if (!PQconsumeInput(link->connection)) {
             return postgres_link_fail(link, NULL, err);
         }
+        take_notifications(link);
         until_ms = clock_monotonic_ms() + silence_ms;
     }
 }
@@ -304,7 +329,9 @@ static void ignore_notice(void *argument, const PGresult *notice) {
 }
 
 static bool take_lock(struct postgres_link *link, struct error *err) {
-    if (!PQsendQuery(link->connection, LOCK)) {
+    char query[256];
+    snprintf(query, sizeof query, link->term == 0 ? LOCK : LOCK_AGAIN, (long long)link->term);
+    if (!PQsendQuery(link->connection, query)) {
         return postgres_link_fail(link, NULL, err);
     }
     PGresult *result = postgres_link_finish(link, POSTGRES_SILENCE_MS, err);
@@ -320,7 +347,8 @@ static bool take_lock(struct postgres_link *link, struct error *err) {
 
 static bool set_up(struct postgres_link *link, struct error *err) {
     PQsetNoticeReceiver(link->connection, ignore_notice, NULL);
-    if (PQsetnonblocking(link->connection, 1) != 0 || !PQsendQuery(link->connection, SESSION)) {
+    if (PQsetnonblocking(link->connection, 1) != 0 ||
+        !PQsendQuery(link->connection, link->listens ? SESSION LISTEN : SESSION)) {
         return postgres_link_fail(link, NULL, err);
     }
     PGresult *result = postgres_link_finish(link, POSTGRES_SILENCE_MS, err);

@@ -22,11 +22,15 @@
 struct postgres_link {
     char **keywords; /* what PQconnectStartParams() takes */
     char **values;
-    char *name;           /* of the database, for messages */
-    PGconn *connection;   /* NULL: none */
-    bool is_connected;    /* else it is being connected */
-    bool wants_lock;      /* whoever connects is to be the only one of this schema who does with this set */
-    bool is_locked_out;   /* somebody else is */
+    char *name;         /* of the database, for messages */
+    PGconn *connection; /* NULL: none */
+    bool is_connected;  /* else it is being connected */
+    bool wants_lock;    /* whoever connects is to be the only one of this schema who does with this set */
+    bool is_locked_out; /* somebody else is, or was meanwhile */
+    int64_t term;       /* 0, or what leadership.term must be for the lock to count: nobody led since */
+    bool listens;       /* to the nodes' channel */
+    void (*notified)(void *argument, const char *payload); /* of another session; from inside any call */
+    void *notified_argument;
     short events;         /* what the connecting waits for next, as poll(2) has it */
     int64_t began_ms;     /* when connecting began */
     int64_t retry_ms;     /* not before then */
@@ -57,6 +61,17 @@ PGresult *postgres_link_finish(struct postgres_link *link, int64_t silence_ms, s
 
 /* Fills *err from what libpq says (`result` NULL: of the connection, which is then given up). Returns false. */
 bool postgres_link_fail(struct postgres_link *link, const PGresult *result, struct error *err);
+
+/* Reads what has come without having been asked for; calls `notified`. False if the connection is lost. */
+bool postgres_link_poll(struct postgres_link *link);
+
+/* The lock that an owner holds, as the two numbers of pg_advisory_lock() and as pg_locks shows it. */
+#define POSTGRES_LOCK_CLASS   "1416065357"
+#define POSTGRES_LOCK_OBJECT  "hashtext(coalesce(current_schema(), ''))"
+#define POSTGRES_LOCK_NUMBERS POSTGRES_LOCK_CLASS ", " POSTGRES_LOCK_OBJECT
+
+/* The channel of the nodes of this schema. */
+#define POSTGRES_CHANNEL "('terminals_' || " POSTGRES_LOCK_OBJECT ")"
 
 /* Gives the connection up. */
 void postgres_link_drop(struct postgres_link *link);

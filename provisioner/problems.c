@@ -165,6 +165,18 @@ void problems_close(struct problems *problems) {
     free(problems);
 }
 
+static const char *severity_name(enum severity severity) {
+    return severity == ERROR ? "error" : severity == WARNING ? "warning" : NULL;
+}
+
+void problems_each(struct problems *problems, void (*each)(void *argument, const char *what, const char *severity),
+                   void *argument) {
+    look(problems);
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        each(argument, kinds[i].what, severity_name(problems->found[i].severity));
+    }
+}
+
 struct json_object *problems_json(struct problems *problems) {
     cleanup_json struct json_object *list = json_object_new_array();
     bool ok = list != NULL;
@@ -176,8 +188,7 @@ struct json_object *problems_json(struct problems *problems) {
         char since[CLOCK_RFC3339_SIZE];
         clock_format_rfc3339(problems->found[i].since_ms, since);
         cleanup_json struct json_object *problem = json_object_new_object();
-        ok = problem != NULL &&
-             json_add_string(problem, "severity", problems->found[i].severity == ERROR ? "error" : "warning") &&
+        ok = problem != NULL && json_add_string(problem, "severity", severity_name(problems->found[i].severity)) &&
              json_add_string(problem, "what", kinds[i].what) &&
              json_add_string(problem, "detail", problems->found[i].detail) &&
              json_add_string(problem, "since", since) && json_object_array_add(list, json_object_get(problem)) == 0;

@@ -12,6 +12,11 @@
 struct problems *problems_open(struct provisioner *provisioner, struct error *err);
 void problems_close(struct problems *problems); /* NULL is fine */
 
+/* Looks, and calls `each` for every kind of problem, whether there is one or not: severity is NULL where there is none.
+ */
+void problems_each(struct problems *problems, void (*each)(void *argument, const char *what, const char *severity),
+                   void *argument);
+
 /* Looks, and returns a list of {"severity": "error"|"warning", "what", "detail", "since"}. NULL: no memory. */
 struct json_object *problems_json(struct problems *problems);
 

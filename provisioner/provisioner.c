@@ -3,23 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/buffer.h"
-#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/unix_listener.h"
 #include "provisioner/activity.h"
 #include "provisioner/adoption.h"
 #include "provisioner/audit.h"
 #include "provisioner/audit_retention.h"
 #include "provisioner/backend_events.h"
 #include "provisioner/backlog.h"
+#include "provisioner/front.h"
 #include "provisioner/gc.h"
-#include "provisioner/identities.h"
 #include "provisioner/idle.h"
 #include "provisioner/ipc_server.h"
 #include "provisioner/lifecycles.h"
 #include "provisioner/lifetime.h"
+#include "provisioner/node.h"
 #include "provisioner/operations.h"
 #include "provisioner/policies.h"
 #include "provisioner/pre_stop.h"
@@ -31,47 +29,13 @@
 #include "provisioner/siem_queue.h"
 #include "provisioner/stats_history.h"
 #include "provisioner/stops.h"
+#include "provisioner/survey.h"
 #include "provisioner/tenants.h"
 #include "provisioner/warm.h"
 
-/* An absolute path stays as it is, links and all: HAProxy calls its maps by the very same text. */
-static bool set_run_dir(struct provisioner *provisioner, struct error *err) {
-    const char *run_dir = provisioner->settings->run_dir;
-    cleanup_buffer struct buffer path = {0};
-    cleanup_free char *here = run_dir[0] == '/' ? strdup("") : getcwd(NULL, 0);
-    if (here == NULL) {
-        return error_set_errno(err, ERROR_INTERNAL, "find the working directory");
-    }
-    while (strncmp(run_dir, "./", 2) == 0) {
-        run_dir += 2;
-    }
-    buffer_append_format(&path, "%s%s%s", here, run_dir[0] == '/' ? "" : "/", run_dir);
-    provisioner->run_dir = buffer_take(&path);
-    return provisioner->run_dir != NULL || error_set(err, ERROR_INTERNAL, "out of memory");
-}
-
-/* A path in the run folder; the buffer is the caller's to free. */
-static bool run_path(const struct provisioner *provisioner, const char *name, struct buffer *path, struct error *err) {
-    return buffer_append_format(path, "%s/%s", provisioner->run_dir, name) ||
-           error_set(err, ERROR_INTERNAL, "out of memory");
-}
-
 static bool open_state(struct provisioner *provisioner, struct error *err) {
-    const struct settings *settings = provisioner->settings;
-    cleanup_buffer struct buffer key_file = {0};
-    provisioner->store = store_open(settings->database_url, settings->database_password, err);
-    if (provisioner->store == NULL) {
-        return false;
-    }
-    const char *folder = store_folder(provisioner->store);
-    bool ok = folder != NULL ? buffer_append_format(&key_file, "%s/encryption.key", folder)
-                             : buffer_append_format(&key_file, "%s/../encryption.key", provisioner->run_dir);
-    if (!ok) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    provisioner->vault = vault_open(provisioner->store, settings->encryption_key, key_file.data, err);
-    return provisioner->vault != NULL && policies_load(provisioner, err) && lifecycles_load(provisioner, err) &&
-           tenants_load(provisioner, err);
+    return front_open_vault(provisioner, err) && policies_load(provisioner, err) && lifecycles_load(provisioner, err) &&
+           tenants_load(provisioner, err) && node_renew(provisioner->node, err);
 }
 
 static bool open_homes(struct provisioner *provisioner, struct error *err) {
@@ -93,35 +57,6 @@ static bool open_homes(struct provisioner *provisioner, struct error *err) {
     return true;
 }
 
-/* A map is known to HAProxy by its path, which must be absolute. */
-static struct map *open_map(struct provisioner *provisioner, const char *name, struct error *err) {
-    cleanup_buffer struct buffer file = {0};
-    if (!run_path(provisioner, name, &file, err)) {
-        return NULL;
-    }
-    struct map *map = map_open(file.data, provisioner->haproxy);
-    if (map == NULL) {
-        error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    return map;
-}
-
-static bool open_haproxy(struct provisioner *provisioner, struct error *err) {
-    cleanup_buffer struct buffer socket = {0};
-    cleanup_buffer struct buffer master = {0};
-    if (!run_path(provisioner, "haproxy.sock", &socket, err) ||
-        !run_path(provisioner, "haproxy-master.sock", &master, err)) {
-        return false;
-    }
-    provisioner->haproxy = haproxy_runtime_open(socket.data, master.data, provisioner->base);
-    if (provisioner->haproxy == NULL) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    provisioner->identities = open_map(provisioner, "identities.map", err);
-    provisioner->routes = provisioner->identities == NULL ? NULL : open_map(provisioner, "routes.map", err);
-    return provisioner->routes != NULL && identities_load(provisioner, err);
-}
-
 /* What the database did not take from a predecessor. */
 static bool open_backlog(struct provisioner *provisioner, struct error *err) {
     provisioner->backlog = backlog_open(provisioner->run_dir, err);
@@ -141,17 +76,6 @@ static bool open_audit(struct provisioner *provisioner, struct error *err) {
     }
     provisioner->siem = siem_queue_open(provisioner, err);
     return provisioner->siem != NULL;
-}
-
-static bool open_server(struct provisioner *provisioner, struct error *err) {
-    cleanup_buffer struct buffer path = {0};
-    int listener =
-        run_path(provisioner, "provisioner.sock", &path, err) ? unix_listener_open("provisioner", path.data, err) : -1;
-    if (listener < 0) {
-        return false;
-    }
-    provisioner->server = ipc_server_open(listener, provisioner->base, operations_handle, provisioner, err);
-    return provisioner->server != NULL;
 }
 
 static bool open_backend(struct provisioner *provisioner, struct error *err) {
@@ -222,19 +146,27 @@ static bool open_observers(struct provisioner *provisioner, struct error *err) {
 }
 
 bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
-                            const struct backend_operations *operations, struct error *err) {
-    *provisioner = (struct provisioner){.settings = settings, .operations = operations, .changes = clock_unix_ms()};
-    return set_run_dir(provisioner, err) && open_state(provisioner, err);
+                            const struct backend_operations *operations, struct node *node, struct error *err) {
+    *provisioner =
+        (struct provisioner){.settings = settings, .operations = operations, .node = node, .changes = clock_unix_ms()};
+    return front_open_store(provisioner, err) && open_state(provisioner, err);
 }
 
 bool provisioner_open(struct provisioner *provisioner, const struct settings *settings,
-                      const struct backend_operations *operations, struct event_base *base, struct error *err) {
-    bool has_state = provisioner_open_state(provisioner, settings, operations, err);
+                      const struct backend_operations *operations, struct event_base *base, struct node *node,
+                      struct error *err) {
+    bool has_state = provisioner_open_state(provisioner, settings, operations, node, err);
     provisioner->base = base;
     return has_state && open_backlog(provisioner, err) && open_homes(provisioner, err) &&
-           open_audit(provisioner, err) && open_haproxy(provisioner, err) && open_backend(provisioner, err) &&
-           adoption_begin(provisioner, err) && open_server(provisioner, err) && start_timers(provisioner, err) &&
+           open_audit(provisioner, err) && node_renew(node, err) && front_open_haproxy(provisioner, err) &&
+           open_backend(provisioner, err) && node_renew(node, err) && adoption_begin(provisioner, err) &&
+           front_open_server(provisioner, operations_handle, err) && start_timers(provisioner, err) &&
            open_observers(provisioner, err);
+}
+
+int64_t provisioner_websockets(const struct provisioner *provisioner) {
+    int64_t own = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    return own + node_others_websockets(provisioner->node);
 }
 
 static void free_event(struct event **event) {
@@ -257,37 +189,26 @@ void provisioner_close(struct provisioner *provisioner) {
     free_event(&provisioner->shutdown_timer);
     stats_history_close(provisioner->history);
     problems_close(provisioner->problems);
-    ipc_server_close(provisioner->server);
-    provisioner->server = NULL;
+    front_close_server(provisioner);
     if (provisioner->backend != NULL) {
         provisioner->operations->close(provisioner->backend);
     }
     gc_close(provisioner->gc);
-    if (provisioner->routes != NULL) {
-        map_close(provisioner->routes);
-    }
-    if (provisioner->identities != NULL) {
-        map_close(provisioner->identities);
-    }
-    if (provisioner->haproxy != NULL) {
-        haproxy_runtime_close(provisioner->haproxy);
-    }
+    front_close_haproxy(provisioner);
+    survey_free_all(provisioner);
     idle_free(provisioner);
     home_folders_close(provisioner->homes);
     tenants_free_all(provisioner);
     refresh_free_all(provisioner);
     quota_free_all(provisioner);
     resets_free(provisioner);
-    identities_free(provisioner);
     lifecycles_free(provisioner);
     policies_free(provisioner);
-    vault_close(provisioner->vault);
     audit_retention_close(provisioner->retention);
     siem_queue_close(provisioner->siem);
     audit_free_staged(provisioner);
     backlog_close(provisioner->backlog);
-    store_close(provisioner->store);
-    free(provisioner->run_dir);
+    front_close_store(provisioner);
 }
 
 /* --- shutting down -------------------------------------------------------------------------------------------------

@@ -32,6 +32,10 @@ struct pre_stop;
 struct room;
 struct instance_command;
 struct reset_run;
+struct node;
+struct remote_call;
+struct survey;
+struct survey_question;
 struct stats_history;
 struct problems;
 struct gc;
@@ -39,7 +43,8 @@ struct gc;
 struct provisioner {
     const struct settings *settings;
     struct event_base *base;
-    char *run_dir; /* absolute */
+    char *run_dir;     /* absolute */
+    struct node *node; /* NULL: alone */
     struct store *store;
     struct vault *vault;
     struct home_folders *homes; /* NULL where the backend has none */
@@ -56,6 +61,7 @@ struct provisioner {
     struct identity *users_tokens;
     struct event *identities_timer; /* pending while there are some */
     int64_t identities_swept_ms;
+    bool identities_are_stale;      /* what another node has changed could not be read */
     struct stored_policy *policies; /* policies.c */
     size_t policies_bytes;
     struct lifecycle *lifecycles; /* lifecycles.c */
@@ -92,6 +98,13 @@ struct provisioner {
     struct audit_retention *retention; /* NULL: rows are kept for ever */
     struct siem_queue *siem;           /* NULL: no webhook */
 
+    struct remote_call *remote_calls; /* node_service.c: of other nodes, being served */
+    struct survey *surveys;           /* survey.c: what the others are being asked */
+    int64_t surveys_made;
+    struct survey_question *survey_questions; /* that this node is being asked */
+    int64_t not_idle_before_ms;               /* monotonic; a node is gone that may have served anybody until then */
+    char (*known_others)[33];                 /* that lived at the last survey */
+    size_t known_others_count;
     struct gc *gc; /* the one under way, or NULL */
 
     bool is_closing;       /* callbacks of what is being closed do nothing */
@@ -113,14 +126,19 @@ static inline void provisioner_note_change(struct provisioner *provisioner) {
 }
 
 /* Opens everything in the order in which it depends on each other; on failure *provisioner needs provisioner_close()
- * all the same. `settings` must outlive it. */
+ * all the same. `settings` must outlive it, and so must `node`: the one that leads, or NULL where this is the only
+ * provisioner of its database. */
 bool provisioner_open(struct provisioner *provisioner, const struct settings *settings,
-                      const struct backend_operations *operations, struct event_base *base, struct error *err);
+                      const struct backend_operations *operations, struct event_base *base, struct node *node,
+                      struct error *err);
 
 /* Opens the database, the encryption key and the tenants only: for what is done while no provisioner runs. The same
  * holds on failure. */
 bool provisioner_open_state(struct provisioner *provisioner, const struct settings *settings,
-                            const struct backend_operations *operations, struct error *err);
+                            const struct backend_operations *operations, struct node *node, struct error *err);
+
+/* WebSockets that are open, on all nodes. */
+int64_t provisioner_websockets(const struct provisioner *provisioner);
 
 /* Saves what is unsaved and frees everything. Instances go on running. */
 void provisioner_close(struct provisioner *provisioner);

@@ -9,6 +9,7 @@
 #include "provisioner/activity.h"
 #include "provisioner/refresh.h"
 #include "provisioner/stops.h"
+#include "provisioner/survey.h"
 
 #define TRIES_MAX 3 /* instances that turn out to be in use once their route is taken away */
 /* Who has just been told where his instance is has not sent his request yet, and the gate tells of it a second later.
@@ -272,7 +273,7 @@ static void on_look(void *argument, bool ok, const struct route_activity *routes
 }
 
 static void look(struct room *room) {
-    haproxy_runtime_activity(room->provisioner->haproxy, on_look, room);
+    survey_activity(room->provisioner, on_look, room);
 }
 
 static struct room *room_new(struct provisioner *provisioner, const char *user_id, struct json_object *actor) {

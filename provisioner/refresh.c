@@ -8,10 +8,9 @@
 #include "common/log.h"
 #include "provisioner/activity.h"
 #include "provisioner/audit.h"
-#include "provisioner/idle.h"
-#include "provisioner/ipc_server.h"
 #include "provisioner/routes.h"
 #include "provisioner/stops.h"
+#include "provisioner/survey.h"
 #include "provisioner/tenant_batch.h"
 #include "provisioner/tenant_files.h"
 
@@ -65,7 +64,7 @@ static void empty_folder(struct refresh *refresh, struct tenant *tenant) {
         return;
     }
     audit_append_tenant(provisioner, tenant, "tenant_reset", NULL, NULL, refresh->actor);
-    tenant_files_remove(provisioner, tenant, on_emptied, refresh);
+    tenant_files_remove(provisioner, tenant, true, on_emptied, refresh);
 }
 
 static void on_stopped(void *argument, struct tenant *tenant, const struct error *err) {
@@ -134,9 +133,8 @@ static void on_finished(void *argument, const struct error *err) {
 
 /* --- the steps before --------------------------------------------------------------------------------------------- */
 
-static bool knows_activity(const struct refresh *refresh, bool ok, struct error *err) {
-    return ok || !haproxy_runtime_is_up(refresh->provisioner->haproxy) ||
-           error_set(err, ERROR_BACKEND, "HAProxy does not say who is active");
+static bool knows_activity(bool ok, struct error *err) {
+    return ok || error_set(err, ERROR_BACKEND, "%s", SURVEY_FAILED);
 }
 
 static void on_second_look(void *argument, bool ok, const struct route_activity *routes, size_t count) {
@@ -145,7 +143,7 @@ static void on_second_look(void *argument, bool ok, const struct route_activity 
     if (refresh->provisioner->is_closing) {
         return;
     }
-    if (!knows_activity(refresh, ok, &err)) {
+    if (!knows_activity(ok, &err)) {
         give_up(refresh, &err);
         return;
     }
@@ -157,7 +155,7 @@ static void on_gate_reported(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     struct refresh *refresh = argument;
-    haproxy_runtime_activity(refresh->provisioner->haproxy, on_second_look, refresh);
+    survey_activity(refresh->provisioner, on_second_look, refresh);
 }
 
 static void on_flushed(void *argument) {
@@ -167,8 +165,7 @@ static void on_flushed(void *argument) {
     if (provisioner->is_closing) {
         return;
     }
-    bool has_reporter = provisioner->server != NULL && ipc_server_has_reporter(provisioner->server);
-    int64_t pause_ms = has_reporter ? IDLE_GATE_REPORT_MS : 0;
+    int64_t pause_ms = survey_gate_report_ms(provisioner);
     const struct timeval pause = {.tv_sec = pause_ms / 1000, .tv_usec = pause_ms % 1000 * 1000};
     refresh->timer = event_new(provisioner->base, -1, 0, on_gate_reported, refresh);
     if (refresh->timer == NULL || event_add(refresh->timer, &pause) < 0) {
@@ -184,7 +181,7 @@ static void on_first_look(void *argument, bool ok, const struct route_activity *
     if (provisioner->is_closing) {
         return;
     }
-    if (!knows_activity(refresh, ok, &err)) {
+    if (!knows_activity(ok, &err)) {
         finish(refresh, &err);
         return;
     }
@@ -198,7 +195,7 @@ static void on_first_look(void *argument, bool ok, const struct route_activity *
             route_withdraw(provisioner, tenant);
         }
     }
-    map_flush(provisioner->routes, on_flushed, refresh);
+    survey_flush(provisioner, on_flushed, refresh);
 }
 
 static bool is_wanted(const char *wanted, const char *name) {
@@ -251,7 +248,7 @@ void refresh_begin(struct provisioner *provisioner, const struct refresh_filter 
     if (!choose(refresh, filter)) {
         finish(refresh, &err);
     } else if (refresh->only_idle && refresh->result.matched > 0) {
-        haproxy_runtime_activity(provisioner->haproxy, on_first_look, refresh);
+        survey_activity(provisioner, on_first_look, refresh);
     } else {
         tenant_batch_run(refresh->batch);
     }

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "provisioner/audit.h"
 #include "provisioner/lifecycles.h"
+#include "provisioner/node.h"
 #include "provisioner/stops.h"
 #include "provisioner/tenant_batch.h"
 #include "provisioner/tenant_files.h"
@@ -174,7 +175,7 @@ static void let_backend_purge(struct reset_run *run, struct tenant *tenant, int6
     purge->due = due;
     memcpy(purge->route_key, tenant->record.route_key, sizeof purge->route_key);
     DL_APPEND(run->purges, purge);
-    tenant_files_remove(run->provisioner, tenant, on_purged, purge);
+    tenant_files_remove(run->provisioner, tenant, true, on_purged, purge);
 }
 
 /* Nothing of the tenant runs, and nothing starts before this returns. */
@@ -182,6 +183,11 @@ static void empty_folder(struct reset_run *run, struct tenant *tenant, int64_t d
     struct error err;
     const struct tenant_record *row = &tenant->record;
     char mark[HOME_FOLDER_MARK_MAX_BYTES + 1];
+    if (!node_may_act(run->provisioner->node)) {
+        error_set(&err, ERROR_CAPACITY, "another node may lead by now");
+        fail(run, tenant, &err);
+        return;
+    }
     if (run->provisioner->homes == NULL) {
         let_backend_purge(run, tenant, due);
         return;

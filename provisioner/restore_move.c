@@ -54,14 +54,17 @@ static bool exists(int parent, const char *name) {
 int restore_journal_read(const char *data_dir, char id[RESTORE_ID_SIZE], char time[RESTORE_ID_SIZE],
                          struct error *err) {
     char path[4096];
+    char text[128] = "";
     snprintf(path, sizeof path, "%s/" RESTORE_FOLDER "/" RESTORE_JOURNAL, data_dir);
-    cleanup_fclose FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return errno == ENOENT || errno == ENOTDIR                       ? 0
-               : error_set_errno(err, ERROR_INTERNAL, "open `%s`", path) ? 1
-                                                                         : -1;
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        return 0;
     }
-    if (fscanf(file, "%36s %36s", id, time) != 2 || strchr(time, '/') != NULL) {
+    if (fd < 0 || read(fd, text, sizeof text - 1) < 0) {
+        error_set_errno(err, ERROR_INTERNAL, "read `%s`", path);
+        return -1;
+    }
+    if (sscanf(text, "%36s %36s", id, time) != 2 || strchr(time, '/') != NULL) {
         error_set(err, ERROR_INTERNAL, "`%s` does not say which restore it is of", path);
         return -1;
     }

@@ -6,17 +6,20 @@
 #include "common/buffer.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/node.h"
 
-/* address|port|key|instance id, for secret_free(): the key is in it. NULL: no memory. */
-static char *route_value(const struct tenant *tenant) {
+char *route_format(const char *host, uint16_t port, const char *key, const char *instance_id) {
     struct buffer value = {0};
-    buffer_append_format(&value, "%s|%u|%s|%s", tenant->record.host, tenant->record.port, tenant->key,
-                         tenant->record.instance_id);
+    buffer_append_format(&value, "%s|%u|%s|%s", host, port, key, instance_id);
     char *text = buffer_take(&value);
     if (text == NULL) {
         buffer_free(&value);
     }
     return text;
+}
+
+static char *route_value(const struct tenant *tenant) {
+    return route_format(tenant->record.host, tenant->record.port, tenant->key, tenant->record.instance_id);
 }
 
 static bool has_route(const struct tenant *tenant) {
@@ -37,12 +40,15 @@ void route_publish(struct provisioner *provisioner, struct tenant *tenant) {
     if (value == NULL || !map_put(provisioner->routes, tenant->record.route_key, value, &err)) {
         log_warning(NULL, "publish the route of %s: %s", tenant->record.instance_name,
                     value == NULL ? "out of memory" : err.message);
+    } else {
+        node_announce_route(provisioner->node, tenant->record.route_key, value);
     }
 }
 
 void route_withdraw(struct provisioner *provisioner, struct tenant *tenant) {
     if (provisioner->routes_are_built) {
         map_remove(provisioner->routes, tenant->record.route_key);
+        node_announce(provisioner->node, ANNOUNCE_NO_ROUTE, tenant->record.route_key);
     }
 }
 
@@ -73,5 +79,20 @@ void routes_build(struct provisioner *provisioner) {
     }
     if (entries != NULL) {
         entries_free(entries, count);
+    }
+    node_announce(provisioner->node, ANNOUNCE_ROUTES, "");
+}
+
+void routes_announce_unwritten(struct provisioner *provisioner) {
+    TENANTS_EACH(provisioner, tenant) {
+        if (!tenant->is_draining && !tenant->row_is_stale) {
+            continue;
+        }
+        const char *value = map_get(provisioner->routes, tenant->record.route_key);
+        if (value != NULL) {
+            node_announce_route(provisioner->node, tenant->record.route_key, value);
+        } else {
+            node_announce(provisioner->node, ANNOUNCE_NO_ROUTE, tenant->record.route_key);
+        }
     }
 }

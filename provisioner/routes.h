@@ -13,4 +13,11 @@ void route_withdraw(struct provisioner *provisioner, struct tenant *tenant);
 /* Once after a start: replaces what the predecessor left by the routes of all that runs. */
 void routes_build(struct provisioner *provisioner);
 
+/* What routes.map holds: address|port|key|instance id. For secret_free(), the key is in it. NULL: no memory. */
+char *route_format(const char *host, uint16_t port, const char *key, const char *instance_id);
+
+/* Tells the other nodes of the routes that are not what the database says: those that are being drained, and those of
+ * tenants whose last change it has not taken. */
+void routes_announce_unwritten(struct provisioner *provisioner);
+
 #endif

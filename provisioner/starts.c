@@ -152,7 +152,7 @@ static void refuse(struct provisioner *provisioner, struct tenant *tenant, const
 static void begin(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor) {
     struct error err;
     if (!prepare(provisioner, tenant, actor, &err)) {
-        stats_start_failed(&provisioner->stats);
+        stats_start_failed(&provisioner->stats, err.code);
         refuse(provisioner, tenant, json_get_string(actor, "request_id"), &err);
         return;
     }
@@ -240,8 +240,10 @@ static void on_warm_taken(void *argument, bool is_running) {
     struct tenant *tenant = waiting_start_end(start);
     struct provisioner *provisioner = start->provisioner;
     if (tenant != NULL && is_running) {
+        int64_t duration_ms = clock_monotonic_ms() - start->began_ms;
+        stats_warm_start_succeeded(&provisioner->stats, duration_ms);
         log_info(json_get_string(start->actor, "request_id"), "instance %s was warm, and handed over in %lld ms",
-                 tenant->record.instance_name, (long long)(clock_monotonic_ms() - start->began_ms));
+                 tenant->record.instance_name, (long long)duration_ms);
         activity_touch(tenant, clock_monotonic_ms());
         route_publish(provisioner, tenant);
         waiters_tell(&tenant->start_waiters, tenant, NULL);
@@ -321,7 +323,7 @@ void starts_succeeded(struct provisioner *provisioner, struct tenant *tenant) {
 void starts_failed(struct provisioner *provisioner, struct tenant *tenant, const struct error *err) {
     log_error(json_get_string(tenant->actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
               err->message);
-    stats_start_failed(&provisioner->stats);
+    stats_start_failed(&provisioner->stats, err->code);
     tenant_set_error(tenant, err->message);
     tenant_set_live(provisioner, tenant, false);
     tenant_settle(provisioner, tenant, INSTANCE_FAILED);

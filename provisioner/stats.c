@@ -1,8 +1,12 @@
 #include "provisioner/stats.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define MILLISECONDS_IN_S 1000.0
 
 void stats_start_succeeded(struct stats *stats, int64_t duration_ms) {
+    histogram_observe(&stats->cold_starts, &histogram_bounds_of_starts, (double)duration_ms / MILLISECONDS_IN_S);
     stats->starts_succeeded++;
     stats->durations_ms[stats->next] = duration_ms;
     stats->next = (stats->next + 1) % STATS_COLD_STARTS_KEPT;
@@ -11,8 +15,26 @@ void stats_start_succeeded(struct stats *stats, int64_t duration_ms) {
     }
 }
 
-void stats_start_failed(struct stats *stats) {
+void stats_start_failed(struct stats *stats, enum error_code cause) {
     stats->starts_failed++;
+    stats->failures[cause]++;
+}
+
+void stats_warm_start_succeeded(struct stats *stats, int64_t duration_ms) {
+    histogram_observe(&stats->warm_starts, &histogram_bounds_of_starts, (double)duration_ms / MILLISECONDS_IN_S);
+}
+
+enum stats_action stats_action_of(const char *action) {
+    static const char *const names[STATS_OTHER_ACTION] = {
+        [STATS_IDLE_CLEANUP] = "idle_cleanup",   [STATS_LIFETIME_CLEANUP] = "lifetime_cleanup",
+        [STATS_QUOTA_CLEANUP] = "quota_cleanup", [STATS_SCHEDULED_RESET] = "scheduled_reset",
+        [STATS_TENANT_RESET] = "tenant_reset",   [STATS_AUTH_FAILED] = "auth_failed",
+    };
+    int found = 0;
+    while (found < STATS_OTHER_ACTION && strcmp(names[found], action) != 0) {
+        found++;
+    }
+    return (enum stats_action)found;
 }
 
 static int compare(const void *a, const void *b) {

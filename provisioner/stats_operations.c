@@ -1,10 +1,12 @@
 /* stats_operations.c - the operations that say how things are. */
 #include <stdlib.h>
 
+#include "common/buffer.h"
 #include "common/cleanup.h"
 #include "provisioner/census.h"
 #include "provisioner/haproxy_stat.h"
 #include "provisioner/memory.h"
+#include "provisioner/metrics.h"
 #include "provisioner/operations.h"
 #include "provisioner/problems.h"
 #include "provisioner/stats_history.h"
@@ -37,7 +39,7 @@ static void on_haproxy_stat(void *argument, const char *answer) {
     struct stats_request *request = argument;
     struct provisioner *provisioner = request->provisioner;
     int64_t requests = answer == NULL ? -1 : haproxy_stat_requests(answer);
-    int64_t websockets = provisioner->server == NULL ? 0 : ipc_server_websockets(provisioner->server);
+    int64_t websockets = provisioner_websockets(provisioner);
     cleanup_json struct json_object *stats = json_object_new_object();
     bool ok = stats != NULL && json_add_int(stats, "changes", provisioner->changes) &&
               add(stats, "tenants", count_tenants(provisioner)) &&
@@ -69,4 +71,11 @@ void operation_stats(struct provisioner *provisioner, struct ipc_call *call, str
 void operation_stats_history(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
     (void)request;
     operation_answer(call, "history", stats_history_json(provisioner->history));
+}
+
+void operation_metrics(struct provisioner *provisioner, struct ipc_call *call, struct json_object *request) {
+    (void)request;
+    cleanup_buffer struct buffer text = {0};
+    metrics_write(provisioner, &text);
+    operation_answer(call, "metrics", text.failed ? NULL : json_object_new_string(text.data));
 }

@@ -8,6 +8,7 @@
 #include "common/names.h"
 #include "provisioner/adoption.h"
 #include "provisioner/audit.h"
+#include "provisioner/node.h"
 #include "provisioner/pre_stop.h"
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
@@ -106,7 +107,12 @@ void stops_want(struct provisioner *provisioner, struct tenant *tenant, const ch
 void stops_abandon_start(struct provisioner *provisioner, struct tenant *tenant, const struct error *reason) {
     log_error(json_get_string(tenant->actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
               reason->message);
-    stats_start_failed(&provisioner->stats);
+    stats_start_failed(&provisioner->stats, reason->code);
+    if (!node_may_act(provisioner->node)) {
+        /* Perhaps it is another node's by now, and well: who leads, and whether this goes on, is seen in a moment. */
+        waiters_tell(&tenant->start_waiters, NULL, reason);
+        return;
+    }
     tenant->is_abandoned = true;
     tenant->pre_stop_is_due = false;
     tenant_set_error(tenant, reason->message);
@@ -192,7 +198,7 @@ static void deletion_continue(struct provisioner *provisioner, struct tenant *te
         deletion_finish(provisioner, tenant);
         return;
     }
-    tenant_files_remove(provisioner, tenant, on_purged, tenant);
+    tenant_files_remove(provisioner, tenant, false, on_purged, tenant);
 }
 
 void stops_want_deletion(struct provisioner *provisioner, struct tenant *tenant, bool purge, struct json_object *actor,

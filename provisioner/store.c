@@ -16,19 +16,42 @@ static bool prepare(struct store *store, struct error *err) {
     return true;
 }
 
-struct store *store_open(const char *url, const char *password, struct error *err) {
+static struct store *open_for(const char *url, const char *password, enum database_use use, struct error *err) {
     struct store *store = calloc(1, sizeof *store);
     if (store == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    store->database = database_open(url, password, DATABASE_OWNED, err);
+    store->database = database_open(url, password, use, err);
     if (store->database == NULL || !migrations_run(store->database, migrations_known(store->database), err) ||
         !prepare(store, err)) {
         store_close(store);
         return NULL;
     }
     return store;
+}
+
+/* Nodes that led until now, and whose connection is broken, are not to go on as if nothing had happened. */
+static bool count_as_leader(struct store *store, struct error *err) {
+    return !store_may_be_shared(store) ||
+           database_execute(store->database, "UPDATE leadership SET term = term + 1", err);
+}
+
+struct store *store_open(const char *url, const char *password, struct error *err) {
+    struct store *store = open_for(url, password, DATABASE_OWNED, err);
+    if (store != NULL && !count_as_leader(store, err)) {
+        store_close(store);
+        return NULL;
+    }
+    return store;
+}
+
+struct store *store_join(const char *url, const char *password, struct error *err) {
+    return open_for(url, password, DATABASE_SHARED, err);
+}
+
+bool store_may_be_shared(const struct store *store) {
+    return database_kind(store->database) == DATABASE_POSTGRES;
 }
 
 void store_close(struct store *store) {
@@ -40,6 +63,18 @@ void store_close(struct store *store) {
     }
     database_close(store->database);
     free(store);
+}
+
+const char *store_kind_name(const struct store *store) {
+    return database_kind(store->database) == DATABASE_POSTGRES ? "postgres" : "sqlite";
+}
+
+const struct histogram *store_commits(const struct store *store) {
+    return database_commits(store->database);
+}
+
+const struct histogram *store_statements(const struct store *store) {
+    return database_statements(store->database);
 }
 
 bool store_is_failing(struct store *store, struct error *err) {

@@ -7,9 +7,9 @@
 /* False for `static`, whose one instance is everybody's. */
 bool tenant_files_exist(const struct provisioner *provisioner);
 
-/* Removes them, and calls `done` on the event loop, perhaps before this returns. `err` is NULL on success. The instance
- * is stopped. */
-void tenant_files_remove(struct provisioner *provisioner, const struct tenant *tenant,
+/* Removes them, at a reset (`is_reset`) to begin anew in the same place, and calls `done` on the event loop, perhaps
+ * before this returns. `err` is NULL on success. The instance is stopped. */
+void tenant_files_remove(struct provisioner *provisioner, const struct tenant *tenant, bool is_reset,
                          void (*done)(void *argument, const struct error *err), void *argument);
 
 #endif

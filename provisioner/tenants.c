@@ -11,6 +11,7 @@
 #include "provisioner/audit.h"
 #include "provisioner/life.h"
 #include "provisioner/lifetime.h"
+#include "provisioner/node.h"
 #include "provisioner/policies.h"
 #include "provisioner/pre_stop.h"
 
@@ -122,6 +123,9 @@ static bool load_one(void *argument, const struct tenant_record *row, struct err
     cleanup_tenant struct tenant *tenant = calloc(1, sizeof *tenant);
     if (tenant == NULL) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    if (!node_renew(provisioner->node, err)) {
+        return false;
     }
     struct tenant_record *record = &tenant->record;
     *record = *row;

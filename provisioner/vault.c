@@ -16,7 +16,7 @@
 #define NONCE_BYTES      12
 #define TAG_BYTES        16
 #define BOX_OVERHEAD     (1 + NONCE_BYTES + TAG_BYTES)
-#define SECRET_MAX_BYTES (64 * 1024)
+#define SECRET_MAX_BYTES (256 * 1024 * 1024) /* a message between nodes may tell of all tenants */
 
 #define CHECK_TEXT "terminals"
 

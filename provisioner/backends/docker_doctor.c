@@ -18,7 +18,8 @@ struct look {
     struct findings *findings;
     struct event_base *base;
     struct docker_engine *engine;
-    int status; /* of the last answer; 0: none came */
+    int64_t asked_ms; /* Unix; when the last question was asked */
+    int status;       /* of the last answer; 0: none came */
     struct json_object *json;
     struct error err; /* the last answer as an error */
 };
@@ -38,6 +39,7 @@ static bool ask(struct look *look, const char *path, bool without_version) {
     json_object_put(look->json);
     look->json = NULL;
     look->status = 0;
+    look->asked_ms = clock_unix_ms();
     if (docker_call_start(look->engine, &request, on_answer, look) == NULL) {
         look->findings->is_incomplete = true;
         return false;
@@ -139,7 +141,10 @@ static void check_machine(struct look *look) {
                  has_limits ? "the engine can limit memory, processors and processes"
                             : "the engine cannot limit memory, processors or processes: a user can take all");
     if (now != NULL && clock_parse_rfc3339(now, &now_ms)) {
-        int64_t skew_ms = llabs(now_ms - clock_unix_ms());
+        int64_t answered_ms = clock_unix_ms(); /* it was read somewhere in between */
+        int64_t skew_ms = now_ms < look->asked_ms ? look->asked_ms - now_ms
+                          : now_ms > answered_ms  ? now_ms - answered_ms
+                                                  : 0;
         findings_add(look->findings, "clock", skew_ms > SKEW_MAX_MS ? FINDING_WARN : FINDING_OK,
                      skew_ms > SKEW_MAX_MS ? "run NTP on both machines" : NULL, "%lld ms from the engine's",
                      (long long)skew_ms);

@@ -12,28 +12,51 @@
 #define REVIEWS_PATH "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 /* What deploy/kubernetes/access.yaml grants. */
-static const struct right {
+struct right {
     const char *resource;
     const char *verb;
-} rights[] = {
-    {"pods", "list"},
-    {"pods", "watch"},
-    {"pods", "create"},
-    {"pods", "delete"},
-    {"services", "list"},
-    {"services", "create"},
-    {"services", "delete"},
-    {"secrets", "get"},
-    {"secrets", "list"},
-    {"secrets", "create"},
-    {"secrets", "delete"},
-    {"persistentvolumeclaims", "get"},
-    {"persistentvolumeclaims", "list"},
-    {"persistentvolumeclaims", "create"},
-    {"persistentvolumeclaims", "delete"},
+    bool is_terminals; /* in the group of Terminals */
 };
 
-#define RIGHTS (sizeof rights / sizeof rights[0])
+static const struct right direct_rights[] = {
+    {"pods", "list", false},
+    {"pods", "watch", false},
+    {"pods", "create", false},
+    {"pods", "delete", false},
+    {"services", "list", false},
+    {"services", "create", false},
+    {"services", "delete", false},
+    {"secrets", "get", false},
+    {"secrets", "list", false},
+    {"secrets", "create", false},
+    {"secrets", "delete", false},
+    {"persistentvolumeclaims", "get", false},
+    {"persistentvolumeclaims", "list", false},
+    {"persistentvolumeclaims", "create", false},
+    {"persistentvolumeclaims", "delete", false},
+};
+
+/* What deploy/kubernetes-operator/provisioner-access.yaml grants. */
+static const struct right operator_rights[] = {
+    {"terminals", "list", true},
+    {"terminals", "watch", true},
+    {"terminals", "create", true},
+    {"terminals", "update", true},
+    {"terminals", "delete", true},
+    {"terminals/status", "patch", true},
+    {"pods", "list", false},
+    {"pods", "watch", false},
+    {"pods", "create", false},
+    {"pods", "delete", false},
+    {"secrets", "get", false},
+    {"persistentvolumeclaims", "get", false},
+    {"persistentvolumeclaims", "list", false},
+    {"persistentvolumeclaims", "create", false},
+    {"persistentvolumeclaims", "delete", false},
+};
+
+#define DIRECT_RIGHTS   (sizeof direct_rights / sizeof direct_rights[0])
+#define OPERATOR_RIGHTS (sizeof operator_rights / sizeof operator_rights[0])
 
 struct look {
     const struct settings *settings;
@@ -80,12 +103,18 @@ static bool check_server(struct look *look) {
 }
 
 /* The caller puts it; NULL: no memory. */
-static struct json_object *review(const char *namespace_name, const struct right *right) {
+static struct json_object *review(const struct settings *settings, const struct right *right) {
+    size_t length = strcspn(right->resource, "/");
+    bool has_subresource = right->resource[length] != '\0';
+    cleanup_free char *resource = strndup(right->resource, length);
     struct json_object *body = json_object_new_object();
     struct json_object *spec = json_object_new_object();
     struct json_object *what = json_object_new_object();
-    bool ok = body != NULL && spec != NULL && what != NULL && json_add_string(what, "namespace", namespace_name) &&
-              json_add_string(what, "verb", right->verb) && json_add_string(what, "resource", right->resource) &&
+    bool ok = body != NULL && spec != NULL && what != NULL && resource != NULL &&
+              json_add_string(what, "namespace", settings->kubernetes_namespace) &&
+              json_add_string(what, "verb", right->verb) && json_add_string(what, "resource", resource) &&
+              (!has_subresource || json_add_string(what, "subresource", right->resource + length + 1)) &&
+              (!right->is_terminals || json_add_string(what, "group", settings->kubernetes_crd_group)) &&
               json_add_string(body, "apiVersion", "authorization.k8s.io/v1") &&
               json_add_string(body, "kind", "SelfSubjectAccessReview");
     ok = ok && json_add(spec, "resourceAttributes", json_object_get(what)) &&
@@ -101,7 +130,7 @@ static struct json_object *review(const char *namespace_name, const struct right
 
 /* 1: we may, 0: we may not, -1: the server does not say. */
 static int may(struct look *look, const struct right *right) {
-    cleanup_json struct json_object *body = review(look->settings->kubernetes_namespace, right);
+    cleanup_json struct json_object *body = review(look->settings, right);
     if (body == NULL) {
         look->findings->is_incomplete = true;
         return -1;
@@ -117,8 +146,11 @@ static int may(struct look *look, const struct right *right) {
 
 static void check_rights(struct look *look) {
     const char *namespace_name = look->settings->kubernetes_namespace;
+    bool has_operator = look->settings->backend == BACKEND_KUBERNETES_OPERATOR;
+    const struct right *rights = has_operator ? operator_rights : direct_rights;
+    size_t count = has_operator ? OPERATOR_RIGHTS : DIRECT_RIGHTS;
     size_t missing = 0;
-    for (size_t i = 0; i < RIGHTS; i++) {
+    for (size_t i = 0; i < count; i++) {
         int answer = may(look, &rights[i]);
         if (answer < 0) {
             findings_add(look->findings, "rights", FINDING_WARN, "look at `kubectl auth can-i --list`",
@@ -127,7 +159,8 @@ static void check_rights(struct look *look) {
         }
         if (answer == 0) {
             missing++;
-            findings_add(look->findings, "rights", FINDING_FAIL, "apply deploy/kubernetes/access.yaml",
+            findings_add(look->findings, "rights", FINDING_FAIL,
+                         has_operator ? "apply -k deploy/kubernetes-operator" : "apply deploy/kubernetes/access.yaml",
                          "we may not %s %s in namespace `%s`", rights[i].verb, rights[i].resource, namespace_name);
         }
     }

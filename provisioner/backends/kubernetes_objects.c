@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 #include "provisioner/backends/kubernetes_names.h"
 #include "provisioner/backends/kubernetes_options.h"
+#include "provisioner/backends/kubernetes_terminal.h"
 
 #define LIST_QUERY      "?labelSelector=app.kubernetes.io%2Fmanaged-by%3Dterminals"
 #define LIST_TIMEOUT_MS 60000
@@ -16,14 +17,15 @@ static const struct kind {
     const char *plural;
     const char *name;
     bool holds_files;
+    bool is_ours[2]; /* without an operator, and with one, whose business the rest is */
 } kinds[] = {
-    {"pods", "pod", false},
-    {"services", "service", false},
-    {"secrets", "secret", false},
-    {"persistentvolumeclaims", "claim", true},
+    {KUBERNETES_TERMINALS, "terminal", false, {false, true}},
+    {"pods", "pod", false, {true, false}},
+    {"services", "service", false, {true, false}},
+    {"secrets", "secret", false, {true, false}},
+    {"persistentvolumeclaims", "claim", true, {true, true}},
 };
-#define KINDS  (sizeof kinds / sizeof kinds[0])
-#define CLAIMS (KINDS - 1)
+#define KINDS (sizeof kinds / sizeof kinds[0])
 
 /* Calls to the API server, one after the other, and who waits for them. */
 struct asking {
@@ -106,13 +108,24 @@ static void on_list(void *argument, const struct kubernetes_answer *answer) {
     list_next(asking);
 }
 
+/* NULL: that of Kubernetes' own objects. */
+static const char *api_of(const struct asking *asking) {
+    return strcmp(kinds[asking->kind].plural, KUBERNETES_TERMINALS) == 0 ? asking->backend->terminals_api : NULL;
+}
+
 static void list_next(struct asking *asking) {
+    while (asking->kind < KINDS && !kinds[asking->kind].is_ours[asking->backend->has_operator]) {
+        asking->kind++;
+    }
     if (asking->kind == KINDS) {
         finish(asking, NULL);
         return;
     }
-    const struct kubernetes_request request = {
-        .method = "GET", .kind = kinds[asking->kind].plural, .query = LIST_QUERY, .timeout_ms = LIST_TIMEOUT_MS};
+    const struct kubernetes_request request = {.method = "GET",
+                                               .api = api_of(asking),
+                                               .kind = kinds[asking->kind].plural,
+                                               .query = LIST_QUERY,
+                                               .timeout_ms = LIST_TIMEOUT_MS};
     if (kubernetes_call_start(asking->backend->client, &request, on_list, asking) == NULL) {
         fail(asking);
     }
@@ -123,8 +136,6 @@ void kubernetes_objects_list(struct backend *backend, void (*each)(void *argumen
     struct asking *asking = asking_new(backend, done, argument);
     if (asking != NULL) {
         asking->each = each;
-        /* An operator looks after what it has made, but for the files of those who are gone. */
-        asking->kind = backend->has_operator ? CLAIMS : 0;
         list_next(asking);
     }
 }
@@ -160,6 +171,7 @@ void kubernetes_objects_remove(struct backend *backend, const char *kind, const 
         return;
     }
     const struct kubernetes_request request = {.method = "DELETE",
+                                               .api = api_of(asking),
                                                .kind = kinds[asking->kind].plural,
                                                .name = slash + 1,
                                                .body = options,

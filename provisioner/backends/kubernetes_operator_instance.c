@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/backends/kubernetes_json.h"
 #include "provisioner/backends/kubernetes_operator.h"
 #include "provisioner/backends/kubernetes_secret.h"
 
@@ -279,15 +280,31 @@ static void on_replaced(void *argument, const struct kubernetes_answer *answer) 
     }
 }
 
-/* What it says may be of yesterday's policy. */
+/* What it says may be of yesterday's policy, and its label of yesterday's instance. */
+static struct json_object *changed(const struct kubernetes_terminal *terminal, struct json_object *manifest) {
+    struct json_object *body = NULL;
+    if (json_object_deep_copy(terminal->json, &body, NULL) != 0) {
+        return NULL;
+    }
+    struct json_object *metadata = json_get_object(body, "metadata");
+    struct json_object *labels = kubernetes_json_object(metadata, "labels");
+    struct json_object *wanted = json_get_object(json_get_object(manifest, "metadata"), "labels");
+    if (labels == NULL || !kubernetes_json_overlay(labels, wanted) ||
+        !json_add(body, "spec", json_object_get(json_get_object(manifest, "spec")))) {
+        json_object_put(body);
+        return NULL;
+    }
+    json_object_object_del(body, "status");
+    return body;
+}
+
 static void replace(struct kubernetes_instance *instance, const struct kubernetes_terminal *terminal,
-                    struct json_object *spec) {
-    cleanup_json struct json_object *body = NULL;
-    if (json_object_deep_copy(terminal->json, &body, NULL) != 0 || !json_add(body, "spec", json_object_get(spec))) {
+                    struct json_object *manifest) {
+    cleanup_json struct json_object *body = changed(terminal, manifest);
+    if (body == NULL) {
         fail_saying(instance, ERROR_INTERNAL, "out of memory");
         return;
     }
-    json_object_object_del(body, "status");
     const struct kubernetes_request request = {.method = "PUT",
                                                .api = instance->backend->terminals_api,
                                                .kind = KUBERNETES_TERMINALS,
@@ -323,12 +340,7 @@ static void use(struct kubernetes_instance *instance, const struct kubernetes_te
     }
     strcpy(instance->terminal_uid, terminal->item.uid);
     instance->has_objects = true;
-    struct json_object *spec = json_get_object(manifest, "spec");
-    if (json_object_equal(spec, terminal->spec) == 1) {
-        wake(instance);
-    } else {
-        replace(instance, terminal, spec);
-    }
+    replace(instance, terminal, manifest);
 }
 
 void kubernetes_operator_create(struct kubernetes_instance *instance) {

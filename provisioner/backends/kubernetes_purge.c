@@ -5,22 +5,16 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "common/names.h"
 #include "provisioner/backends/kubernetes_end.h"
-#include "provisioner/backends/kubernetes_json.h"
 #include "provisioner/backends/kubernetes_manifest.h"
 #include "provisioner/backends/kubernetes_names.h"
 #include "provisioner/backends/kubernetes_options.h"
-#include "provisioner/backends/kubernetes_security.h"
+#include "provisioner/backends/kubernetes_purge_pod.h"
 #include "provisioner/backends/kubernetes_terminal.h"
 
 #define CREATE_QUERY "?fieldManager=terminals&fieldValidation=Strict"
-#define VOLUME       "files"
-#define FOLDER       "/files"
-#define DEADLINE_S   600
 #define PODS_SUFFIX  "-purge"
 #define POD_SIZE     (KUBERNETES_NAME_SIZE + sizeof PODS_SUFFIX)
 
@@ -34,6 +28,7 @@ struct kubernetes_purge {
     char *context_id;
     struct policy policy; /* holds a reference to its `data`, if has_policy */
     bool has_policy;
+    bool is_reset;    /* a claim of its own stays, empty */
     struct error err; /* what the pod came to */
     struct kubernetes_call *call;
     void (*done)(void *argument, const struct error *err);
@@ -96,7 +91,7 @@ static void ask(struct kubernetes_purge *purge, const struct kubernetes_request 
     }
 }
 
-/* --- the folder of the shared claim ------------------------------------------------------------------------------- */
+/* --- the pod that empties a claim, or a folder of it -------------------------------------------------------------- */
 
 static void on_pod_removed(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_purge *purge = argument;
@@ -170,73 +165,13 @@ static void on_pod_made(void *argument, const struct kubernetes_answer *answer) 
     }
 }
 
-/* `rm -rf -- <folder>`; what lies in there was put there by its user, and rm follows no links. */
-static bool fill_command(struct json_object *container, const char *folder) {
-    char path[NAME_FOLDER_SIZE + sizeof FOLDER + 1];
-    static const char *const words[] = {"/bin/sh", "-c", "rm -rf -- \"$1\"", "purge"};
-    struct json_object *command = kubernetes_json_array(container, "command");
-    snprintf(path, sizeof path, FOLDER "/%s", folder);
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (command == NULL || !kubernetes_json_append(command, json_object_new_string(words[i]))) {
-            return false;
-        }
-    }
-    return kubernetes_json_append(command, json_object_new_string(path));
-}
-
-static bool fill_volume(struct json_object *spec, struct json_object *container) {
-    struct json_object *volumes = kubernetes_json_array(spec, "volumes");
-    struct json_object *mounts = kubernetes_json_array(container, "volumeMounts");
-    struct json_object *volume = json_object_new_object();
-    struct json_object *mount = json_object_new_object();
-    if (volumes == NULL || mounts == NULL || !kubernetes_json_append(volumes, volume)) {
-        json_object_put(mount);
-        return false;
-    }
-    struct json_object *claim = kubernetes_json_object(volume, "persistentVolumeClaim");
-    return kubernetes_json_append(mounts, mount) && claim != NULL && json_add_string(volume, "name", VOLUME) &&
-           json_add_string(claim, "claimName", KUBERNETES_SHARED_CLAIM) && json_add_string(mount, "name", VOLUME) &&
-           json_add_string(mount, "mountPath", FOLDER);
-}
-
-static bool fill_metadata(const struct kubernetes_purge *purge, struct json_object *pod) {
-    struct json_object *metadata = kubernetes_json_object(pod, "metadata");
-    struct json_object *labels = metadata == NULL ? NULL : kubernetes_json_object(metadata, "labels");
-    return labels != NULL && json_add_string(pod, "apiVersion", "v1") && json_add_string(pod, "kind", "Pod") &&
-           json_add_string(metadata, "name", purge->pod) &&
-           json_add_string(labels, KUBERNETES_LABEL_MANAGED_BY, KUBERNETES_MANAGED_BY) &&
-           json_add_string(labels, KUBERNETES_LABEL_ROLE, KUBERNETES_ROLE_PURGE);
-}
-
-static bool fill_pod(const struct kubernetes_purge *purge, struct json_object *pod, struct error *err) {
-    const struct settings *settings = purge->backend->settings;
-    const struct instance_spec who = spec_of(purge);
-    const struct kubernetes_plan plan = {
-        .spec = &who, .settings = settings, .parsed = &purge->backend->parsed, .name = purge->name};
-    const char *image = settings->kubernetes_image != NULL ? settings->kubernetes_image : settings->image;
-    char folder[NAME_FOLDER_SIZE];
-    struct json_object *spec = kubernetes_json_object(pod, "spec");
-    struct json_object *containers = spec == NULL ? NULL : kubernetes_json_array(spec, "containers");
-    struct json_object *container = json_object_new_object();
-    bool ok = containers != NULL && kubernetes_json_append(containers, container) && fill_metadata(purge, pod) &&
-              name_home_folder(purge->user_id, purge->policy_id, purge->context_id, folder) &&
-              json_add_string(container, "name", "purge") && json_add_string(container, "image", image) &&
-              json_add_string(container, "terminationMessagePolicy", "FallbackToLogsOnError") &&
-              fill_command(container, folder) && fill_volume(spec, container) &&
-              json_add_string(spec, "restartPolicy", "Never") &&
-              json_add_int(spec, "activeDeadlineSeconds", DEADLINE_S) &&
-              json_add_bool(spec, "automountServiceAccountToken", false) &&
-              json_add_bool(spec, "enableServiceLinks", false) && kubernetes_placement_add(&plan, spec);
-    if (!ok) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    return kubernetes_security_apply(&plan, spec, container, err);
-}
-
 static void empty_folder(struct kubernetes_purge *purge) {
     struct error err = {0};
-    cleanup_json struct json_object *pod = json_object_new_object();
-    if (pod == NULL || !fill_pod(purge, pod, &err)) {
+    const struct instance_spec who = spec_of(purge);
+    const struct kubernetes_plan plan = {
+        .spec = &who, .settings = purge->backend->settings, .parsed = &purge->backend->parsed, .name = purge->name};
+    cleanup_json struct json_object *pod = kubernetes_purge_manifest(&plan, purge->pod, &err);
+    if (pod == NULL) {
         finish(purge, &err);
         return;
     }
@@ -260,14 +195,17 @@ static void on_shared_claim(void *argument, const struct kubernetes_answer *answ
     }
 }
 
-static void go_on(struct kubernetes_purge *purge) {
-    const struct settings *settings = purge->backend->settings;
+static bool is_own(const struct kubernetes_purge *purge) {
     const struct policy *policy = purge->has_policy ? &purge->policy : NULL;
+    return kubernetes_storage_mode(purge->backend->settings, policy) == STORAGE_PER_USER;
+}
+
+static void go_on(struct kubernetes_purge *purge) {
     const struct kubernetes_request request = {.method = "GET",
                                                .kind = "persistentvolumeclaims",
                                                .name = KUBERNETES_SHARED_CLAIM,
                                                .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
-    if (kubernetes_storage_mode(settings, policy) == STORAGE_PER_USER) {
+    if (is_own(purge)) {
         finish(purge, NULL);
     } else {
         ask(purge, &request, on_shared_claim);
@@ -297,6 +235,8 @@ static void on_claim(void *argument, const struct kubernetes_answer *answer) {
         go_on(purge); /* there is none, or it is another user's whose name looks alike */
     } else if (answer->status != 200) {
         fail_with(purge, answer, "look for the claim");
+    } else if (purge->is_reset && is_own(purge) && json_get_string(metadata, "deletionTimestamp") == NULL) {
+        empty_folder(purge);
     } else {
         cleanup_json struct json_object *options = kubernetes_delete_options(uid, -1);
         const struct kubernetes_request request = {.method = "DELETE",
@@ -361,7 +301,7 @@ static bool copy_spec(struct kubernetes_purge *purge, const struct instance_spec
            kubernetes_object_name(spec->user_id, spec->policy_id, spec->context_id, purge->name);
 }
 
-void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec,
+void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec, bool is_reset,
                             void (*done)(void *argument, const struct error *err), void *argument) {
     struct kubernetes_purge *purge = calloc(1, sizeof *purge);
     if (purge == NULL) {
@@ -371,6 +311,7 @@ void kubernetes_purge_begin(struct backend *backend, const struct instance_spec 
         return;
     }
     purge->backend = backend;
+    purge->is_reset = is_reset;
     purge->done = done;
     purge->argument = argument;
     DL_APPEND(backend->purges, purge);

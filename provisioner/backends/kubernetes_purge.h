@@ -1,12 +1,13 @@
 /* kubernetes_purge.h - a user's files go for good: the claim that is their own, and their folder of the one that all
- * share, which a pod empties, since only a pod reaches what is in a claim. */
+ * share, which a pod empties, since only a pod reaches what is in a claim. At a reset a pod empties the own claim, too,
+ * which stays. */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_PURGE_H
 #define TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_PURGE_H
 
 #include "provisioner/backends/kubernetes_backend.h"
 
 /* As `purge` of struct backend_operations. */
-void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec,
+void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec, bool is_reset,
                             void (*done)(void *argument, const struct error *err), void *argument);
 
 /* A pod of a purge has changed, or is gone. */

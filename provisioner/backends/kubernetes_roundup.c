@@ -163,14 +163,22 @@ static void on_secret(void *argument, const struct kubernetes_answer *answer) {
     }
 }
 
+/* With an operator the Terminal's word counts: its pod may be older. */
+static const char *instance_id_of(const struct backend *backend, const struct kubernetes_pod *pod) {
+    const struct kubernetes_terminal *terminal =
+        backend->has_operator ? kubernetes_terminals_find(backend->terminals, pod->item.name) : NULL;
+    return terminal == NULL ? pod->instance_id : kubernetes_terminal_identity(terminal).instance_id;
+}
+
 static bool take(struct stranger *stranger, const struct kubernetes_pod *pod) {
     strcpy(stranger->name, pod->item.name);
     strcpy(stranger->uid, pod->item.uid);
     strcpy(stranger->owner_uid, pod->owner_uid);
     strcpy(stranger->address, pod->address);
-    stranger->is_ours = pod->instance_id != NULL && strlen(pod->instance_id) == 2 * ID_RANDOM_BYTES;
+    const char *id = instance_id_of(stranger->roundup->backend, pod);
+    stranger->is_ours = id != NULL && strlen(id) == 2 * ID_RANDOM_BYTES;
     if (stranger->is_ours) {
-        strcpy(stranger->instance_id, pod->instance_id);
+        strcpy(stranger->instance_id, id);
     } else if (!digest_random_hex(ID_RANDOM_BYTES, stranger->instance_id)) {
         return false;
     }

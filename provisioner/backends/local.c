@@ -410,4 +410,5 @@ const struct backend_operations backend_local = {
     .hand_over = local_hand_over,
     .list_objects = local_list_objects,
     .remove_object = local_remove_object,
+    .is_bound_to_node = true,
 };

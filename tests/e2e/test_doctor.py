@@ -231,24 +231,26 @@ def test_a_static_instance_that_is_away_is_named(static, fake):
     assert "TERMINALS_STATIC_PORT" in found(static, "instance", "fail")
 
 
-def test_the_engine_its_network_and_the_image_are_looked_at(idle, tmp_path):
+def test_the_engine_its_network_and_the_image_are_looked_at(idle, tmp_path, request):
     answers = {"/version": {"Version": "20.10.24", "ApiVersion": "1.41", "MinAPIVersion": "1.12"},
                "/networks/mine": {"Name": "mine"}, "/images/example.org%2Fterminal%3A1/json": {"Id": "sha256:1"},
-               "/info": {"MemoryLimit": True, "PidsLimit": True, "CpuCfsQuota": True, "Runtimes": {"runc": {}},
-                         "SystemTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}}
+               "/info": lambda: {"MemoryLimit": has_limits, "PidsLimit": True, "CpuCfsQuota": True, "Runtimes": {"runc": {}},
+                                 "SystemTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + fast_s))}}
+    has_limits, fast_s = True, 0
     with docker_engine_answers(tmp_path / "docker.sock", answers) as host:
         stack = idle(backend="local", docker_host=host, docker_network="mine", image="example.org/terminal:1")
         stack.settings["backend"] = "docker"
+        request.addfinalizer(lambda: stack.settings.update(backend="local"))  # there is nothing of it in an engine to clear away
         for check in ("engine", "network", "image", "limits", "clock"):
             assert found(stack, check, "ok"), check
         stack.settings.update(docker_network="mine,yours", image="example.org/terminal:2", docker_runtime="runsc")
-        answers["/info"]["MemoryLimit"] = False
+        has_limits, fast_s = False, 3600
         assert "`yours`" in found(stack, "network", "fail")
         assert "docker pull" in found(stack, "image", "warn")
         assert "`runsc`" in found(stack, "runtime", "fail")
         assert "take all" in found(stack, "limits", "warn")
+        assert "NTP" in found(stack, "clock", "warn")
     assert "TERMINALS_DOCKER_HOST" in found(stack, "engine", "fail")
-    stack.settings["backend"] = "local"  # there is nothing of it in an engine to clear away
 
 
 def test_a_right_that_the_cluster_does_not_give_is_named(idle):

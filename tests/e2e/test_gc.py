@@ -170,7 +170,7 @@ def test_without_a_provisioner_it_does_not_work_beside_another(fresh):
     assert done.returncode == 1 and "another terminals-provisioner works" in done.stderr, done
 
 
-def test_containers_of_this_deployment_only(fresh, tmp_path):
+def test_containers_of_this_deployment_only(fresh, tmp_path, request):
     deployment = "d" * 32
     mine = {"Id": "a" * 64, "Names": ["/terminals-mine"], "Labels": {
         "app.kubernetes.io/managed-by": "terminals", "terminals.deployment": deployment, "terminals.instance-id": "1" * 32}}
@@ -184,11 +184,11 @@ def test_containers_of_this_deployment_only(fresh, tmp_path):
         (stack.folder / "homes/.deployment").write_text(deployment)
         (stack.folder / "homes/.deployment").chmod(0o600)
         stack.settings["backend"] = "docker"
+        request.addfinalizer(lambda: stack.settings.update(backend="local"))  # there is nothing of it in an engine to clear away
         assert gc(stack, "--dry-run") == ("container  terminals-mine: of an instance that nobody has\n"
                                           "found=1 removable=1\n")
         assert "removed=1 failed=0" in gc(stack, "--yes")
         assert answers["removed"] == [f"/containers/{'a' * 64}?force=1&v=1"]
-        stack.settings["backend"] = "local"  # nothing is left in an engine
 
 
 def test_pods_and_what_belongs_to_them_in_a_cluster():

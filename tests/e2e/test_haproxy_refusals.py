@@ -65,7 +65,6 @@ def test_a_path_that_may_mean_another_is_refused(world, target):
         "/p/default/api/v1/tenants",
         "/terminals/p/default/api/v1/tenants",
         "/p/default/api%2Fv1",
-        "/metrics",
     ],
 )
 def test_the_admin_api_in_disguise_is_not_found(world, target):

@@ -145,13 +145,17 @@ def test_a_claim_survives_a_stop_and_purge_removes_it(shared, user):
     assert shared.run(user, "cat ~/kept 2>/dev/null; true") == ""
 
 
-def test_a_reset_gives_a_fresh_claim(shared, user):
-    shared.run(user, "echo old > ~/old")
+def test_a_reset_empties_the_claim(shared, user):
+    shared.run(user, "echo old > ~/old; mkdir -p ~/.hidden/deep; echo x > ~/..odd; echo x > ~/-rf; mkdir ~/lost+found")
+    name = shared.tenant(user)["instance_name"]
+    uid = shared.cluster.api.get("persistentvolumeclaims", name)["metadata"]["uid"]
     shared.admin("POST", "/terminals/refresh", json_body={"user_id": user, "only_idle": False, "reset": True}).expect(200)
-    assert shared.run(user, "cat ~/old 2>/dev/null; true") == ""
+    assert set(shared.run(user, "ls -A ~").split()) - {".local"} == {"lost+found"}  # the instance makes that one itself
+    assert shared.cluster.api.get("persistentvolumeclaims", name)["metadata"]["uid"] == uid, "the claim is another"
+    eventually(lambda: f"{name}-purge" not in shared.cluster.pods(), what="the end of the pod that emptied it")
 
 
-def test_a_scheduled_reset_gives_a_fresh_claim(backend):
+def test_a_scheduled_reset_empties_the_claim(backend):
     with kubernetes_stack(backend) as stack:
         policy(stack, "weekly", {})
         stack.run("alice", "echo old > ~/old", prefix="/p/weekly")

@@ -281,3 +281,16 @@ def test_without_an_operator_a_start_waits_for_one(cluster):
         cluster.start_operator()
         thread.join()
         assert answer == ["late\n"]
+
+
+def test_doctor_and_gc_know_terminals(shared, user, other):
+    shared.run(user, "true")
+    shared.run(other, "true")
+    cluster, name = shared.cluster, name_of(shared, user)
+    cluster.put_to_sleep(name)
+    eventually(lambda: shared.tenant(user)["status"] == "stopped", 15, what="sleep")
+    shared.run(user, "true", timeout=30)
+    labels = cluster.terminals()[name]["metadata"]["labels"]
+    assert labels["terminals.instance-id"] == shared.tenant(user)["instance_id"], "gc would take it for nobody's"
+    doctor = shared.terminals("doctor")
+    assert "all that are needed in namespace" in doctor.stdout, doctor.stdout + doctor.stderr

@@ -1,6 +1,6 @@
 """A Docker engine that answers questions and does nothing, on a Unix socket: for who only asks (`terminals doctor`).
 
-`answers` has what a path without its version is answered, as a value that becomes JSON; all else is 404. What was to be
+`answers` has what a path without its version is answered, as a value that becomes JSON, or a function that gives one; all else is 404. What was to be
 removed is noted in answers["removed"]."""
 import contextlib
 import http.server
@@ -20,6 +20,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         path = re.sub(r"^/v\d+\.\d+", "", self.path)
         found = self.server.answers.get(path)
+        found = found() if callable(found) else found
         body = json.dumps({"message": f"no such thing: {path}"} if found is None else found).encode()
         self.send_response(404 if found is None else 200)
         self.send_header("Content-Type", "application/json")

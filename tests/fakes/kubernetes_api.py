@@ -593,7 +593,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         wanted = json.loads(body)["spec"]["resourceAttributes"]
         allowed = True
         try:
-            self.api.authorize(user, wanted["verb"], wanted.get("group", ""), wanted["resource"], wanted["namespace"], None)
+            self.api.authorize(user, wanted["verb"], wanted.get("group", ""),
+                               "/".join(filter(None, (wanted["resource"], wanted.get("subresource")))), wanted["namespace"], None)
         except Refused:
             allowed = False
         self._respond(201, {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "status": {"allowed": allowed}})

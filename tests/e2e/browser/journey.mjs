@@ -64,16 +64,16 @@ export default async function journey(session) {
   assert.deepEqual(data, { cpu_limit: "500m", env: { EDITOR: "vim", GREETING: "a=b c" } });
   await page.getByLabel("The policy’s data").fill('{"cpu_limit": "2", "own": {"kept": true}}');
   await page.getByRole("tab", { name: "Form" }).click();
-  await page.getByLabel("Memory").fill("512Mi");
+  await page.getByLabel("Memory", { exact: true }).fill("512Mi");
   await page.getByRole("button", { name: "Save", exact: true }).click();
   await page.getByText("Policy gpu is saved").waitFor();
   assert.deepEqual((await session.api("GET", "/api/v1/policies/gpu")).data, { cpu_limit: "2", memory_limit: "512Mi", own: { kept: true } });
 
   // Its resets: the next five dates.
-  await page.getByLabel("Schedule").fill("every now and then");
+  await page.getByLabel("Schedule", { exact: true }).fill("every now and then");
   await page.getByRole("button", { name: "Save the schedule" }).click();
   await page.locator("#reset-schedule-error").getByText("reset.schedule").waitFor();
-  await page.getByLabel("Schedule").fill("30 4 * * mon-fri");
+  await page.getByLabel("Schedule", { exact: true }).fill("30 4 * * mon-fri");
   await page.getByLabel("Time zone").fill("Europe/Berlin");
   await page.getByRole("button", { name: "Save the schedule" }).click();
   await session.eventually(async () => (await page.locator(".next-resets li").count()) === 5);

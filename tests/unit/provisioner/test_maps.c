@@ -151,6 +151,29 @@ static void test_a_changed_value_is_never_the_old_one_again(void **state) {
     close_world(&world);
 }
 
+static void test_a_map_is_changed_to_what_it_is_to_be(void **state) {
+    (void)state;
+    struct map_world world;
+    struct error err = {0};
+    open_world(&world, true);
+    put(&world, "STAYS", "same");
+    put(&world, "CHANGES", "old");
+    put(&world, "GOES", "away");
+    await_consistent(&world);
+    const struct map_entry entries[] = {{"NEW", "here"}, {"CHANGES", "new"}, {"STAYS", "same"}};
+    assert_true(map_change_to(world.map, entries, 3, &err));
+    await_consistent(&world);
+    assert_int_equal(map_count(world.map), 3);
+    assert_null(map_get(world.map, "GOES"));
+    assert_string_equal(map_get(world.map, "CHANGES"), "new");
+    assert_file_is_right(&world);
+    assert_true(map_change_to(world.map, NULL, 0, &err));
+    await_consistent(&world);
+    assert_int_equal(map_count(world.map), 0);
+    assert_file_is_right(&world);
+    close_world(&world);
+}
+
 static void test_a_removed_entry_is_gone_after_flush(void **state) {
     (void)state;
     struct map_world world;
@@ -426,6 +449,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_entry_reaches_haproxy_and_its_file),
         cmocka_unit_test(test_a_changed_value_is_never_the_old_one_again),
+        cmocka_unit_test(test_a_map_is_changed_to_what_it_is_to_be),
         cmocka_unit_test(test_a_removed_entry_is_gone_after_flush),
         cmocka_unit_test(test_flush_with_nothing_to_do_or_no_haproxy_calls_at_once),
         cmocka_unit_test(test_odd_values_mean_the_same_from_file_and_socket),

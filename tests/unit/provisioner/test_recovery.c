@@ -70,7 +70,7 @@ static void open_successor(int snapshot) {
     successor_settings.database_url = successor_url;
     successor_base = event_base_new();
     fake_backend.adoptions = fake_backend.stops = fake_backend.sweeps = 0;
-    if (!provisioner_open(&successor, &successor_settings, &fake_operations, successor_base, &err)) {
+    if (!provisioner_open(&successor, &successor_settings, &fake_operations, successor_base, NULL, &err)) {
         fail_msg("killed before `%s`: %s", snapshots.calls[snapshot], err.message);
     }
     event_base_loop(successor_base, EVLOOP_NONBLOCK);

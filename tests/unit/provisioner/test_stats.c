@@ -34,7 +34,7 @@ static void test_only_the_last_thousand_count(void **state) {
     for (int i = 0; i < STATS_COLD_STARTS_KEPT; i++) {
         stats_start_succeeded(&stats, 20);
     }
-    stats_start_failed(&stats);
+    stats_start_failed(&stats, ERROR_TIMEOUT);
     assert_int_equal(stats_percentile(&stats, 99), 20);
     struct json_object *json = stats_cold_starts_json(&stats);
     assert_int_equal(json_get_int(json, "total", -1), 1501);

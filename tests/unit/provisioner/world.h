@@ -88,6 +88,12 @@ const char *map_get(const struct map *map, const char *key) {
     return entry == NULL ? NULL : entry->value;
 }
 
+const struct histogram *map_pushes(const struct map *map) {
+    (void)map;
+    static const struct histogram none;
+    return &none;
+}
+
 size_t map_count(const struct map *map) {
     return HASH_COUNT(map->entries);
 }
@@ -100,6 +106,10 @@ bool map_replace_all(struct map *map, const struct map_entry *entries, size_t co
         }
     }
     return true;
+}
+
+bool map_change_to(struct map *map, const struct map_entry *entries, size_t count, struct error *err) {
+    return map_replace_all(map, entries, count, err);
 }
 
 /* --- HAProxy --------------------------------------------------------------------------------------------------------
@@ -319,7 +329,7 @@ struct world {
 static void world_open_provisioner(struct world *world) {
     struct error err = {0};
     world->base = event_base_new();
-    if (!provisioner_open(&world->provisioner, &world->settings, &fake_operations, world->base, &err)) {
+    if (!provisioner_open(&world->provisioner, &world->settings, &fake_operations, world->base, NULL, &err)) {
         fail_msg("%s", err.message);
     }
 }

@@ -1,0 +1,185 @@
+#include "provisioner/serve.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <string.h>
+
+#include "common/buffer.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/unix_listener.h"
+#include "provisioner/follower.h"
+#include "provisioner/ipc_server.h"
+#include "provisioner/leader.h"
+#include "provisioner/node.h"
+#include "provisioner/operations.h"
+#include "provisioner/provisioner.h"
+#include "provisioner/run_folder.h"
+
+struct life {
+    const struct settings *settings;
+    const struct backend_operations *operations;
+    struct event_base *base;
+    struct ipc_server *server;       /* of a node */
+    struct node *node;               /* NULL: alone */
+    struct provisioner *provisioner; /* NULL: follows */
+    bool is_over;                    /* a signal came */
+};
+
+static void on_sigterm(evutil_socket_t signal_number, short what, void *argument) {
+    (void)signal_number;
+    (void)what;
+    struct life *life = argument;
+    life->is_over = true;
+    if (life->provisioner != NULL && life->provisioner->is_shutting_down) {
+        return; /* it is stopping the instances, which takes a bounded time */
+    }
+    log_info(NULL, "terminated: instances are left running");
+    event_base_loopbreak(life->base);
+}
+
+static void on_sigint(evutil_socket_t signal_number, short what, void *argument) {
+    (void)signal_number;
+    (void)what;
+    struct life *life = argument;
+    life->is_over = true;
+    if (life->provisioner == NULL || node_has_others(life->node)) {
+        log_info(NULL, "interrupted: instances are left to the other nodes");
+        event_base_loopbreak(life->base);
+        return;
+    }
+    if (!life->provisioner->is_shutting_down) {
+        log_info(NULL, "interrupted: all instances are being stopped");
+    }
+    provisioner_stop_all(life->provisioner);
+}
+
+/* The signals are watched only while everything is open; one that comes before ends us as if we had been killed. */
+static bool run(struct life *life, struct error *err) {
+    struct event *sigterm = evsignal_new(life->base, SIGTERM, on_sigterm, life);
+    struct event *sigint = evsignal_new(life->base, SIGINT, on_sigint, life);
+    bool ok = sigterm != NULL && sigint != NULL && event_add(sigterm, NULL) == 0 && event_add(sigint, NULL) == 0 &&
+              event_base_dispatch(life->base) >= 0;
+    if (!ok) {
+        error_set(err, ERROR_INTERNAL, "run the event loop");
+    }
+    if (sigterm != NULL) {
+        event_free(sigterm);
+    }
+    if (sigint != NULL) {
+        event_free(sigint);
+    }
+    return ok;
+}
+
+static bool serve_alone(struct life *life, struct error *err) {
+    struct provisioner provisioner;
+    bool ok = provisioner_open(&provisioner, life->settings, life->operations, life->base, NULL, err);
+    if (ok) {
+        log_info(NULL, "ready: backend %s, run folder `%s`", life->operations->name, life->settings->run_dir);
+        life->provisioner = &provisioner;
+        ok = run(life, err);
+    }
+    provisioner_close(&provisioner);
+    return ok;
+}
+
+/* --- as a node ---------------------------------------------------------------------------------------------------- */
+
+/* `waiting` (may be NULL) is what was asked while it followed. */
+static bool lead(struct life *life, struct node_calls *waiting, struct error *err) {
+    struct provisioner provisioner;
+    bool ok = provisioner_open(&provisioner, life->settings, life->operations, life->base, life->node, err);
+    if (ok) {
+        log_info(NULL, "ready: leads, backend %s, run folder `%s`", life->operations->name, life->settings->run_dir);
+        life->provisioner = &provisioner;
+        ipc_server_set_handler(life->server, operations_handle, &provisioner);
+        leader_begin(&provisioner);
+        if (waiting != NULL) {
+            node_calls_hand_over(waiting, operations_handle, &provisioner);
+        }
+    }
+    node_calls_close(waiting);
+    ok = ok && run(life, err);
+    life->provisioner = NULL;
+    leader_end(&provisioner);
+    ipc_server_drop_peers(life->server); /* they ask again, whoever leads then */
+    provisioner_close(&provisioner);
+    if (!node_leads(life->node)) {
+        node_follow(life->node);
+    }
+    return ok;
+}
+
+static bool follow(struct life *life, struct node_calls **waiting, struct error *err) {
+    struct follower *follower = follower_open(life->settings, life->operations, life->base, life->node, err);
+    if (follower == NULL) {
+        return false;
+    }
+    log_info(NULL, "ready: follows, run folder `%s`", life->settings->run_dir);
+    bool ok = run(life, err);
+    if (follower_problem(follower) != NULL) {
+        *err = *follower_problem(follower);
+        ok = false;
+    }
+    *waiting = ok && !life->is_over ? follower_take_calls(follower) : NULL;
+    if (*waiting == NULL) {
+        ipc_server_drop_peers(life->server);
+    }
+    follower_close(follower);
+    return ok;
+}
+
+/* Until there is a role; nothing is read from the socket before the loop runs. */
+static void handle_none(void *argument, struct ipc_call *call, struct json_object *request) {
+    (void)argument;
+    (void)request;
+    ipc_call_fail(call, &(struct error){.code = ERROR_CAPACITY, .message = "Terminals is starting"});
+}
+
+static bool open_node(struct life *life, struct error *err) {
+    cleanup_buffer struct buffer path = {0};
+    if (!buffer_append_format(&path, "%s/provisioner.sock", life->settings->run_dir)) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    int listener = unix_listener_open("provisioner", path.data, err);
+    life->server = listener < 0 ? NULL : ipc_server_open(listener, life->base, handle_none, NULL, err);
+    life->node =
+        life->server == NULL ? NULL : node_open(life->settings, life->operations, life->base, life->server, err);
+    return life->node != NULL;
+}
+
+static bool serve_as_node(struct life *life, struct error *err) {
+    struct node_calls *waiting = NULL;
+    bool ok = open_node(life, err);
+    while (ok && !life->is_over) {
+        if (node_leads(life->node)) {
+            ok = lead(life, waiting, err);
+            waiting = NULL;
+            if (ok && !life->is_over && life->operations->is_bound_to_node) {
+                ok = error_set(err, ERROR_CAPACITY, "another provisioner has taken the database");
+            }
+        } else {
+            ok = follow(life, &waiting, err);
+        }
+    }
+    node_calls_close(waiting);
+    node_close(life->node);
+    ipc_server_close(life->server);
+    return ok;
+}
+
+bool serve(const struct settings *settings, const struct backend_operations *operations, struct error *err) {
+    cleanup_close int lock = run_folder_lock(settings->run_dir, err);
+    if (lock < 0) {
+        return false;
+    }
+    struct life life = {.settings = settings, .operations = operations, .base = event_base_new()};
+    if (life.base == NULL) {
+        return error_set(err, ERROR_INTERNAL, "open the event loop");
+    }
+    bool ok = strncmp(settings->database_url, "postgres", strlen("postgres")) == 0 ? serve_as_node(&life, err)
+                                                                                   : serve_alone(&life, err);
+    event_base_free(life.base);
+    return ok;
+}

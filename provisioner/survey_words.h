@@ -1,0 +1,23 @@
+/* survey_words.h - what a survey's messages look like. For survey.c and survey_answer.c. */
+#ifndef TERMINALS_PROVISIONER_SURVEY_WORDS_H
+#define TERMINALS_PROVISIONER_SURVEY_WORDS_H
+
+#include "common/json.h"
+#include "provisioner/haproxy_activity.h"
+#include "provisioner/provisioner.h"
+
+#define SURVEY_QUESTION "asked" /* its id; `activity` says what is asked */
+#define SURVEY_ANSWER   "told"  /* the same id; `node`, `ok`, `routes` */
+
+/* NULL: no memory. */
+struct json_object *survey_question(int64_t id, bool is_of_activity);
+
+/* Adds what an answer holds; false: it says that its node does not know, or makes no sense. */
+bool survey_read_answer(struct json_object *message, struct route_activity_list *list);
+
+bool survey_list_add(struct route_activity_list *list, const struct route_activity *route);
+
+/* Those that are not answered yet. */
+void survey_forget_questions(struct provisioner *provisioner);
+
+#endif

@@ -1,0 +1,1 @@
+-- Several nodes share a PostgreSQL only; the numbers of the versions are the same on both.

@@ -1,0 +1,201 @@
+"""Several nodes with one PostgreSQL and one cluster, in front of which no load balancer stands:
+
+    with Nodes(3) as nodes:
+        nodes[1].run("alice", "true")
+        nodes.expect_equal_maps()
+"""
+import contextlib
+import itertools
+import json
+import select
+import shutil
+import socket
+import tempfile
+import threading
+from pathlib import Path
+
+from kubernetes_world import Cluster
+from postgres_server import PostgresServer
+from stack import Stack, eventually, psql
+
+_databases = itertools.count(1)
+
+
+class Cable:
+    """A Unix socket before PostgreSQL's, which can be cut: from then on bytes go in and none come out, on connections old
+    and new, as with a cable that was pulled."""
+
+    def __init__(self, folder, target):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True)
+        self.target = target
+        self.is_cut = False
+        self.closing = False
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.folder / ".s.PGSQL.5432"))
+        self.listener.listen(64)
+        self.pairs = []
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
+
+    def _accept(self):
+        while not self.closing:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client):
+        server = socket.socket(socket.AF_UNIX)
+        with client, server:
+            with contextlib.suppress(OSError):
+                server.connect(self.target)
+                while True:
+                    for ready in select.select([client, server], [], [], 0.05)[0]:
+                        if self.is_cut:
+                            break
+                        data = ready.recv(1 << 16)
+                        if not data:
+                            return
+                        (server if ready is client else client).sendall(data)
+                    while self.is_cut and not self.closing:
+                        # A cut cable shows nobody that the other end has gone.
+                        threading.Event().wait(0.02)
+                    if self.closing:
+                        return
+
+    def cut(self):
+        self.is_cut = True
+
+    def mend(self):
+        self.is_cut = False
+
+    def close(self):
+        self.closing = True
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class Nodes:
+    """`settings` are those of all nodes, as of a Stack. Each node has its own cable to the database."""
+
+    def __init__(self, count, cluster=None, server=None, **settings):
+        self.own_cluster = cluster is None
+        self.folder = Path(tempfile.mkdtemp(prefix="tn-", dir="/tmp"))
+        self.folder.chmod(0o755)
+        self.cluster = cluster or Cluster()
+        self.own_server = server is None
+        self.server = server or PostgresServer()
+        self.database = f"nodes_{next(_databases)}"
+        self.server.sql(f"CREATE DATABASE {self.database}")
+        self.common = {**self.cluster.settings(), "encryption_key": "of-all-nodes", "data_dir": self.folder / "homes",
+                       **settings}
+        self.nodes, self.cables = [], []
+        self.numbers = itertools.count()
+        for _ in range(count):
+            self.add()
+
+    def add(self, **settings):
+        cable = Cable(self.folder / f"c{next(self.numbers)}", f"{self.server.sockets}/.s.PGSQL.5432")
+        url = f"postgresql://postgres@/{self.database}?host={cable.folder}"
+        self.cables.append(cable)
+        self.nodes.append(Stack(**{**self.common, "database_url": url, **settings}))
+        return self.nodes[-1]
+
+    def __getitem__(self, index):
+        return self.nodes[index]
+
+    def __iter__(self):
+        return iter(self.nodes)
+
+    def __enter__(self):
+        try:
+            for node in self.nodes:
+                node.start()
+            eventually(self.leader, 20, what="a node that leads")
+        except BaseException:
+            self._end(kill=True)
+            raise
+        return self
+
+    def __exit__(self, failed, *_):
+        self._end(kill=failed is not None)
+
+    def _end(self, kill):
+        try:
+            for cable in self.cables:
+                cable.mend()
+            for node in self.nodes:
+                if kill:
+                    node.kill_all()
+                else:
+                    node.stop(timeout=30)
+        finally:
+            for node in self.nodes:
+                node.kill_all()
+                node.remove()
+            for cable in self.cables:
+                cable.close()
+            if self.own_cluster:
+                self.cluster.close()
+            if self.own_server:
+                self.server.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- what there is ---
+
+    def sql(self, text):
+        return psql(self.server.url(self.database), text)
+
+    def leader(self):
+        """The node that leads, if its lease holds."""
+        rows = self.sql("SELECT nodes.name FROM leadership JOIN nodes ON nodes.id = leadership.node_id "
+                        "WHERE renewed_at > extract(epoch FROM clock_timestamp()) * 1000 - 6000")
+        return next((node for node in self.nodes if rows and str(node.folder) in rows[0][0]), None)
+
+    def followers(self):
+        leader = eventually(self.leader, 20, what="a node that leads")
+        return [node for node in self.nodes if node is not leader and node.reaper is not None]
+
+    def cable_of(self, node):
+        return self.cables[self.nodes.index(node)]
+
+    def maps(self, name="routes", nodes=None):
+        """What each node's HAProxy holds in memory."""
+        return [node.haproxy_map(name) for node in nodes or self.nodes if node.reaper is not None]
+
+    def expect_one_instance_each(self):
+        """By the cluster's own log, no user ever had two pods at once, and no claim two processes."""
+        alive = {}
+        for _, kind, plural, value in self.cluster.api.history:
+            if plural != "pods":
+                continue
+            meta = value["metadata"]
+            key = tuple(volume["persistentVolumeClaim"]["claimName"] for volume in value["spec"].get("volumes") or []
+                        if "persistentVolumeClaim" in volume) or (meta["name"],)
+            pods = alive.setdefault(key, set())
+            if kind == "DELETED":
+                pods.discard(meta["uid"])
+            else:
+                pods.add(meta["uid"])
+            assert len(pods) <= 1, f"{key} had {pods} at once"
+
+    def pods_of(self, user):
+        """How many pods a user has had."""
+        return sum(kind == "ADDED" and plural == "pods" and user in json.dumps(value["metadata"])
+                   for _, kind, plural, value in self.cluster.api.history)
+
+    def pods_made(self):
+        """How many pods there have been."""
+        return sum(kind == "ADDED" and plural == "pods" for _, kind, plural, _ in self.cluster.api.history)
+
+    def expect_equal_maps(self, timeout=2, nodes=None):
+        for name in ("routes", "identities"):
+            def are_equal(name=name):
+                first, *rest = self.maps(name, nodes)
+                assert all(other == first for other in rest), [sorted(m) for m in (first, *rest)]
+                return True
+
+            eventually(are_equal, timeout, what=f"equal {name} on all nodes")
