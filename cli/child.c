@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/buffer.h"
@@ -102,10 +103,29 @@ static bool detach(pid_t parent, struct error *err) {
     return getppid() == parent || error_set(err, ERROR_INTERNAL, "`terminals serve` is gone");
 }
 
+/* A quiet HAProxy puts /dev/null in the place of standard error: its access log gets a descriptor of its own. HAProxy
+ * makes that non-blocking, which must not become so for all of us: a pipe or a terminal is opened anew. (A socket
+ * cannot be, and a file need not: it never blocks, and has one place where all write.) */
+static bool keep_log_open(struct error *err) {
+    struct stat status;
+    char name[16];
+    bool is_opened_anew = fstat(STDERR_FILENO, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode));
+    int fd = is_opened_anew ? open("/proc/self/fd/2", O_WRONLY | O_NOCTTY) : -1; /* stays open beyond exec */
+    if (fd < 0) {
+        fd = fcntl(STDERR_FILENO, F_DUPFD, FIRST_INHERITED_FD);
+    }
+    snprintf(name, sizeof name, "fd@%d", fd);
+    return (fd >= 0 && setenv("TERMINALS_LOG_TARGET", name, 1) == 0) ||
+           error_set_errno(err, ERROR_INTERNAL, "hand over standard error");
+}
+
 static bool execute(const struct child_plan *plan, enum program_id id, bool quiet, struct error *err) {
     const char *path = plan->executables->programs[id];
     cleanup_free char *master = NULL;
     if (id == PROGRAM_HAPROXY) {
+        if (quiet && plan->settings->access_log && !keep_log_open(err)) {
+            return false;
+        }
         if (asprintf(&master, "%s/haproxy-master.sock,mode,600,level,admin", plan->run_folder->path) < 0) {
             master = NULL;
             return error_set(err, ERROR_INTERNAL, "no memory");

@@ -190,6 +190,16 @@ static bool may_be_put_aside(struct worker_pool *pool) {
     return has_room;
 }
 
+/* A line of the access log: the path without its query, which may hold a token. */
+static void log_access(const struct job *job, const struct answer *answer) {
+    const char *method = request_parameter(&job->request, "REQUEST_METHOD");
+    const char *target = request_parameter(&job->request, "REQUEST_URI");
+    if (job->pool->options.api->settings->access_log && method != NULL && target != NULL) {
+        log_info(request_id(&job->request), "%s: %s %.*s answered %d", job->pool->options.name, method,
+                 (int)strcspn(target, "?"), target, answer->status);
+    }
+}
+
 /* False: the request was put aside. */
 static bool answer_request(struct job *job, const struct provisioner *provisioner) {
     cleanup_answer struct answer answer = {0};
@@ -200,6 +210,7 @@ static bool answer_request(struct job *job, const struct provisioner *provisione
     if (job->request.is_put_aside) {
         return false;
     }
+    log_access(job, &answer);
     if (answer_write(&answer, &text)) {
         FCGX_PutStr(text.data, (int)text.length, job->fcgi.out);
     } else {

@@ -60,13 +60,15 @@ bool policy_census_each(struct provisioner *provisioner,
         ok = ok && (tenant->is_warm || count_tenant(&policies, tenant));
     }
     HASH_SORT(policies, compare);
-    HASH_ITER(hh, policies, policy, next) {
+    for (policy = policies; policy != NULL; policy = policy->hh.next) {
         if (ok && told < POLICY_CENSUS_MAX && strcmp(policy->policy_id, POLICY_CENSUS_OTHER) != 0) {
             each(argument, policy->policy_id, &policy->census);
             told++;
         } else {
             add(&others, &policy->census);
         }
+    }
+    HASH_ITER(hh, policies, policy, next) {
         HASH_DEL(policies, policy);
         free(policy);
     }

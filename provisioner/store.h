@@ -34,16 +34,16 @@ bool store_end(struct store *store, bool ok, struct error *err);
 struct store *store_open(const char *url, const char *password, struct error *err);
 void store_close(struct store *store);
 
+/* The same for one of several nodes, who settle among each other who writes (store_nodes.h); on SQLite there is no
+ * difference, and store_may_be_shared() is false. */
+struct store *store_join(const char *url, const char *password, struct error *err);
+bool store_may_be_shared(const struct store *store);
+
 /* What it is called ("sqlite"), and how long it took to commit and to run a statement
  * (histogram_bounds_of_latencies). */
 const char *store_kind_name(const struct store *store);
 const struct histogram *store_commits(const struct store *store);
 const struct histogram *store_statements(const struct store *store);
-
-/* The same for one of several nodes, who settle among each other who writes (store_nodes.h); on SQLite there is no
- * difference, and store_may_be_shared() is false. */
-struct store *store_join(const char *url, const char *password, struct error *err);
-bool store_may_be_shared(const struct store *store);
 
 /* Is the database away, or does it take nothing? *err then says why. One that failed is tried with something small,
  * since nobody else may ask it anything for long. */

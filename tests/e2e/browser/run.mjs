@@ -12,9 +12,9 @@ const { chromium, errors } = require("playwright-core");
 // In each document before its own script: what breaks the policy, what moves by itself, and axe-core.
 const WATCH = `
   globalThis.violations = [];
-  globalThis.shifted = 0;
+  globalThis.shifts = [];
   document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective + " " + event.blockedURI + " " + event.sample));
-  new PerformanceObserver((list) => list.getEntries().forEach((entry) => { if (!entry.hadRecentInput) shifted += entry.value; })).observe({ type: "layout-shift", buffered: true });`;
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => { if (!entry.hadRecentInput) shifts.push([entry.value, ...entry.sources.map(({ node }) => (node?.outerHTML ?? node?.textContent ?? "").slice(0, 200))]); })).observe({ type: "layout-shift", buffered: true });`;
 
 class Session {
   constructor(browser, given) {

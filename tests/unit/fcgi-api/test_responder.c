@@ -49,7 +49,8 @@ static void test_each_request_finds_its_call(void **state) {
         {"PUT", "/api/v1/tenants", "", 405, NULL},
         {"get", "/api/v1/tenants", "", 405, NULL},
         {"GET", "/api/v1/audit-logs?since=2026-01-02", "", 200,
-         "{\"op\":\"audit_list\",\"limit\":100,\"offset\":0,\"since\":\"2026-01-02T00:00:00.000Z\"}"},
+         "{\"op\":\"audit_list\",\"limit\":100,\"offset\":0,\"since\":\"2026-01-02T00:00:00.000Z\",\"format\":"
+         "\"json\"}"},
         {"GET", "/api/v1/audit-logs?since=yesterday", "", 422, NULL},
         {"GET", "/api/v1/stats?x", "", 200, "{\"op\":\"stats\"}"},
         {"GET", "/api/v1/status", "", 200, "{\"op\":\"status\"}"},
