@@ -43,13 +43,11 @@ def ways(prepare, most_shells=64):
 
 
 def with_shells(stack, count, way, *mode):
-    """A run of shell_load over so many new shells, which are gone afterwards."""
+    """A run of shell_load over so many new shells. It returns once they are gone: a second after their client has left."""
     sessions = [stack.new_terminal("bench") for _ in range(count)]
-    try:
-        return shells.run(way.port, way.paths(sessions), way.token, *mode)
-    finally:
-        for session in sessions:
-            stack.request("bench", "DELETE", f"/api/terminals/{session}")
+    done = shells.run(way.port, way.paths(sessions), way.token, *mode)
+    eventually(lambda: stack.request("bench", "GET", "/api/terminals").json() == [], 120, what="the end of the shells", interval=0.1)
+    return done
 
 
 def keystrokes(report, stack, found, count, seconds):
