@@ -1,13 +1,12 @@
-// One tenant: how it stands, why, what to do about it, and the last lines of its log.
+// One tenant: how it stands, why, and what to do about it.
 import { call, isAborted } from "../api.js";
 import { h } from "../dom.js";
 import { NOTHING, formatSeconds } from "../format.js";
 import { onChanges } from "../live.js";
 import { hrefTo, navigate } from "../router.js";
-import { age, button, emptyState, facts, failedState, loadingState, statusBadge, viewHead } from "../widgets.js";
+import { age, facts, failedState, loadingState, statusBadge, viewHead } from "../widgets.js";
 import { tenantButtons, tenantName, whichTenant } from "./tenant-actions.js";
 
-const LOG_LINES = 200;
 const KEPT_ALIVE = { requests: "open requests", shell: "a shell that is in use", policy: "its policy: it is never stopped for being idle" };
 
 function lifeFacts(tenant) {
@@ -36,25 +35,10 @@ function identityFacts(tenant) {
   ];
 }
 
-function logPanel(tenant, signal) {
-  const output = h("pre", { class: "log", tabindex: "0", role: "log", "aria-label": "Last lines of the log" });
-  const place = h("div", { class: "log-place" }, loadingState(6));
-
-  async function read() {
-    try {
-      const { lines } = await call(`/tenants/${encodeURIComponent(tenant.user_id)}/logs`, { query: { ...whichTenant(tenant), lines: LOG_LINES }, signal });
-      output.textContent = lines.join("\n");
-      place.replaceChildren(lines.length === 0 ? emptyState("No log", "The instance has written nothing yet.") : output);
-      output.scrollTop = output.scrollHeight;
-    } catch (error) {
-      if (!isAborted(error)) {
-        place.replaceChildren(failedState(error, read));
-      }
-    }
-  }
-  read();
-  return h("section", { class: "panel", "aria-labelledby": "log-title" },
-    h("div", { class: "panel-head" }, h("h2", { id: "log-title" }, "Log"), button("Read again", read)), place);
+// Why the last start failed, in the backend's words: of one that ended at once, these are the last lines of its log.
+function troublePanel(error) {
+  return h("section", { class: "panel trouble", role: "alert", "aria-labelledby": "trouble-title" },
+    h("h2", { id: "trouble-title" }, "It failed"), h("pre", { class: "log" }, error));
 }
 
 export function tenantView({ segments, query }, signal) {
@@ -63,17 +47,17 @@ export function tenantView({ segments, query }, signal) {
   const body = h("div", {}, h("div", { class: "panel" }, loadingState(10)));
   const cells = h("div", { class: "columns" });
   const trouble = h("div", {});
-  let hasLog = false;
+  let isShown = false;
 
   function show(tenant) {
     buttons.replaceChildren(...tenantButtons(tenant, (action) => (action === "delete" ? navigate(["tenants"]) : read())).flat());
-    trouble.replaceChildren(...(tenant.error ? [h("div", { class: "panel trouble", role: "alert" }, h("b", {}, "It failed: "), tenant.error)] : []));
+    trouble.replaceChildren(...(tenant.error ? [troublePanel(tenant.error)] : []));
     cells.replaceChildren(
       h("section", { class: "panel", "aria-label": "State" }, h("h2", {}, "State"), facts([["Status", [statusBadge(tenant.status), tenant.progress && ` ${tenant.progress}`]], ...lifeFacts(tenant)])),
       h("section", { class: "panel", "aria-label": "What it is" }, h("h2", {}, "What it is"), facts(identityFacts(tenant))));
-    if (!hasLog) {
-      hasLog = true;
-      body.replaceChildren(trouble, cells, logPanel(tenant, signal));
+    if (!isShown) {
+      isShown = true;
+      body.replaceChildren(trouble, cells);
     }
   }
 
@@ -82,7 +66,7 @@ export function tenantView({ segments, query }, signal) {
       show(await call(`/tenants/${encodeURIComponent(which.user_id)}`, { query: whichTenant(which), signal }));
     } catch (error) {
       if (!isAborted(error)) {
-        hasLog = false;
+        isShown = false;
         buttons.replaceChildren();
         body.replaceChildren(h("div", { class: "panel" }, failedState(error, read)));
       }
