@@ -9,7 +9,8 @@
 #include "provisioner/database_dump.h"
 #include "provisioner/migrations.h"
 
-#define FORMAT 1
+#define FORMAT                   1
+#define FIRST_VERSION_WITH_NODES 7
 
 /* The dump that is read, and the table in hand. */
 struct load {
@@ -287,14 +288,20 @@ static bool set_restore_id(struct load *load, const char *restore_id, struct err
     return ok;
 }
 
-static bool replace_all(struct load *load, const char *restore_id, struct error *err) {
+/* A node that led until now, and whose connection is broken, is not to go on with what it remembers (store.c). */
+static bool end_leadership(struct load *load, int version, struct error *err) {
+    return database_kind(load->database) == DATABASE_SQLITE || version < FIRST_VERSION_WITH_NODES ||
+           database_execute(load->database, "UPDATE leadership SET term = term + 1", err);
+}
+
+static bool replace_all(struct load *load, int version, const char *restore_id, struct error *err) {
     /* SQLite's waits for the disk; PostgreSQL's commit does so anyhow, and the other kind keeps no time limit. */
     bool is_sqlite = database_kind(load->database) == DATABASE_SQLITE;
     if (!database_begin(load->database, is_sqlite ? TRANSACTION_DURABLE : TRANSACTION_ALONE, err)) {
         return false;
     }
     bool ok = delete_all(load, err) && insert_all(load, err) && set_sequence(load, err) &&
-              set_restore_id(load, restore_id, err);
+              set_restore_id(load, restore_id, err) && end_leadership(load, version, err);
     if (!ok) {
         database_rollback(load->database);
     }
@@ -305,7 +312,7 @@ bool database_load(struct database *database, FILE *in, const char *restore_id, 
     struct load load = {.database = database, .in = in};
     int version = 0;
     bool ok = read_first(&load, &version, err) && prepare_tables(database, version, err) &&
-              catalog_read(database, &load.catalog, err) && replace_all(&load, restore_id, err);
+              catalog_read(database, &load.catalog, err) && replace_all(&load, version, restore_id, err);
     database_statement_free(load.insert);
     catalog_free(&load.catalog);
     free(load.sql);
