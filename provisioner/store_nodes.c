@@ -68,8 +68,8 @@ static const char *const texts[NODE_STATEMENT_COUNT] = {
         "WITH " CLOCK ", gone AS (DELETE FROM nodes USING clock WHERE seen_at < ms - " FORGOTTEN_SQL ") "
         "DELETE FROM node_messages USING clock WHERE to_node <> '" NODE_LEADER "' AND NOT EXISTS "
         "(SELECT 1 FROM nodes WHERE nodes.id = to_node AND seen_at >= ms - " FORGOTTEN_SQL ")",
-    [NODE_ROUTES] = "SELECT id, route_key, instance_id, host, port, key_encrypted FROM tenants "
-                    "WHERE status = 'running' AND user_id <> E'\\001warm' AND host IS NOT NULL",
+    [NODE_ROUTES] = ("SELECT id, route_key, instance_id, host, port, key_encrypted FROM tenants "
+                     "WHERE status = 'running' AND user_id <> E'\\001warm' AND host IS NOT NULL"),
 };
 
 struct node_store {
