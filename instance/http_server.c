@@ -15,6 +15,7 @@
 #include "instance/cors.h"
 #include "instance/http_request.h"
 #include "instance/loop.h"
+#include "instance/options.h"
 #include "instance/router.h"
 #include "instance/websocket_handshake.h"
 
@@ -72,6 +73,17 @@ static void limit_silence(struct MHD_Connection *connection, unsigned seconds) {
     MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
 }
 
+/* Without the query, which may hold what is nobody's business. */
+static void log_access(const struct http_request *request) {
+    const char *id = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "X-Request-Id");
+    if (request->response == NULL && !request->is_upgrade) {
+        log_info(id, "%s %s: no answer, the client has gone", request->method, request->target);
+    } else {
+        log_info(id, "%s %s answered %d", request->method, request->target,
+                 request->response == NULL ? MHD_HTTP_SWITCHING_PROTOCOLS : request->status);
+    }
+}
+
 static void end_request(void *cls, struct MHD_Connection *connection, void **con_cls,
                         enum MHD_RequestTerminationCode reason) {
     struct http_server *server = cls;
@@ -80,6 +92,9 @@ static void end_request(void *cls, struct MHD_Connection *connection, void **con
         return;
     }
     *con_cls = NULL;
+    if (request->is_begun && server->instance->options->is_access_logged) {
+        log_access(request);
+    }
     if (reason == MHD_REQUEST_TERMINATED_COMPLETED_OK && !request->is_upgrade) {
         limit_silence(connection, SILENCE_MAX_SECONDS);
     }

@@ -155,6 +155,8 @@ int main(int argc, char **argv) {
         fputs(options_usage, stdout);
         return 0;
     }
+    log_configure("instance", options.is_access_logged ? LOG_INFO : LOG_WARNING,
+                  options.is_log_json ? LOG_JSON : LOG_TEXT);
     if (options.is_key_generated) {
         printf("API key: %s\n", options.api_key);
         fflush(stdout);

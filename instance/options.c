@@ -198,6 +198,12 @@ static bool read_transport(const char *text, struct options *options, struct err
            error_set(err, ERROR_INVALID, "--transport `%s`: expected stdio or streamable-http", text);
 }
 
+static bool read_log_format(const char *text, struct options *options, struct error *err) {
+    options->is_log_json = text != NULL && strcmp(text, "json") == 0;
+    return text == NULL || options->is_log_json || strcmp(text, "text") == 0 ||
+           error_set(err, ERROR_INVALID, "log_format `%s`: expected text or json", text);
+}
+
 static bool fill(struct option_values *values, struct options *options, struct error *err) {
     if (!read_environment(values, err) || !options_read_key_file(values, err) ||
         !options_read_files(values->text[OPTION_CONFIG], values, err)) {
@@ -209,7 +215,8 @@ static bool fill(struct option_values *values, struct options *options, struct e
         }
     }
     if (!refuse_multi_user(values->text[OPTION_MULTI_USER], err) ||
-        !read_transport(values->text[OPTION_TRANSPORT], options, err) || !options_take_key(values, options, err)) {
+        !read_transport(values->text[OPTION_TRANSPORT], options, err) ||
+        !read_log_format(values->text[OPTION_LOG_FORMAT], options, err) || !options_take_key(values, options, err)) {
         return false;
     }
     options->home = find_home(values->text[OPTION_CWD], err);

@@ -30,6 +30,8 @@ struct options {
     bool is_terminal_enabled; /* /api/terminals */
     bool is_notebooks_enabled;
     bool is_system_prompt_enabled;
+    bool is_access_logged; /* a line for each request that is over */
+    bool is_log_json;
     bool is_mcp;   /* `mcp` instead of `run`: /mcp is there too */
     bool is_stdio; /* MCP on standard input and output, and nothing listens */
     bool is_help_wanted;

@@ -15,6 +15,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
     [OPTION_TRANSPORT] = {"transport", OPTION_FLAG, OPTION_SPECIAL, 0, NULL, 0, 0},
     [OPTION_MULTI_USER] = {"multi_user", OPTION_VARIABLE, OPTION_SPECIAL, 0, NULL, 0, 0},
     [OPTION_LOG_DIR] = {"log_dir", OPTION_ANYWHERE, OPTION_SPECIAL, 0, NULL, 0, 0},
+    [OPTION_LOG_FORMAT] = {"log_format", OPTION_ANYWHERE, OPTION_SPECIAL, 0, NULL, 0, 0},
     {"term", OPTION_ANYWHERE, TEXT(term), "xterm-256color", 0, 0},
     {"info", OPTION_ANYWHERE, TEXT(info), NULL, 0, 0},
     {"system_prompt", OPTION_ANYWHERE, TEXT(system_prompt), NULL, 0, 0},
@@ -33,4 +34,5 @@ const struct option_row option_rows[OPTION_COUNT] = {
     {"enable_notebooks", OPTION_ANYWHERE, OPTION_BOOLEAN, offsetof(struct options, is_notebooks_enabled), "true", 0, 0},
     {"enable_system_prompt", OPTION_ANYWHERE, OPTION_BOOLEAN, offsetof(struct options, is_system_prompt_enabled),
      "true", 0, 0},
+    {"access_log", OPTION_ANYWHERE, OPTION_BOOLEAN, offsetof(struct options, is_access_logged), "false", 0, 0},
 };

@@ -26,8 +26,9 @@ enum option {
     OPTION_TRANSPORT,
     OPTION_MULTI_USER,
     OPTION_LOG_DIR,
+    OPTION_LOG_FORMAT,
     OPTION_FIRST_PLAIN, /* from here on nobody needs to name them */
-    OPTION_COUNT = OPTION_FIRST_PLAIN + 14,
+    OPTION_COUNT = OPTION_FIRST_PLAIN + 15,
 };
 
 struct option_row {

@@ -15,6 +15,7 @@ BIN = Path(os.environ.get("TERMINALS_BIN", ROOT / "build" / "release" / "bin"))
 REFERENCE = Path(__file__).parent / "reference"
 KEY = "k"
 ORDINARY_USER = 1000
+SLOW = 6 if os.environ.get("TERMINALS_TEST_SLOW") == "1" else 1  # as in stack.py
 
 
 def free_port():
@@ -35,7 +36,7 @@ def memory_kib(instance):
 
 
 def eventually(condition, what, seconds=5):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while not condition():
         assert time.monotonic() < end, f"timed out waiting until {what}"
         time.sleep(0.005)

@@ -139,7 +139,8 @@ static void test_flag_then_environment_then_file_then_default(void **state) {
 
 static void test_a_bad_file_that_was_named_stops_the_start(void **state) {
     (void)state;
-    static const char *const bad[] = {"port = \"8000\"", "port = 1\nport = 2", "max_sessions = 0", "port", "info = 1"};
+    static const char *const bad[] = {"port = \"8000\"", "port = 1\nport = 2",  "max_sessions = 0", "port",
+                                      "info = 1",        "log_format = \"xml\""};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const char *path = write_file(bad[i]);
         assert_false(PARSE("run", "--config", path));
