@@ -28,12 +28,18 @@ bool descendants_adopt(struct error *err) {
     return prctl(PR_SET_CHILD_SUBREAPER, 1L) == 0 || error_set_errno(err, ERROR_INTERNAL, "adopt orphans");
 }
 
-/* The fourth field of /proc/<pid>/stat, after a name that may hold anything, ")" too. */
-pid_t descendants_parent_of(const char *pid) {
+struct kinship {
+    pid_t parent;
+    pid_t group;
+};
+
+/* The fourth and fifth field of /proc/<pid>/stat, after a name that may hold anything, ")" too. Zeros: no such process.
+ */
+static struct kinship kinship_of(const char *pid) {
     char path[64] = "/proc/";
     size_t length = strlen(pid);
     if (length > 20) {
-        return 0;
+        return (struct kinship){0};
     }
     memcpy(path + 6, pid, length);
     memcpy(path + 6 + length, "/stat", 6);
@@ -41,11 +47,30 @@ pid_t descendants_parent_of(const char *pid) {
     char text[512];
     ssize_t text_length = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
     if (text_length <= 0) {
-        return 0;
+        return (struct kinship){0};
     }
     text[text_length] = '\0';
     const char *after_name = strrchr(text, ')');
-    return after_name != NULL && strlen(after_name) > 4 ? (pid_t)strtol(after_name + 4, NULL, 10) : 0;
+    if (after_name == NULL || strlen(after_name) <= 4) {
+        return (struct kinship){0};
+    }
+    char *rest;
+    pid_t parent = (pid_t)strtol(after_name + 4, &rest, 10);
+    return (struct kinship){parent, (pid_t)strtol(rest, NULL, 10)};
+}
+
+pid_t descendants_parent_of(const char *pid) {
+    return kinship_of(pid).parent;
+}
+
+/* With its process group, which dies as one: nobody in it can fork meanwhile, as a fork bomb would, faster than one
+ * kills them one by one. A group with a child of ours in it has nobody else's process in it, unless it is our own
+ * group. */
+static void kill_kin(pid_t pid, pid_t group) {
+    if (group > 1 && group != getpgrp()) {
+        kill(-group, SIGKILL);
+    }
+    kill(pid, SIGKILL);
 }
 
 static void kill_children_once(void) {
@@ -60,8 +85,10 @@ static void kill_children_once(void) {
         for (long at = 0; at < length;) {
             const struct directory_entry *entry = (const struct directory_entry *)(entries + at);
             at += entry->record_length;
-            if (entry->name[0] >= '1' && entry->name[0] <= '9' && descendants_parent_of(entry->name) == self) {
-                kill((pid_t)strtol(entry->name, NULL, 10), SIGKILL);
+            bool is_process = entry->name[0] >= '1' && entry->name[0] <= '9';
+            struct kinship kinship = is_process ? kinship_of(entry->name) : (struct kinship){0};
+            if (is_process && kinship.parent == self) {
+                kill_kin((pid_t)strtol(entry->name, NULL, 10), kinship.group);
             }
         }
     }

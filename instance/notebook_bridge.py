@@ -76,7 +76,8 @@ class Session:
         source = self.source_of(cell_index, source)
         if source is None:
             return {"status": "ok", "execution_count": None, "outputs": []}
-        request = self.client.execute(source, allow_stdin=False, store_history=True)
+        # Else a kernel drops what arrives within a moment after an error, and calls it aborted.
+        request = self.client.execute(source, allow_stdin=False, store_history=True, stop_on_error=False)
         outputs = Outputs()
         while True:
             message = self.next_message(self.client.get_iopub_msg)

@@ -3,7 +3,7 @@
 
     tests/postgres_server.py COMMAND...    runs it with TERMINALS_TEST_POSTGRES naming such a server
 
-It forgets what a real one keeps (fsync is off), and starts in about two seconds.
+It forgets at a power cut what a real one keeps (fsync is off; it may be killed), and starts in about two seconds.
 """
 import glob
 import os
@@ -64,7 +64,7 @@ class PostgresServer:
                        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, **self._as_user())
 
     def start(self):
-        settings = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "listen_addresses": "",
+        settings = {"fsync": "off", "full_page_writes": "off", "listen_addresses": "",
                     "max_connections": "300", "shared_buffers": "32MB", "unix_socket_directories": self.sockets,
                     "autovacuum": "off"}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
