@@ -95,7 +95,9 @@ static void note_others(struct provisioner *provisioner, char (*const ids)[33], 
     }
     char(*copy)[33] = calloc(count + 1, sizeof *copy);
     if (copy != NULL) {
-        memcpy(copy, ids, count * sizeof *copy);
+        if (count > 0) { /* else `ids` may be NULL, which memcpy() must not be given */
+            memcpy(copy, ids, count * sizeof *copy);
+        }
         free(provisioner->known_others);
         provisioner->known_others = copy;
         provisioner->known_others_count = count;

@@ -358,17 +358,18 @@ void kubernetes_operator_create(struct kubernetes_instance *instance) {
         return;
     }
     cleanup_json struct json_object *manifest = make_manifest(instance);
+    if (manifest == NULL) {
+        return; /* it has failed, and may be gone */
+    }
     const struct kubernetes_request request = {.method = "POST",
                                                .api = instance->backend->terminals_api,
                                                .kind = KUBERNETES_TERMINALS,
                                                .query = CREATE_QUERY,
                                                .body = manifest,
                                                .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
-    if (manifest != NULL) {
-        instance->has_objects = true;
-        kubernetes_operator_is_used(instance, clock_unix_ms()); /* the operator counts from its creation */
-        kubernetes_instance_call(instance, &request, on_created);
-    }
+    instance->has_objects = true;
+    kubernetes_operator_is_used(instance, clock_unix_ms()); /* the operator counts from its creation */
+    kubernetes_instance_call(instance, &request, on_created);
 }
 
 void kubernetes_operator_start(struct kubernetes_instance *instance) {

@@ -537,9 +537,9 @@ class Stack:
         return Path(self.settings["data_dir"]) / user
 
     def routes(self):
-        """routes.map as on disk: {route key: [address, port, instance key, instance id]}."""
+        """routes.map as on disk, but for lines that were struck out: {route key: [address, port, instance key, instance id]}."""
         lines = (self.folder / "run/routes.map").read_text().splitlines()
-        return {line.split(" ", 1)[0]: line.split(" ", 1)[1].split("|") for line in lines if line.strip()}
+        return {line.split(" ", 1)[0]: line.split(" ", 1)[1].split("|") for line in lines if line.strip() and line[0] != "#"}
 
     def haproxy_map(self, name):
         """What HAProxy holds in memory of `routes` or `identities`: {key: value}."""

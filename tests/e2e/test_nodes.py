@@ -255,7 +255,7 @@ def test_a_start_that_dies_with_its_node_is_done_by_the_next():
     with Nodes(2) as nodes:
         dead, survivor = nodes.leader(), nodes.followers()[0]
         survivor.run("warm-up", "true")
-        nodes.cluster.kubelet.delay = 3 * SLOW
+        nodes.cluster.kubelet.delay = 3  # less than a lease: a pod that does not run when the next one leads is replaced
         said = []
         asking = threading.Thread(target=lambda: said.append(survivor.run("alice", "echo served", timeout=60)))
         asking.start()
