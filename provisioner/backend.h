@@ -65,7 +65,14 @@ struct backend_events {
      * True: it is the owner's now, as if `ready` had followed an adopt(). False, with *err: nobody wants it. */
     bool (*found)(void *owner, const struct instance_spec *spec, const char *reference,
                   const struct instance_address *address, struct error *err);
+    /* Whether what nobody has passed to us may be ended now. Not by one of several nodes that has lost the lead, or
+     * does not know: what it has never heard of is perhaps its successor's. NULL: always. */
+    bool (*may_end_strangers)(void *owner);
 };
+
+static inline bool backend_may_end_strangers(const struct backend_events *events) {
+    return events->may_end_strangers == NULL || events->may_end_strangers(events->owner);
+}
 
 /* Something that the backend has, outside of us, and that carries our mark. Borrowed during the call. */
 struct backend_object {

@@ -8,6 +8,7 @@
 #include "provisioner/adoption.h"
 #include "provisioner/audit.h"
 #include "provisioner/lifetime.h"
+#include "provisioner/node.h"
 #include "provisioner/routes.h"
 #include "provisioner/starts.h"
 #include "provisioner/stops.h"
@@ -179,6 +180,11 @@ static bool on_found(void *owner, const struct instance_spec *spec, const char *
     return adoption_of_stranger(owner, spec, reference, address, err);
 }
 
+static bool on_stranger(void *owner) {
+    const struct provisioner *provisioner = owner;
+    return node_leads_for_certain(provisioner->node);
+}
+
 struct backend_events backend_events(struct provisioner *provisioner) {
     return (struct backend_events){
         .owner = provisioner,
@@ -189,5 +195,6 @@ struct backend_events backend_events(struct provisioner *provisioner) {
         .stopped = on_stopped,
         .progress = on_progress,
         .found = on_found,
+        .may_end_strangers = on_stranger,
     };
 }

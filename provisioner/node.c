@@ -359,9 +359,12 @@ bool node_leads(const struct node *node) {
     return node == NULL || node->term > 0;
 }
 
+bool node_leads_for_certain(const struct node *node) {
+    return node == NULL || (node->term > 0 && clock_monotonic_ms() - node->renewed_ms < NODE_CERTAINTY_MS);
+}
+
 bool node_may_act(const struct node *node) {
-    return node == NULL ||
-           (node->term > 0 && (node->state.others == 0 || clock_monotonic_ms() - node->renewed_ms < NODE_CERTAINTY_MS));
+    return node_leads_for_certain(node) || (node->term > 0 && node->state.others == 0);
 }
 
 bool node_has_others(const struct node *node) {

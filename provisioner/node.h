@@ -77,6 +77,9 @@ bool node_renew(struct node *node, struct error *err);
 /* Whether it still leads for certain, and may do what another leader would do too. NULL may. */
 bool node_may_act(const struct node *node);
 
+/* The same even for one that knew of no other node when it was last heard: one may have come since. */
+bool node_leads_for_certain(const struct node *node);
+
 /* As far as it knows. */
 bool node_has_others(const struct node *node);
 int64_t node_others_websockets(const struct node *node);

@@ -101,6 +101,10 @@ static void on_stopped(void *argument, const struct docker_answer *answer) {
 /* Nobody wants it. */
 static void send_away(struct stranger *stranger, const char *why) {
     char path[DOCKER_ID_SIZE + 32];
+    if (!backend_may_end_strangers(&stranger->roundup->backend->events)) {
+        done_with(stranger);
+        return;
+    }
     if (!stranger->is_ours) {
         log_warning(NULL, "container `%s` is left alone: %s", stranger->name, why);
         done_with(stranger);

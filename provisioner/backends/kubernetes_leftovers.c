@@ -50,6 +50,9 @@ static void on_removed(void *argument, const struct kubernetes_answer *answer) {
 }
 
 static void remove_one(struct kubernetes_leftovers *all, const char *name, const char *uid) {
+    if (!backend_may_end_strangers(&all->backend->events)) {
+        return;
+    }
     cleanup_json struct json_object *options = kubernetes_delete_options(uid, -1);
     struct leftover *leftover = options == NULL ? NULL : calloc(1, sizeof *leftover);
     if (leftover == NULL) {

@@ -90,6 +90,10 @@ static struct kubernetes_instance *make_instance(struct stranger *stranger) {
 
 /* Nobody wants it. */
 static void send_away(struct stranger *stranger, const char *why) {
+    if (!backend_may_end_strangers(&stranger->roundup->backend->events)) {
+        stranger_free(stranger);
+        return;
+    }
     struct kubernetes_instance *instance = stranger->is_ours ? make_instance(stranger) : NULL;
     if (instance != NULL) {
         log_info(NULL, "ending pod `%s`, which nobody owns: %s", stranger->name, why);

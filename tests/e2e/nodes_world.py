@@ -115,6 +115,7 @@ class Nodes:
             for node in self.nodes:
                 node.start()
             eventually(self.leader, 20, what="a node that leads")
+            self.get_acquainted()
         except BaseException:
             self._end(kill=True)
             raise
@@ -148,6 +149,12 @@ class Nodes:
 
     def sql(self, text):
         return psql(self.server.url(self.database), text)
+
+    def get_acquainted(self):
+        """Waits until the leader has renewed its lease after every node had come: from then on it knows of them all."""
+        eventually(lambda: int(self.sql("SELECT count(*) FROM nodes")[0][0]) >= len(self.nodes), 20, what="all nodes")
+        came = int(self.sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT")[0][0])
+        eventually(lambda: int(self.sql("SELECT renewed_at FROM leadership")[0][0]) > came, 20, what="a renewed lease")
 
     def leader(self):
         """The node that leads, if its lease holds."""

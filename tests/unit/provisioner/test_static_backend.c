@@ -118,7 +118,8 @@ static void on_stopped(void *owner, const char *id) {
 }
 
 static void open_backend(struct world *world) {
-    const struct backend_events events = {world, on_created, on_ready, on_failed, on_gone, on_stopped, NULL, NULL};
+    const struct backend_events events = {world,      on_created, on_ready, on_failed, on_gone,
+                                          on_stopped, NULL,       NULL,     NULL};
     struct error err;
     world->backend = backend_static.open(&world->settings, world->base, &events, &err);
     if (world->backend == NULL) {
