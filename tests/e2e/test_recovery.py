@@ -211,8 +211,10 @@ def test_no_command_runs_twice(fresh, user):
     with contextlib.suppress(Exception):
         thread.start()
         eventually(lambda: (stack.home(user) / "runs.txt").exists(), what="the command's start")
-        os.kill(stack.instance_pid(user), signal.SIGKILL)
+        pid = stack.instance_pid(user)
+        os.kill(pid, signal.SIGKILL)
         thread.join()
+    eventually(lambda: pid not in stack.processes(), what="the death")  # until then it still takes connections
     assert stack.run(user, "cat ~/runs.txt") == "ran\n"
 
 
