@@ -32,6 +32,7 @@ bool error_set(struct error *err, enum error_code code, const char *format, ...)
         va_list arguments;
         va_start(arguments, format);
         err->code = code;
+        err->told[0] = '\0';
         vsnprintf(err->message, sizeof err->message, format, arguments);
         va_end(arguments);
     }
@@ -44,6 +45,7 @@ bool error_set_errno(struct error *err, enum error_code code, const char *format
         va_list arguments;
         va_start(arguments, format);
         err->code = code;
+        err->told[0] = '\0';
         vsnprintf(err->message, sizeof err->message, format, arguments);
         va_end(arguments);
         size_t used = strlen(err->message);
@@ -70,6 +72,17 @@ bool error_prefix(struct error *err, const char *format, ...) {
     memcpy(err->message, whole, sizeof err->message - 1);
     err->message[sizeof err->message - 1] = '\0';
     return false;
+}
+
+bool error_veil(struct error *err, const char *told) {
+    if (err != NULL) {
+        snprintf(err->told, sizeof err->told, "%s", told);
+    }
+    return false;
+}
+
+const char *error_for_clients(const struct error *err) {
+    return err->told[0] != '\0' ? err->told : err->message;
 }
 
 const char *error_code_name(enum error_code code) {

@@ -53,7 +53,8 @@ struct json_object *ipc_answer(int64_t id) {
 struct json_object *ipc_error_answer(int64_t id, const struct error *err) {
     struct json_object *answer = answer_with(id, false);
     if (answer != NULL && !(json_add_string(answer, "code", error_code_name(err->code)) &&
-                            json_add_string(answer, "detail", err->message))) {
+                            json_add_string(answer, "detail", err->message) &&
+                            (err->told[0] == '\0' || json_add_string(answer, "told", err->told)))) {
         json_object_put(answer);
         return NULL;
     }
@@ -65,6 +66,11 @@ bool ipc_answer_ok(struct json_object *answer, struct error *err) {
         return true;
     }
     const char *detail = json_get_string(answer, "detail");
-    return error_set(err, error_code_from_name(json_get_string(answer, "code")), "%s",
-                     detail == NULL ? "the provisioner answered without saying what is wrong" : detail);
+    const char *told = json_get_string(answer, "told");
+    error_set(err, error_code_from_name(json_get_string(answer, "code")), "%s",
+              detail == NULL ? "the provisioner answered without saying what is wrong" : detail);
+    if (told != NULL) {
+        error_veil(err, told);
+    }
+    return false;
 }

@@ -250,7 +250,10 @@ static void on_resolved(void *context, struct json_object *answer, const struct 
     evtimer_del(&connection->timer);
     struct error problem = {0};
     if (answer == NULL) {
-        connection_fail(connection, err->code, err->message);
+        if (err->told[0] != '\0') {
+            log_debug(connection->request_id, "%s", err->message); /* the provisioner has logged it */
+        }
+        connection_fail(connection, err->code, error_for_clients(err));
     } else if (!take_destination(connection, answer, &problem)) {
         connection_fail(connection, problem.code, problem.message);
     } else {

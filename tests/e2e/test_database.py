@@ -158,6 +158,8 @@ def audit_of(stack, action):
 def expect_later(stack, user):
     answer = stack.request(user, "POST", "/terminals/execute?wait=5", {"command": "true"}).expect_error(503)
     assert int(answer.header("retry-after")) > 0, answer.headers
+    # Where the database is, and what it said, is for the log.
+    assert answer.detail == "The database is not available" and "database `" in stack.err()
 
 
 def test_while_postgresql_is_away_hot_requests_go_on_and_nothing_is_lost(server, database, fresh):
