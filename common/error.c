@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/text.h"
+
 static const struct {
     enum error_code code;
     const char *name;
@@ -35,6 +37,7 @@ bool error_set(struct error *err, enum error_code code, const char *format, ...)
         err->told[0] = '\0';
         vsnprintf(err->message, sizeof err->message, format, arguments);
         va_end(arguments);
+        text_make_utf8(err->message);
     }
     return false;
 }
@@ -52,6 +55,7 @@ bool error_set_errno(struct error *err, enum error_code code, const char *format
         char reason[128];
         snprintf(err->message + used, sizeof err->message - used, ": %s",
                  strerror_r(saved_errno, reason, sizeof reason));
+        text_make_utf8(err->message);
     }
     errno = saved_errno;
     return false;
@@ -71,6 +75,7 @@ bool error_prefix(struct error *err, const char *format, ...) {
     snprintf(whole, sizeof whole, "%s: %s", prefix, err->message);
     memcpy(err->message, whole, sizeof err->message - 1);
     err->message[sizeof err->message - 1] = '\0';
+    text_make_utf8(err->message);
     return false;
 }
 

@@ -37,7 +37,8 @@ struct error {
 };
 
 /* Fills *err (which may be NULL) and returns false, so that a failing function can `return error_set(…)`.
- * A message that is too long is cut. */
+ * A message that is too long is cut; bytes in it that are no UTF-8 become question marks, as JSON and databases take
+ * none. */
 bool error_set(struct error *err, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same, with ": " and the text of the current errno appended. errno is unchanged. */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/text.h"
+
 int ipc_take_message(struct buffer *input, size_t max_bytes, struct json_object **message, struct error *err) {
     *message = NULL;
     char *line_end = input->length == 0 ? NULL : memchr(input->data, '\n', input->length);
@@ -23,9 +25,14 @@ int ipc_take_message(struct buffer *input, size_t max_bytes, struct json_object 
 
 bool ipc_append_message(struct buffer *output, struct json_object *message) {
     size_t length = 0;
+    size_t begin = output->length;
     const char *text = json_text(message, &length);
-    return text != NULL && buffer_reserve(output, length + 1) != NULL && buffer_append(output, text, length) &&
-           buffer_append(output, "\n", 1);
+    if (text == NULL || buffer_reserve(output, length + 1) == NULL || !buffer_append(output, text, length)) {
+        return false;
+    }
+    /* A peer hangs up on what is no JSON, on all calls of everybody: no text of anybody's may bring that about. */
+    text_make_utf8(output->data + begin);
+    return buffer_append(output, "\n", 1);
 }
 
 struct json_object *ipc_request(const char *op) {

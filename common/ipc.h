@@ -19,7 +19,7 @@
  * saving. */
 int ipc_take_message(struct buffer *input, size_t max_bytes, struct json_object **message, struct error *err);
 
-/* Appends a message and its line feed. */
+/* Appends a message and its line feed. Texts in it that are no UTF-8 lose the bytes that are not. */
 bool ipc_append_message(struct buffer *output, struct json_object *message);
 
 /* A new request: {"op": op}; the id is added by whoever sends it. NULL: no memory. */

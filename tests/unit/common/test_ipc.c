@@ -110,6 +110,24 @@ static void test_a_call_waits_for_the_provisioner(void **state) {
     json_object_put(answer);
 }
 
+/* A peer hangs up on what is no JSON: an instance's last words must not part the gate from the provisioner. */
+static void test_bytes_that_are_no_text_break_no_message(void **state) {
+    (void)state;
+    cleanup_buffer struct buffer line = {0};
+    struct json_object *message = NULL;
+    struct json_object *read = NULL;
+    struct error err = {0};
+    error_set(&err, ERROR_BACKEND, "it said \xff\xc3\xa4\xc3");
+    assert_string_equal(err.message, "it said ?\xc3\xa4?");
+    message = ipc_answer(1);
+    json_add_string(message, "error", "\xff x \xe2\x82");
+    assert_true(ipc_append_message(&line, message));
+    assert_int_equal(ipc_take_message(&line, 1000, &read, &err), 1);
+    assert_string_equal(json_get_string(read, "error"), "? x ??");
+    json_object_put(message);
+    json_object_put(read);
+}
+
 static void test_what_users_are_told_of_an_error_comes_along(void **state) {
     (void)state;
     struct error err = {0};
@@ -162,6 +180,7 @@ int main(void) {
         cmocka_unit_test(test_what_is_no_message),
         cmocka_unit_test(test_a_call_waits_for_the_provisioner),
         cmocka_unit_test(test_errors_of_a_call),
+        cmocka_unit_test(test_bytes_that_are_no_text_break_no_message),
         cmocka_unit_test(test_what_users_are_told_of_an_error_comes_along),
     };
     return cmocka_run_group_tests_name("ipc", tests, NULL, NULL);
