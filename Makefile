@@ -187,12 +187,15 @@ fuzzers: $(FUZZERS)
 build/fuzz/objects/%.o: %.c
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -c -o $@ $<
+build/fuzz/objects/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
+	@mkdir -p $(@D)
+	clang $(FUZZ_FLAGS) -c -o $@ $<
 build/fuzz/libcommon.a: $(patsubst %.c,build/fuzz/objects/%.o,$(wildcard common/*.c))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
 define fuzz_folder_rule
-build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(filter-out %/main.c sql/%,$$(SRC_$$(UNIT_FOLDER_$(1)))))
+build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(filter-out %/main.c,$$(SRC_$$(UNIT_FOLDER_$(1)))))
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 endef

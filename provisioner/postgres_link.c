@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/database_internal.h"
 
 #define CONNECT_GIVE_UP_MS 20000 /* several hosts may be tried, one after the other */
 #define PATIENCE_STEP_MS   200
@@ -143,6 +144,7 @@ void postgres_link_drop(struct postgres_link *link) {
 static bool lose(struct postgres_link *link, const char *message, struct error *err) {
     postgres_link_drop(link);
     error_set(&link->failure, ERROR_CAPACITY, "database `%s`: it is away (%s)", link->name, message);
+    error_veil(&link->failure, DATABASE_TOLD);
     if (err != NULL) {
         *err = link->failure;
     }
@@ -184,7 +186,8 @@ bool postgres_link_fail(struct postgres_link *link, const PGresult *result, stru
         i++;
     }
     one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), message, sizeof message);
-    return error_set(err, meanings[i].code, "database `%s`: %s (%s)", link->name, meanings[i].meaning, message);
+    error_set(err, meanings[i].code, "database `%s`: %s (%s)", link->name, meanings[i].meaning, message);
+    return error_veil(err, DATABASE_TOLD);
 }
 
 /* --- waiting --------------------------------------------------------------------------------------------------------
@@ -282,6 +285,7 @@ PGresult *postgres_link_finish(struct postgres_link *link, int64_t silence_ms, s
     PQclear(last);
     if (failure.code == ERROR_NONE) {
         error_set(&failure, ERROR_INTERNAL, "database `%s`: it gave no answer", link->name);
+        error_veil(&failure, DATABASE_TOLD);
     }
     *err = failure;
     return NULL;
@@ -340,9 +344,12 @@ static bool take_lock(struct postgres_link *link, struct error *err) {
     }
     link->is_locked_out = PQntuples(result) != 1 || strcmp(PQgetvalue(result, 0, 0), "t") != 0;
     PQclear(result);
-    return !link->is_locked_out ||
-           error_set(err, ERROR_CAPACITY, "database `%s`: another provisioner uses it, and only one can at a time",
-                     link->name);
+    if (link->is_locked_out) {
+        error_set(err, ERROR_CAPACITY, "database `%s`: another provisioner uses it, and only one can at a time",
+                  link->name);
+        return error_veil(err, DATABASE_TOLD);
+    }
+    return true;
 }
 
 static bool set_up(struct postgres_link *link, struct error *err) {
@@ -401,7 +408,8 @@ bool postgres_link_connect(struct postgres_link *link, int64_t wait_ms, struct e
         return true;
     }
     if (progress == 0 && clock_monotonic_ms() - link->began_ms < CONNECT_GIVE_UP_MS) {
-        return error_set(err, ERROR_CAPACITY, "database `%s`: it is away (no connection yet)", link->name);
+        error_set(err, ERROR_CAPACITY, "database `%s`: it is away (no connection yet)", link->name);
+        return error_veil(err, DATABASE_TOLD);
     }
     if (progress == 0) {
         lose(link, "it does not answer", err);
