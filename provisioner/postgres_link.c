@@ -18,7 +18,8 @@
 /* The server, too, ends what we have given up: a statement, a wait for a lock, a transaction of a node that is gone. */
 #define SESSION                                                                                                        \
     "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'; "        \
-    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; "                    \
+    "SET tcp_user_timeout = 5000"
 #define LISTEN "; DO $$ BEGIN EXECUTE format('LISTEN %I', " POSTGRES_CHANNEL "); END $$"
 /* Held by the session. The first number is any that nobody else uses in this database. */
 #define LOCK "SELECT pg_try_advisory_lock(" POSTGRES_LOCK_NUMBERS ")"
@@ -87,7 +88,7 @@ static bool copy_options(struct postgres_link *link, const PQconninfoOption *opt
         ok = add(link, &count, "password", password);
     }
     if (ok && option(options, "tcp_user_timeout") == NULL) {
-        ok = add(link, &count, "tcp_user_timeout", "5000");
+        ok = add(link, &count, "tcp_user_timeout", "5000"); /* of SYNs, too: then comes the next host of several */
     }
     return ok && add(link, &count, "fallback_application_name", "terminals") &&
            add(link, &count, "client_encoding", "UTF8");
