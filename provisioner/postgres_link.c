@@ -22,7 +22,8 @@
     "SET tcp_user_timeout = 5000"
 #define LISTEN "; DO $$ BEGIN EXECUTE format('LISTEN %I', " POSTGRES_CHANNEL "); END $$"
 /* Held by the session. The first number is any that nobody else uses in this database. */
-#define LOCK "SELECT pg_try_advisory_lock(" POSTGRES_LOCK_NUMBERS ")"
+#define LOCK       "SELECT pg_try_advisory_lock(" POSTGRES_LOCK_NUMBERS ")"
+#define LOCK_ALONE LOCK " AND pg_try_advisory_lock(" POSTGRES_ALONE_NUMBERS ")"
 /* Who gets the lock again knows what stands in the database only if nobody else has led meanwhile. */
 #define LOCK_AGAIN LOCK " AND (SELECT term = %lld FROM leadership)"
 
@@ -331,7 +332,7 @@ static void ignore_notice(void *argument, const PGresult *notice) {
 
 static bool take_lock(struct postgres_link *link, struct error *err) {
     char query[256];
-    snprintf(query, sizeof query, link->term == 0 ? LOCK : LOCK_AGAIN, (long long)link->term);
+    snprintf(query, sizeof query, link->term == 0 ? LOCK_ALONE : LOCK_AGAIN, (long long)link->term);
     if (!PQsendQuery(link->connection, query)) {
         return postgres_link_fail(link, NULL, err);
     }

@@ -163,12 +163,22 @@ class Nodes:
         return int(self.sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT")[0][0])
 
     def get_acquainted(self, count=None):
-        """Waits until the leader has renewed its lease after so many nodes (all) were seen: from then on it knows of them."""
+        """Waits until so many nodes (all) were seen and the leader has renewed its lease as one that knows of others, which is
+        for six seconds (a lone one's is renewed for longer, as if it were in 24 s)."""
         since = self._now()
         eventually(lambda: int(self.sql(f"SELECT count(*) FROM nodes WHERE seen_at > {since}")[0][0]) >= (count or len(self.nodes)),
                    20, what="all nodes")
         came = self._now()
-        eventually(lambda: int(self.sql("SELECT renewed_at FROM leadership")[0][0]) > came, 20, what="a renewed lease")
+        if len(self.nodes) > 1:
+            eventually(lambda: came < int(self.sql("SELECT renewed_at FROM leadership")[0][0]) <= self._now(), 20, what="a renewed lease")
+
+    def seen(self):
+        """How many milliseconds ago each node was heard of, by its name, which ends with its run folder."""
+        return {name: self._now() - int(at) for name, at in self.sql("SELECT name, seen_at FROM nodes")}
+
+    def silence(self, node):
+        """For how many seconds nobody has heard of it."""
+        return next(age for name, age in self.seen().items() if str(node.folder) in name) / 1000
 
     def leader(self):
         """The node that leads, if its lease holds."""
