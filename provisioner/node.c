@@ -24,6 +24,11 @@
 
 static void on_readable(evutil_socket_t fd, short what, void *argument);
 
+/* It has a role that ends in a moment, and reads everything as what it is then. */
+static bool is_elected(const struct node *node) {
+    return node->term > 0 && node->role.elected != NULL;
+}
+
 /* Watches the connection there is now. What was announced between two is lost. */
 static void watch(struct node *node) {
     evutil_socket_t socket = node_store_socket(node->nodes);
@@ -44,7 +49,7 @@ static void watch(struct node *node) {
             log_error(NULL, "watch the database: out of memory");
         }
     }
-    if (is_new && socket >= 0 && node->role.reread != NULL) {
+    if (is_new && socket >= 0 && node->role.reread != NULL && !is_elected(node)) {
         node->has_mail = true;
         node->role.reread(node->role.argument);
     }
@@ -201,7 +206,7 @@ static void on_beat(evutil_socket_t fd, short what, void *argument) {
     }
     watch(node);
     tidy(node);
-    if (node->role.beat != NULL) {
+    if (node->role.beat != NULL && !is_elected(node)) {
         node->role.beat(node->role.argument);
     }
     event_active(node->turn, EV_TIMEOUT, 0);
