@@ -11,12 +11,15 @@
 #define FOLDER     "/files"
 #define DEADLINE_S 600
 
-/* What lies in there was put there by its user, and rm follows no links. `$1` is the folder. */
-static const char remove_folder[] = "rm -rf -- \"$1\"";
-/* A volume's root cannot be removed, and `lost+found` is its file system's. */
-static const char empty_volume[] = "cd \"$1\" || exit 1; status=0; "
-                                   "for file in ..?* .[!.]* *; do "
-                                   "[ \"$file\" = lost+found ] || rm -rf -- \"$file\" || status=1; done; exit $status";
+/* What lies in there was put there by its user, and rm follows no links. `$1` is the folder, which only the kubelet
+ * makes, and `$2` what is not the user's: a volume's root cannot be removed, and `lost+found` is its file system's. */
+#define EMPTY                                                                                                          \
+    "cd \"$1\" || exit 1; status=0; for file in ..?* .[!.]* *; do "                                                    \
+    "[ \"$file\" = \"$2\" ] || rm -rf -- \"$file\" || status=1; done; "
+static const char empty_volume[] = EMPTY "exit $status";
+/* The folders above a sub-path are the kubelet's (pkg/volume/util/subpath: root's, less its umask), and it is for them
+ * to say whether an empty one may be taken out. */
+static const char remove_folder[] = "[ -d \"$1\" ] || exit 0; " EMPTY "cd /; rmdir -- \"$1\" 2>/dev/null; exit $status";
 
 static bool is_own(const struct kubernetes_plan *plan) {
     return kubernetes_storage_mode(plan->settings, plan->spec->policy) == STORAGE_PER_USER;
@@ -32,7 +35,8 @@ static bool fill_command(const struct kubernetes_plan *plan, struct json_object 
         }
         snprintf(path, sizeof path, FOLDER "/%s", folder);
     }
-    const char *const words[] = {"/bin/sh", "-c", is_own(plan) ? empty_volume : remove_folder, "purge", path};
+    const char *const words[] = {"/bin/sh", "-c", is_own(plan) ? empty_volume : remove_folder,
+                                 "purge",   path, is_own(plan) ? "lost+found" : ""};
     struct json_object *command = kubernetes_json_array(container, "command");
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (command == NULL || !kubernetes_json_append(command, json_object_new_string(words[i]))) {

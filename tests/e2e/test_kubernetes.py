@@ -9,8 +9,11 @@ import json
 import os
 import re
 import signal
+import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -185,6 +188,52 @@ def test_users_of_a_shared_claim_do_not_meet(backend, mode, access):
         assert [path.name for path in folder.iterdir()] == ["bob"] and (folder / "bob/who").read_text() == "bob\n"
         eventually(lambda: len(stack.cluster.pods()) == 1, what="the end of the pod that removed the files")
         assert stack.run("alice", "ls ~") == ""
+
+
+def purge_command(cluster, name):
+    """What the pod that removed the files was told to run."""
+    with cluster.api.lock:
+        pod = next(value for _, kind, plural, value in cluster.api.history
+                   if (kind, plural, value["metadata"]["name"]) == ("ADDED", "pods", name))
+    return pod["spec"]["containers"][0]["command"]
+
+
+def test_a_folder_of_a_shared_claim_is_emptied_also_where_the_kubelet_owns_what_is_above_it():
+    with kubernetes_stack(kubernetes_storage_mode="shared") as stack:
+        policy(stack, "own", {})
+        stack.run("alice", "echo mine > ~/mine", prefix="/p/own")
+        name = stack.tenant("alice", policy_id="own")["instance_name"]
+        stack.admin("DELETE", "/tenants/alice?purge=true&policy_id=own").expect((200, 204))
+        assert not list((stack.cluster.kubelet.folder / "terminals-shared").rglob("mine"))
+        *command, path, kept = purge_command(stack.cluster, name + "-purge")
+        assert path == "/files/.policies/alice/own" and kept == ""
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+
+    def run(folder):
+        done = subprocess.run([*command, folder, kept], capture_output=True, text=True, timeout=30, **nobody)
+        assert (done.returncode, done.stderr) == (0, ""), done
+
+    with tempfile.TemporaryDirectory() as volume:
+        os.chmod(volume, 0o755)
+        above, outside = Path(volume) / "alice", Path(volume) / "outside"
+        folder = above / "own"
+        (folder / "lost+found" / "..x").mkdir(parents=True)
+        for path in (folder / ".hidden", folder / "-rf", outside):
+            path.write_text("x")
+        (folder / "link").symlink_to(volume)
+        if nobody:
+            for path in (outside, folder, *folder.rglob("*")):
+                os.chown(path, 65534, 65534, follow_symlinks=False)
+        above.chmod(0o555)
+        try:
+            for _ in range(2):  # the second finds nothing
+                run(folder)
+                assert not list(folder.iterdir()) and outside.exists()
+        finally:
+            above.chmod(0o777)
+        for _ in range(2):
+            run(folder)
+            assert not folder.exists()
 
 
 # --- what a policy may say ---

@@ -55,6 +55,14 @@ def test_the_kubelet_can_ask_every_container_of_ours_whether_it_lives(overlay):
         assert any("readinessProbe" in container for container in spec["containers"])
 
 
+def test_haproxy_is_reached_while_another_container_of_its_pod_starts_anew():
+    """A pod with a container that does not run is not ready, and its address leaves a service that does not say otherwise."""
+    service = next(value for value in manifests() if value["kind"] == "Service")
+    deployment = next(value for value in manifests() if value["kind"] == "Deployment")
+    assert selects(service["spec"]["selector"], deployment["spec"]["template"]["metadata"]["labels"])
+    assert len(deployment["spec"]["template"]["spec"]["containers"]) == 1 or service["spec"]["publishNotReadyAddresses"]
+
+
 def test_the_operators_overlay_says_so_to_the_provisioner():
     deployment = next(value for value in manifests(overlay="kubernetes-operator") if value["metadata"]["name"] == "terminals"
                       and value["kind"] == "Deployment")

@@ -7,7 +7,7 @@ import signal
 import threading
 
 import pytest
-from kubernetes_world import ACCOUNT, IMAGE, OperatorCluster, answers, kubernetes_stack, roles
+from kubernetes_world import ACCOUNT, IMAGE, OperatorCluster, answers, kubernetes_stack, roles, selects
 from stack import Stack, eventually
 
 API = "openwebui.com/v1alpha1"
@@ -142,6 +142,8 @@ def test_what_nobody_uses_sleeps_and_the_next_request_wakes_it(shared, user):
     assert shared.run(user, "cat ~/kept", timeout=30) == "kept\n"
     expect_phase(cluster, name, "Running")
     assert cluster.terminals()[name]["metadata"]["uid"] == uid, "it was not woken but made anew"
+    selector, labels = cluster.api.get("services", name)["spec"]["selector"], cluster.pods()[name]["metadata"]["labels"]
+    assert selects(selector, labels), f"its service leads nowhere: {selector} {labels}"
 
 
 @pytest.mark.parametrize("purge", [False, True], ids=["its_files_stay", "its_files_go"])
