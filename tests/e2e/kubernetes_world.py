@@ -23,9 +23,10 @@ from stack import BIN, REPOSITORY, SANITIZER_MARKS, Stack, eventually
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 
-from kubernetes_api import KubernetesApi, restricted_problems  # noqa: E402
+from kubernetes_api import KubernetesApi  # noqa: E402
 from kubernetes_gc import GarbageCollector  # noqa: E402
 from kubernetes_kubelet import Kubelet, answers  # noqa: E402
+from kubernetes_pod_security import restricted_problems  # noqa: E402
 from kubernetes_schema import KINDS, selects  # noqa: E402
 
 __all__ = ["ACCOUNT", "BACKENDS", "IMAGE", "KINDS", "Cluster", "OperatorCluster", "answers", "kubernetes_stack", "manifests", "restricted_problems",
@@ -74,6 +75,8 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="tk-", dir="/tmp"))
         self.certificate = make_certificate(self.folder / "api.pem", "kubernetes")
         self.api = KubernetesApi(self.certificate)
+        namespace, = manifests("namespace.yaml")
+        self.api.namespaces = {namespace["metadata"]["name"]: namespace["metadata"]["labels"]}
         self.kubelet = Kubelet(self.api, self.folder / "volumes", BIN / "open-terminal")
         self.kubeconfig = self.api.kubeconfig(self.folder / "kubeconfig")
 

@@ -275,6 +275,7 @@ def test_restricted_pods_pass_the_standard_of_that_name(backend):
         stack.cluster.api.namespaces["terminals"] = {"pod-security.kubernetes.io/enforce": "restricted"}
         assert stack.run("alice", "echo in") == "in\n"
         for name, spec in {"net": {"hostNetwork": True}, "path": {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]},
+                           "nfs": {"volumes": [{"name": "x", "nfs": {"server": "s", "path": "/"}}]},
                            "root": {"securityContext": {"runAsUser": 0}}}.items():
             policy(stack, name, {"podTemplate": {"spec": spec}})
             assert "restricted" in stack.execute("alice", "true", prefix=f"/p/{name}").expect_error(502).detail

@@ -55,6 +55,15 @@ def test_the_kubelet_can_ask_every_container_of_ours_whether_it_lives(overlay):
         assert any("readinessProbe" in container for container in spec["containers"])
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_start_opens_files_of_ours_to_a_group(overlay):
+    """With an fsGroup the kubelet makes every file of a claim g+rw at each mount (pkg/volume/volume_linux.go), or only at the first."""
+    for deployment in (value for value in manifests(overlay=overlay) if value["kind"] == "Deployment"):
+        spec = deployment["spec"]["template"]["spec"]
+        if any("persistentVolumeClaim" in volume for volume in spec["volumes"]):
+            assert spec["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
 def test_haproxy_is_reached_while_another_container_of_its_pod_starts_anew():
     """A pod with a container that does not run is not ready, and its address leaves a service that does not say otherwise."""
     service = next(value for value in manifests() if value["kind"] == "Service")

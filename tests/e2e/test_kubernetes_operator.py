@@ -128,6 +128,16 @@ def test_what_lost_its_owner_goes(cluster):
     assert list(cluster.api.all("persistentvolumeclaims")) == ["mine"], "a user's files went with the Terminal"
 
 
+def test_a_terminal_deleted_in_the_foreground_goes_after_what_it_owns(shared, user):
+    shared.run(user, "echo kept > ~/kept")
+    cluster, name = shared.cluster, name_of(shared, user)
+    uid = cluster.terminals()[name]["metadata"]["uid"]
+    cluster.api.delete("terminals", "terminals", name, {"propagationPolicy": "Foreground"})
+    eventually(lambda: cluster.api.get("terminals", name) is None and name not in cluster.pods(), 15, what="the end of both")
+    eventually(lambda: shared.run(user, "cat ~/kept", timeout=30) == "kept\n", 15, what="another with the same files")
+    assert cluster.terminals()[name]["metadata"]["uid"] != uid
+
+
 # --- sleep ---
 
 def test_what_nobody_uses_sleeps_and_the_next_request_wakes_it(shared, user):
