@@ -171,6 +171,13 @@ def test_a_scheduled_reset_empties_the_claim(backend):
         assert "reset=0" in stack.terminals("reap").stdout.split(), "it was reset twice"
 
 
+def purge_pod(cluster, name):
+    """The pod that removed the files of the instance of this name."""
+    with cluster.api.lock:
+        return next(value for _, kind, plural, value in cluster.api.history
+                    if (kind, plural, value["metadata"]["name"]) == ("ADDED", "pods", f"{name}-purge"))
+
+
 @pytest.mark.parametrize("mode, access", [("shared", "ReadWriteMany"), ("shared-rwo", "ReadWriteOnce")])
 def test_users_of_a_shared_claim_do_not_meet(backend, mode, access):
     with kubernetes_stack(backend, kubernetes_storage_mode=mode, kubernetes_storage_class="nfs", kubernetes_storage_size="50Gi") as stack:
@@ -188,14 +195,27 @@ def test_users_of_a_shared_claim_do_not_meet(backend, mode, access):
         assert [path.name for path in folder.iterdir()] == ["bob"] and (folder / "bob/who").read_text() == "bob\n"
         eventually(lambda: len(stack.cluster.pods()) == 1, what="the end of the pod that removed the files")
         assert stack.run("alice", "ls ~") == ""
+        for name in ("alice", "bob"):  # nobody runs any more whose node would be the place
+            stack.admin("POST", "/terminals/stop", json_body={"user_id": name}).expect(200)
+        eventually(lambda: not stack.cluster.pods(), what="the end of all pods")
+        stack.admin("DELETE", "/tenants/bob?purge=true").expect((200, 204))
+        assert [path.name for path in folder.iterdir()] == ["alice"]
 
 
-def purge_command(cluster, name):
-    """What the pod that removed the files was told to run."""
-    with cluster.api.lock:
-        pod = next(value for _, kind, plural, value in cluster.api.history
-                   if (kind, plural, value["metadata"]["name"]) == ("ADDED", "pods", name))
-    return pod["spec"]["containers"][0]["command"]
+def test_the_pod_that_removes_files_fits_where_the_instance_did(backend):
+    template = {"spec": {"imagePullSecrets": [{"name": "registry"}], "tolerations": [{"key": "tenants", "operator": "Exists"}],
+                         "nodeSelector": {"pool": "tenants"}, "terminationGracePeriodSeconds": 1}}
+    with kubernetes_stack(backend, kubernetes_storage_mode="shared", kubernetes_tolerations='[{"key": "all", "operator": "Exists"}]') as stack:
+        stack.cluster.kubelet.node_labels["pool"] = "tenants"
+        policy(stack, "own", {"podTemplate": template, "cpu_limit": "250m", "memory_limit": "64Mi"})
+        stack.run("alice", "true", prefix="/p/own")
+        name = stack.tenant("alice", policy_id="own")["instance_name"]
+        resources = stack.cluster.pods()[name]["spec"]["containers"][0]["resources"]
+        stack.admin("DELETE", "/tenants/alice?purge=true&policy_id=own").expect((200, 204))
+        spec = purge_pod(stack.cluster, name)["spec"]
+        assert spec["imagePullSecrets"] == [{"name": "registry"}] and spec["nodeSelector"] == {"pool": "tenants"}
+        assert [one["key"] for one in spec["tolerations"]] == ["tenants", "all"]
+        assert spec["containers"][0]["resources"] == resources, "a quota of cpu and memory refuses pods that name none"
 
 
 def test_a_folder_of_a_shared_claim_is_emptied_also_where_the_kubelet_owns_what_is_above_it():
@@ -205,7 +225,7 @@ def test_a_folder_of_a_shared_claim_is_emptied_also_where_the_kubelet_owns_what_
         name = stack.tenant("alice", policy_id="own")["instance_name"]
         stack.admin("DELETE", "/tenants/alice?purge=true&policy_id=own").expect((200, 204))
         assert not list((stack.cluster.kubelet.folder / "terminals-shared").rglob("mine"))
-        *command, path, kept = purge_command(stack.cluster, name + "-purge")
+        *command, path, kept = purge_pod(stack.cluster, name)["spec"]["containers"][0]["command"]
         assert path == "/files/.policies/alice/own" and kept == ""
     nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
 
