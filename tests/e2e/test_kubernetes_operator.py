@@ -270,7 +270,7 @@ def test_a_leader_and_who_waits_for_the_lease_are_both_well_and_who_hangs_is_not
     name = next(name for name, process in cluster.operators.items() if process is hung)
     try:
         eventually(lambda: cluster.probe_operator(name=name)[0] == 1, 40, what="notice that it hangs")
-        assert "the operator has not been heard for 10 seconds" in cluster.probe_operator(name=name)[1]
+        assert "has not been heard" in cluster.probe_operator(name=name)[1]
     finally:
         hung.send_signal(signal.SIGCONT)
     eventually(lambda: cluster.probe_operator(name=name) == (0, ""), 20, what="its recovery")
@@ -280,8 +280,7 @@ def test_an_operator_without_an_api_server_is_alive_and_not_ready(cluster):
     cluster.api.go_away()
     cluster.start_operator()
     eventually(lambda: cluster.probe_operator() == (0, ""), 20, what="life")
-    code, words = cluster.probe_operator("readinessProbe")
-    assert code == 1 and "waits for the Kubernetes API server" in words
+    eventually(lambda: "waits for the Kubernetes API server" in cluster.probe_operator("readinessProbe")[1], 20, what="that it is not ready")
     cluster.api.listen()
     eventually(lambda: cluster.probe_operator("readinessProbe") == (0, ""), 20, what="readiness")
 
