@@ -61,8 +61,7 @@ static void on_listed(void *argument, int64_t began_ms) {
     decide_whether_to_work(argument);
 }
 
-/* --- the heartbeat -------------------------------------------------------------------------------------------------
- */
+/* --- the heartbeat ------------------------------------------------------------------------------------------------ */
 
 /* For `terminals check operator`. From the event loop: one that hangs is not heard. Who does not lead is as well as who
  * does. */
