@@ -44,6 +44,7 @@ COMMON_LIBRARY = $(BUILD)/libcommon.a
 .PHONY: run
 run: ## install what is missing, build, and start everything on this machine (Ctrl-C ends it)
 	@scripts/install-deps run
+	@$(MAKE) --no-print-directory -q all 2>/dev/null || echo "make run: building, which says nothing until it is done: a minute or two"
 	@$(MAKE) --no-print-directory -s -j2 all
 	@TERMINALS_BACKEND=$${TERMINALS_BACKEND:-local} scripts/terminals serve
 

@@ -19,10 +19,12 @@
 /* The server, too, ends what we have given up: a statement, a wait for a lock, a transaction of a node that is gone. */
 #define SESSION                                                                                                        \
     "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'; "        \
-    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; "                    \
+    "SET tcp_user_timeout = 5000"
 #define LISTEN "; DO $$ BEGIN EXECUTE format('LISTEN %I', " POSTGRES_CHANNEL "); END $$"
 /* Held by the session. The first number is any that nobody else uses in this database. */
-#define LOCK "SELECT pg_try_advisory_lock(" POSTGRES_LOCK_NUMBERS ")"
+#define LOCK       "SELECT pg_try_advisory_lock(" POSTGRES_LOCK_NUMBERS ")"
+#define LOCK_ALONE LOCK " AND pg_try_advisory_lock(" POSTGRES_ALONE_NUMBERS ")"
 /* Who gets the lock again knows what stands in the database only if nobody else has led meanwhile. */
 #define LOCK_AGAIN LOCK " AND (SELECT term = %lld FROM leadership)"
 
@@ -88,7 +90,7 @@ static bool copy_options(struct postgres_link *link, const PQconninfoOption *opt
         ok = add(link, &count, "password", password);
     }
     if (ok && option(options, "tcp_user_timeout") == NULL) {
-        ok = add(link, &count, "tcp_user_timeout", "5000");
+        ok = add(link, &count, "tcp_user_timeout", "5000"); /* of SYNs, too: then comes the next host of several */
     }
     return ok && add(link, &count, "fallback_application_name", "terminals") &&
            add(link, &count, "client_encoding", "UTF8");
@@ -334,7 +336,7 @@ static void ignore_notice(void *argument, const PGresult *notice) {
 
 static bool take_lock(struct postgres_link *link, struct error *err) {
     char query[256];
-    snprintf(query, sizeof query, link->term == 0 ? LOCK : LOCK_AGAIN, (long long)link->term);
+    snprintf(query, sizeof query, link->term == 0 ? LOCK_ALONE : LOCK_AGAIN, (long long)link->term);
     if (!PQsendQuery(link->connection, query)) {
         return postgres_link_fail(link, NULL, err);
     }
