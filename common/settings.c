@@ -14,6 +14,7 @@
 #include "common/kubernetes_settings.h"
 #include "common/log.h"
 #include "common/networks.h"
+#include "common/origins.h"
 #include "common/quantity.h"
 #include "common/sandbox.h"
 #include "common/secret.h"
@@ -311,6 +312,9 @@ static bool check_together(struct settings *settings, struct error *err) {
     }
     if (settings->trusted_proxies != NULL && !networks_check(settings->trusted_proxies, err)) {
         return error_prefix(err, PREFIX "TRUSTED_PROXIES");
+    }
+    if (!origins_check(settings->cors_allowed_origins, err)) {
+        return error_prefix(err, PREFIX "CORS_ALLOWED_ORIGINS");
     }
     if (!sandbox_check(settings->instance_sandbox, err)) {
         return error_prefix(err, PREFIX "INSTANCE_SANDBOX");

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,14 @@ def test_every_line_is_one_event_in_the_format_asked_for(fresh):
             else:
                 assert LINE.match(line), line
         assert len(lines) > 5
+
+
+def test_what_a_local_instance_wrote_first_can_be_read_while_it_runs(fresh):
+    """docs/logs.md: it is in memory, and bounded, so that no tenant fills a disk or our log with it."""
+    stack = fresh()
+    data = {"env": {"OPEN_TERMINAL_ACCESS_LOG": "true"}}
+    stack.admin("PUT", "/policies/default", json_body={"data": data}).expect(200)
+    stack.run("ann", "true")
+    output = Path(f"/proc/{stack.instance_pid('ann')}/fd/2")
+    eventually(lambda: b" answered 200" in output.read_bytes(), 10, what="a line of a request")
+    assert len(output.read_bytes()) == 4096

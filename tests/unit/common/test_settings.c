@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "common/origins.h"
 #include "common/settings.h"
 
 #define NOTHING ((const char *const[]){NULL})
@@ -94,6 +95,24 @@ static void test_mistakes_are_named(void **state) {
         {"TERMINALS_TRUSTED_PROXIES=::1/+8",
          "TERMINALS_TRUSTED_PROXIES: `::1/+8` is no address (10.0.0.1, fd00::1) and no network (10.0.0.0/8)"},
         {"TERMINALS_TRUSTED_PROXIES= , ", "TERMINALS_TRUSTED_PROXIES: it names no address"},
+        {"TERMINALS_CORS_ALLOWED_ORIGINS=https://a.example, https://b.example/",
+         "TERMINALS_CORS_ALLOWED_ORIGINS: `https://b.example/` is no origin (https://chat.example.com, in lower case "
+         "and with nothing behind it)"},
+        {"TERMINALS_CORS_ALLOWED_ORIGINS=chat.example",
+         "TERMINALS_CORS_ALLOWED_ORIGINS: `chat.example` is no origin (https://chat.example.com, in lower case and "
+         "with nothing behind it)"},
+        {"TERMINALS_CORS_ALLOWED_ORIGINS=https://Chat.example",
+         "TERMINALS_CORS_ALLOWED_ORIGINS: `https://Chat.example` is no origin (https://chat.example.com, in lower case "
+         "and with nothing behind it)"},
+        {"TERMINALS_CORS_ALLOWED_ORIGINS=*,https://a.example",
+         "TERMINALS_CORS_ALLOWED_ORIGINS: `*` is no origin (https://chat.example.com, in lower case and with nothing "
+         "behind it)"},
+        {"TERMINALS_CORS_ALLOWED_ORIGINS=https://*.example",
+         "TERMINALS_CORS_ALLOWED_ORIGINS: `https://*.example` is no origin (https://chat.example.com, in lower case "
+         "and with nothing behind it)"},
+        {"TERMINALS_CORS_ALLOWED_ORIGINS=https://",
+         "TERMINALS_CORS_ALLOWED_ORIGINS: `https://` is no origin (https://chat.example.com, in lower case and with "
+         "nothing behind it)"},
         {"TERMINALS_INSTANCE_SANDBOX=allow-scripts allow-everything",
          "TERMINALS_INSTANCE_SANDBOX: `allow-everything` is neither `off` nor one of the words that `sandbox` knows"},
         {"TERMINALS_INSTANCE_SANDBOX=off allow-scripts",
@@ -129,6 +148,18 @@ static void test_an_empty_optional_text_is_not_set(void **state) {
     assert_null(settings.docker_mounts);
     assert_int_equal(settings.backend, BACKEND_DOCKER);
     settings_free(&settings);
+}
+
+static void test_origins_as_browsers_say_them(void **state) {
+    (void)state;
+    static const char *const good[] = {"*", "https://chat.example.com", "http://localhost:8080,https://a.example",
+                                       "http://[::1]:3000, chrome-extension://abcdef , null"};
+    struct error err;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        if (!origins_check(good[i], &err)) {
+            fail_msg("%s: %s", good[i], err.message);
+        }
+    }
 }
 
 static void test_open_and_a_key_contradict(void **state) {
@@ -218,6 +249,7 @@ int main(void) {
         cmocka_unit_test(test_flags_win_over_environment_over_dotenv),
         cmocka_unit_test(test_mistakes_are_named),
         cmocka_unit_test(test_an_empty_optional_text_is_not_set),
+        cmocka_unit_test(test_origins_as_browsers_say_them),
         cmocka_unit_test(test_open_and_a_key_contradict),
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_secret_from_a_file),
