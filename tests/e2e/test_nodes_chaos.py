@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 
+import pytest
 from nodes_world import Nodes
 from stack import SLOW, eventually
 
@@ -68,6 +69,7 @@ class Load:
             thread.join(90 * SLOW)
 
 
+@pytest.mark.release_only  # the same code meets a sanitizer in test_nodes.py
 def test_nodes_under_load_lose_a_node_a_cable_and_the_database_for_a_while():
     with Nodes(3) as nodes:
         for user in USERS:
