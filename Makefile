@@ -46,6 +46,7 @@ COMMON_LIBRARY = $(BUILD)/libcommon.a
 .PHONY: run
 run: ## install what is missing, build, and start everything on this machine (Ctrl-C ends it)
 	@scripts/install-deps run
+	@$(MAKE) --no-print-directory -q all 2>/dev/null || echo "make run: building, which says nothing until it is done: a minute or two"
 	@$(MAKE) --no-print-directory -s -j2 all
 	@TERMINALS_BACKEND=$${TERMINALS_BACKEND:-local} scripts/terminals serve
 
@@ -207,7 +208,7 @@ endef
 $(foreach program,$(PROGRAMS),$(eval $(call fuzz_program_rule,$(program))))
 
 define fuzz_folder_rule
-build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(filter-out %/main.c sql/%,$$(SRC_$$(UNIT_FOLDER_$(1)))))
+build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(filter-out %/main.c,$$(SRC_$$(UNIT_FOLDER_$(1)))))
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 endef

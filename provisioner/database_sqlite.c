@@ -49,11 +49,13 @@ static bool fail(const struct sqlite_database *database, int result, struct erro
     };
     for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
         if (meanings[i].result == (result & 0xff)) {
-            return error_set(err, meanings[i].code, "database `%s`: %s (%s)", database->path, meanings[i].meaning,
-                             sqlite3_errmsg(database->connection));
+            error_set(err, meanings[i].code, "database `%s`: %s (%s)", database->path, meanings[i].meaning,
+                      sqlite3_errmsg(database->connection));
+            return error_veil(err, DATABASE_TOLD);
         }
     }
-    return error_set(err, ERROR_INTERNAL, "database `%s`: %s", database->path, sqlite3_errmsg(database->connection));
+    error_set(err, ERROR_INTERNAL, "database `%s`: %s", database->path, sqlite3_errmsg(database->connection));
+    return error_veil(err, DATABASE_TOLD);
 }
 
 static bool check(const struct sqlite_database *database, int result, struct error *err) {

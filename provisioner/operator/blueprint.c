@@ -165,6 +165,13 @@ static bool take_identity(struct blueprint *blueprint, const struct kubernetes_t
                      KUBERNETES_NAME_SIZE - 1);
 }
 
+/* In milliseconds. What the CRD of another version lets pass is not worth a failure: less than none is none. */
+static int64_t idle_time(struct json_object *spec) {
+    int64_t minutes = json_get_int(spec, "idleTimeoutMinutes", 0);
+    int64_t most = minutes < POLICY_IDLE_MINUTES_MAX ? minutes : POLICY_IDLE_MINUTES_MAX;
+    return most > 0 ? most * MILLISECONDS_A_MINUTE : 0;
+}
+
 static bool take_spec(struct blueprint *blueprint, struct json_object *spec, struct error *err) {
     struct json_object *data = blueprint->policy.data;
     bool is_restricted = json_get_bool(spec, "restricted", false);
@@ -174,7 +181,7 @@ static bool take_spec(struct blueprint *blueprint, struct json_object *spec, str
         !json_add_bool(data, "restricted", is_restricted)) {
         return out_of_memory(err);
     }
-    blueprint->idle_ms = json_get_int(spec, "idleTimeoutMinutes", 0) * MILLISECONDS_A_MINUTE;
+    blueprint->idle_ms = idle_time(spec);
     return take_image(blueprint, spec, err) && take_persistence(blueprint, spec, err) &&
            take_resources(blueprint, spec, err) && take_env(blueprint, spec, err) &&
            take_packages(blueprint, spec, "packages", PACKAGES_NAME, err) &&

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 
 from kubernetes_api import KubernetesApi, restricted_problems  # noqa: E402
 from kubernetes_gc import GarbageCollector  # noqa: E402
-from kubernetes_kubelet import Kubelet, answers  # noqa: E402
+from kubernetes_kubelet import Kubelet, answers, loopback_address  # noqa: E402
 from kubernetes_schema import KINDS, selects  # noqa: E402
 
 __all__ = ["ACCOUNT", "BACKENDS", "IMAGE", "KINDS", "Cluster", "OperatorCluster", "answers", "kubernetes_stack", "manifests", "restricted_problems",
@@ -70,11 +70,11 @@ def roles(overlay):
 
 
 class Cluster:
-    def __init__(self):
+    def __init__(self, host="127.0.0.1", pod_address=loopback_address):
         self.folder = Path(tempfile.mkdtemp(prefix="tk-", dir="/tmp"))
-        self.certificate = make_certificate(self.folder / "api.pem", "kubernetes")
-        self.api = KubernetesApi(self.certificate)
-        self.kubelet = Kubelet(self.api, self.folder / "volumes", BIN / "open-terminal")
+        self.certificate = make_certificate(self.folder / "api.pem", "kubernetes", host)
+        self.api = KubernetesApi(self.certificate, host=host)
+        self.kubelet = Kubelet(self.api, self.folder / "volumes", BIN / "open-terminal", pod_address)
         self.kubeconfig = self.api.kubeconfig(self.folder / "kubeconfig")
 
     backend = "kubernetes"

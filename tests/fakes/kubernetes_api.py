@@ -68,7 +68,7 @@ def restricted_problems(spec):
 
 
 class KubernetesApi:
-    def __init__(self, certificate, namespace="terminals", port=0):
+    def __init__(self, certificate, namespace="terminals", port=0, host="127.0.0.1"):
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.objects = {}  # (plural, namespace, name): object
@@ -92,7 +92,7 @@ class KubernetesApi:
         self.context.load_cert_chain(certificate)
         self.context.verify_mode = ssl.CERT_OPTIONAL
         self.context.load_verify_locations(certificate)
-        self.port = port
+        self.host, self.port = host, port
         self.server = None
         self.listen()
 
@@ -121,7 +121,7 @@ class KubernetesApi:
             pass
 
         Handler.api = api
-        self.server = Server(("127.0.0.1", self.port), Handler)
+        self.server = Server((self.host, self.port), Handler)
         self.server.connections = set()
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -145,7 +145,7 @@ class KubernetesApi:
         config = {"apiVersion": "v1", "kind": "Config", "current-context": "here",
                   "contexts": [{"name": "elsewhere", "context": {"cluster": "nowhere", "user": "nobody"}},
                                {"name": "here", "context": {"cluster": "fake", "user": "terminals"}}],
-                  "clusters": [{"name": "fake", "cluster": {"server": f"https://127.0.0.1:{self.port}",
+                  "clusters": [{"name": "fake", "cluster": {"server": f"https://{self.host}:{self.port}",
                                                             "certificate-authority-data": pem, **cluster}}],
                   "users": [{"name": "terminals", "user": user or {"token": next(iter(self.tokens))}}]}
         path.write_text(json.dumps(config, indent=1))  # JSON is YAML

@@ -35,9 +35,14 @@ def descendants(pid):
     return found
 
 
+def loopback_address(number):
+    return f"127.{10 + number // 62500 % 200}.{number // 250 % 250}.{number % 250 + 1}"
+
+
 class Kubelet:
-    def __init__(self, api, folder, program):
-        self.api, self.folder, self.program = api, Path(folder), program
+    def __init__(self, api, folder, program, address=loopback_address):
+        """`address` gives the n-th pod's."""
+        self.api, self.folder, self.program, self.address = api, Path(folder), program, address
         self.folder.mkdir(parents=True, exist_ok=True)
         self.images = {"open-terminal:test"}
         self.node_labels = {"kubernetes.io/hostname": "node-1"}
@@ -154,8 +159,7 @@ class Kubelet:
         except LookupError as problem:
             self._waiting(pod, "CreateContainerConfigError", str(problem))
             return
-        number = next(_addresses)
-        address = f"127.{10 + number // 62500 % 200}.{number // 250 % 250}.{number % 250 + 1}"
+        address = self.address(next(_addresses))
         mounts = {mount["mountPath"]: self._volume(pod, mount) for mount in ours.get("volumeMounts") or []}
         home = mounts.get("/home/user", self.folder)
         command = ours.get("command") or [str(self.program), "run", "--host", address, "--port", "8000"]
