@@ -298,6 +298,16 @@ static const struct database_operations operations = {
     .blob = blob,
 };
 
+/* Sorts and new indexes that outgrow the cache go into files, which SQLite unlinks as it makes them: beside the
+ * database, where we may write. In a container with a read-only root no other place may be left, and they failed. The
+ * folder of the first database is the process's: the setting is a global of SQLite's
+ * (https://sqlite.org/c3ref/temp_directory.html). */
+static void choose_temporary_folder(const char *folder_of_first) {
+    if (sqlite3_temp_directory == NULL) {
+        sqlite3_temp_directory = sqlite3_mprintf("%s", folder_of_first); /* NULL, without memory: as it was */
+    }
+}
+
 struct database *database_sqlite_open(const char *url, struct error *err) {
     const char *path = url_path(url, err);
     struct sqlite_database *database = path == NULL ? NULL : calloc(1, sizeof *database);
@@ -318,5 +328,6 @@ struct database *database_sqlite_open(const char *url, struct error *err) {
         close_sqlite(&database->base);
         return NULL;
     }
+    choose_temporary_folder(database->folder);
     return &database->base;
 }

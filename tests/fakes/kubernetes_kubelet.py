@@ -97,11 +97,22 @@ class Kubelet:
                 return f'persistentvolumeclaim "{claim}" not found'
             if claim and "deletionTimestamp" in found["metadata"]:
                 return f'persistentvolumeclaim "{claim}" is being deleted'
+        if not all(self._has_company(pod, term) for term in ((spec.get("affinity") or {}).get("podAffinity") or {}).get(
+                "requiredDuringSchedulingIgnoredDuringExecution") or []):
+            return "0/1 nodes are available: 1 node(s) didn't match pod affinity rules."
         if not all(labels.get(key) == value for key, value in (spec.get("nodeSelector") or {}).items()):
             return "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
         if not self.has_room:
             return "0/1 nodes are available: 1 Insufficient memory."
         return None
+
+    def _has_company(self, pod, term):
+        """One that matches runs here; or none is anywhere, and the pod itself matches (satisfyPodAffinity)."""
+        wanted = term["labelSelector"]["matchLabels"].items()
+        others = [one for one in self.api.all("pods").values() if one["metadata"]["uid"] != pod["metadata"]["uid"]
+                  and one["spec"].get("nodeName") and one["status"].get("phase") not in ("Failed", "Succeeded")]
+        return any(wanted <= (one["metadata"].get("labels") or {}).items() for one in others) or \
+            wanted <= (pod["metadata"].get("labels") or {}).items()
 
     def _schedule(self, pod):
         while (obstacle := self._obstacle(pod)) is not None:
