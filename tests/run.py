@@ -3,17 +3,20 @@
 
     tests/run.py                 everything, as CI does
     tests/run.py unit e2e        only these stages
-    tests/run.py --sanitize ...  unit and e2e on the ASan + UBSan build only
+    tests/run.py --sanitize ...  engine, unit and e2e on the ASan + UBSan build only
 
 Each stage says how many of its tests passed and failed; a stage that dies counts as one failure. What failed is listed
-once more before that line. In CI (CI=true) a skipped test is a failure too. Of several stages, lint runs beside the others
-at the lowest priority: the end-to-end tests wait as much as they compute.
+once more before that line, and what each stage cost, in seconds of the clock and of a processor. In CI (CI=true) a skipped
+test is a failure too. The end-to-end tests wait more than they compute: so the engine's, which one worker runs, are beside the
+others', and fuzz and lint beside everything at the lowest priority.
 """
 import argparse
 import concurrent.futures
+import contextlib
 import glob
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -26,7 +29,9 @@ import postgres_server
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CI = os.environ.get("CI") == "true"
 JOBS = str(os.cpu_count() or 2)
-E2E_WORKERS = str(2 * int(JOBS))  # they wait as much as they compute
+E2E_WORKERS = str(2 * int(JOBS) + 1)  # they wait more than they compute
+# Below the ephemeral range, for instances (tests/e2e/stack.py): the engine's tests run at the same time as others.
+E2E_PORTS, ENGINE_PORTS = "10000-28000", "28000-30000"
 EVIDENCE_MAX_CHARACTERS = 2000  # of one failure, in the list at the end
 # cppcheck 2.10 follows neither the cleanup attribute (memleak) nor the lists of uthash and the fields of what they hold
 # (uninitvar and ctuuninitvar, which both compilers and the sanitizers find), knows a libc whose NULL is no pointer (varFuncNullUB), and
@@ -55,6 +60,40 @@ class Tally:
             self.blame(name)
 
 
+class Costs:
+    """What each stage took. A processor's seconds are those of all processes that were waited for: not of daemons (dockerd)."""
+
+    def __init__(self):
+        self.rows = []  # (name, seconds, processor's seconds), in the order of their ends
+
+    @staticmethod
+    def processor_seconds():
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return spent.ru_utime + spent.ru_stime
+
+    def add(self, name, seconds, processor_seconds):
+        self.rows.append((name, seconds, processor_seconds))
+        print(f"=== {name}: {seconds:.0f} s, processor {processor_seconds:.0f} s", flush=True)
+
+    def add_from(self, line):
+        """Takes over what another process's add() has printed."""
+        said = re.fullmatch(r"=== (.+): (\d+) s, processor (\d+) s", line)
+        if said:
+            self.rows.append((said[1], int(said[2]), int(said[3])))
+
+    @contextlib.contextmanager
+    def of(self, name):
+        started, spent = time.monotonic(), self.processor_seconds()
+        yield
+        self.add(name, time.monotonic() - started, self.processor_seconds() - spent)
+
+    def table(self):
+        return "\n".join([f"{'':24}{'wall s':>8}{'CPU s':>8}"] + [f"{name:24}{seconds:8.0f}{spent:8.0f}" for name, seconds, spent in self.rows])
+
+
+costs = Costs()
+
+
 def run(command, **options):
     print("+ " + " ".join(command), flush=True)
     return subprocess.run(command, cwd=ROOT, check=False, **options)
@@ -72,14 +111,14 @@ def all_c():
     return sources("tests/**/*.[ch]", *[f"{folder}/**/*.[ch]" for folder in C_FOLDERS])
 
 
-def make(build, *targets, sanitize=False, cc=None):
-    command = ["make", "-s", f"-j{JOBS}", f"BUILD={build}", f"SANITIZE={int(sanitize)}", *targets]
-    return run(command + ([f"CC={cc}"] if cc else [])).returncode == 0
+def make(build, *targets, sanitize=False):
+    return run(["make", "-s", f"-j{JOBS}", f"BUILD={build}", f"SANITIZE={int(sanitize)}", *targets]).returncode == 0
 
 
-def stage_build(tally, _):
-    tally.check("gcc builds everything without a warning", make("build/release", "all"))
-    tally.check("clang builds everything without a warning", make("build/clang", "all", cc="clang"))
+def stage_build(tally, sanitize):
+    if not sanitize:
+        tally.check("gcc builds everything without a warning", make("build/release", "all"))
+    tally.check("gcc builds everything with sanitizers", make("build/sanitize", "all", sanitize=True))
 
 
 def stage_lint(tally, _):
@@ -156,7 +195,8 @@ def stage_unit(tally, sanitize):
 
 
 def stage_fuzz(tally, _):
-    seconds = os.environ.get("FUZZ_SECONDS", "3")
+    seconds = os.environ.get("FUZZ_SECONDS", "4")
+    tally.check("clang builds everything without a warning", make("build/release", "clang-programs"))
     if not make("build/release", "fuzzers"):
         tally.check("fuzzers build", False)
         return
@@ -173,15 +213,15 @@ def stage_fuzz(tally, _):
         tally.check(f"{fuzzer} finds nothing in {seconds} s", status == 0)
 
 
-def pytest(tally, build, name, arguments, slow=False, postgres=None):
+def pytest(tally, build, name, arguments, slow=False, postgres=None, workers=E2E_WORKERS, ports=E2E_PORTS):
     report = os.path.join(ROOT, "build", f"report-{name}.xml")
-    environment = dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, build, "bin"))
+    environment = dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, build, "bin"), TERMINALS_TEST_PORTS=ports)
     environment.pop("TERMINALS_TEST_POSTGRES", None)
     if postgres:
         environment["TERMINALS_TEST_POSTGRES"] = postgres
     if slow:
         environment["TERMINALS_TEST_SLOW"] = "1"
-    status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider", "-n", E2E_WORKERS, "--dist", "loadgroup",
+    status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider", "-n", workers, "--dist", "loadgroup",
                   f"--junitxml={report}", *arguments], env=environment).returncode
     try:
         suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
@@ -208,16 +248,35 @@ def e2e_on_postgres(tally):
         pytest(tally, "build/release", "e2e-postgres", ON_POSTGRES, postgres=server.url())
 
 
+def stage_engine(tally, sanitize):
+    """What needs a Docker engine, one test after the other."""
+    if not sanitize:
+        with costs.of("engine: release"):
+            if make("build/release", "all"):
+                pytest(tally, "build/release", "engine", ["tests/e2e", "-m", "engine"], workers="1", ports=ENGINE_PORTS)
+            else:
+                tally.check("the release build", False)
+    with costs.of("engine: sanitized"):
+        if make("build/sanitize", "all", sanitize=True):
+            pytest(tally, "build/sanitize", "engine-sanitize", ["tests/e2e", "-m", "engine and not release_only"], slow=True, workers="1",
+                   ports=ENGINE_PORTS)
+        else:
+            tally.check("the sanitizer build", False)
+
+
 def stage_e2e(tally, sanitize):
     tally.check("npm gives what drives the admin page", make("build/release", "browser-modules"))
     if not sanitize:
         if make("build/release", "all"):
-            pytest(tally, "build/release", "e2e", ["tests/e2e"])
-            e2e_on_postgres(tally)
+            with costs.of("e2e: release"):
+                pytest(tally, "build/release", "e2e", ["tests/e2e", "-m", "not engine"])
+            with costs.of("e2e: PostgreSQL"):
+                e2e_on_postgres(tally)
         else:
             tally.check("the release build", False)
     if make("build/sanitize", "all", sanitize=True):
-        pytest(tally, "build/sanitize", "e2e-sanitize", ["tests/e2e", "-m", "not release_only"], slow=True)
+        with costs.of("e2e: sanitized"):
+            pytest(tally, "build/sanitize", "e2e-sanitize", ["tests/e2e", "-m", "not engine and not release_only"], slow=True)
     else:
         tally.check("the sanitizer build", False)
 
@@ -231,18 +290,18 @@ def stage_bench(tally, _):
     tally.check("the benchmarks run", done.returncode == 0)
 
 
-STAGES = {"build": stage_build, "lint": stage_lint, "unit": stage_unit, "fuzz": stage_fuzz, "e2e": stage_e2e,
+STAGES = {"build": stage_build, "engine": stage_engine, "fuzz": stage_fuzz, "lint": stage_lint, "unit": stage_unit, "e2e": stage_e2e,
           "bench": stage_bench}
 
 
 class Aside:
-    """A stage in a process of its own, at the lowest priority."""
+    """Stages in a process of their own, one after the other."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, names, niceness, sanitize=False):
+        self.name = " and ".join(names)
         self.output = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(["nice", "-n", "19", sys.executable, os.path.abspath(__file__), name], cwd=ROOT,
-                                        stdout=self.output, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(["nice", "-n", str(niceness), sys.executable, os.path.abspath(__file__), "--in-turn", *names,
+                                         *(["--sanitize"] if sanitize else [])], cwd=ROOT, stdout=self.output, stderr=subprocess.STDOUT)
 
     def join(self, tally):
         status = self.process.wait()
@@ -255,34 +314,50 @@ class Aside:
             return
         tally.add(int(counts[1]), int(counts[2]))
         for line in lines:
-            if line.startswith("FAILED ") and (line[7:], "") not in tally.failures:
+            costs.add_from(line)
+            if line.startswith("FAILED ") and not line.startswith("FAILED tests/") and (line[7:], "") not in tally.failures:
                 tally.blame(line[7:])
+
+
+def join_all(asides, tally):
+    while asides:
+        asides.pop(0).join(tally)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("stages", nargs="*", help="of: " + ", ".join(STAGES))
-    parser.add_argument("--sanitize", action="store_true", help="unit and e2e on the sanitizer build only")
+    parser.add_argument("--sanitize", action="store_true", help="engine, unit and e2e on the sanitizer build only")
+    parser.add_argument("--in-turn", action="store_true", help="nothing beside anything else")
     arguments = parser.parse_args()
-    wanted = arguments.stages or (["unit", "e2e"] if arguments.sanitize else list(STAGES))
+    wanted = arguments.stages or (["engine", "unit", "e2e"] if arguments.sanitize else list(STAGES))
+    if unknown := set(wanted) - set(STAGES):
+        parser.error(f"no such stage: {', '.join(sorted(unknown))}")
+    if len(wanted) > 1 and not arguments.in_turn:
+        wanted.append("build")  # first, so that no two stages build the same thing at once
     tally = Tally()
-    aside = None
-    for name in wanted:
-        if name == "lint" and len(wanted) > 1:
-            aside = Aside("lint")
+    in_the_way, idle = [], []  # asides: what benchmarks wait for, and what nobody does
+    for name in [name for name in STAGES if name in wanted]:
+        if name == "engine" and "e2e" in wanted and not arguments.in_turn:
+            in_the_way.append(Aside(["engine"], 0, arguments.sanitize))
             continue
-        started = time.monotonic()
+        if name in ("fuzz", "lint") and len(wanted) > 1 and not arguments.in_turn:
+            if not idle:
+                idle.append(Aside([name for name in ("fuzz", "lint") if name in wanted], 19))
+            continue
+        if name == "bench":
+            join_all(in_the_way, tally)
         print(f"\n=== {name}", flush=True)
-        STAGES[name](tally, arguments.sanitize)
-        print(f"=== {name}: {time.monotonic() - started:.0f} s", flush=True)
-    if aside:
-        aside.join(tally)
+        with costs.of(name):
+            STAGES[name](tally, arguments.sanitize)
+    join_all(in_the_way + idle, tally)
     for name, evidence in tally.failures:
         print(f"\nFAILED {name}\n{textwrap.indent(evidence[:EVIDENCE_MAX_CHARACTERS], '    ')}".rstrip())
     if tally.skipped:
         print(f"\n{tally.skipped} tests were skipped" + (", which counts as failure in CI" if CI else ""))
         if CI:
             tally.failed += tally.skipped
+    print(f"\n{costs.table()}")
     print(f"\n{tally.passed} passed, {tally.failed} failed")
     sys.exit(1 if tally.failed or not tally.passed else 0)
 

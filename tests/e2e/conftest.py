@@ -29,6 +29,7 @@ needs_sandbox = pytest.mark.skipif(not sandbox_works(), reason="bubblewrap does 
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "engine: uses the Docker engine (marked by its name, below)")
     config.addinivalue_line("markers", "release_only: measures something that a sanitizer changes, or tests nothing that it could see")
 
 
@@ -36,13 +37,15 @@ def pytest_configure(config):
 ENGINE_FILES = ("test_compose", "test_docker")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups, and -m the marker
 def pytest_collection_modifyitems(items):
     """Several workers (`pytest -n`) share the tests by file, and the engine's are one worker's, who begins with them."""
     def uses_engine(item):
         return item.path.name.startswith(ENGINE_FILES) or item.name.partition("[")[2].startswith(("docker", "compose"))
 
     for item in items:
+        if uses_engine(item):
+            item.add_marker(pytest.mark.engine)
         item.add_marker(pytest.mark.xdist_group("engine" if uses_engine(item) else item.path.name))
     items.sort(key=lambda item: not uses_engine(item))
 

@@ -38,7 +38,9 @@ OURS = ("terminals-gate", "terminals-api", "terminals-provisioner")
 # stretches, so that two never race for one.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_STRETCHES = range(10000 + 400 * (50 * _WORKER // _WORKERS), 10000 + 400 * (50 * (_WORKER + 1) // _WORKERS), 400)
+_FIRST, _END = (int(port) for port in os.environ.get("TERMINALS_TEST_PORTS", "10000-30000").split("-"))
+_EACH = (_END - _FIRST) // 400 // _WORKERS
+_STRETCHES = range(_FIRST + 400 * _EACH * _WORKER, _FIRST + 400 * _EACH * (_WORKER + 1), 400)
 _next_stretch = itertools.cycle(random.sample(_STRETCHES, len(_STRETCHES)))
 
 POSTGRES = os.environ.get("TERMINALS_TEST_POSTGRES")  # see tests/postgres_server.py; None: SQLite

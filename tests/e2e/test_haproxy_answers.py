@@ -13,6 +13,8 @@ from haproxy_peers import Client, Wire, answer
 from haproxy_world import KEY, SWITCHING, UPGRADE
 from haproxy_world import make_world, shared, world  # noqa: F401 (fixtures)
 
+pytestmark = pytest.mark.release_only  # HAProxy and scripted peers: nothing of ours runs
+
 
 # ---- Answers
 

@@ -8,6 +8,8 @@ from haproxy_peers import Client, answer, route_key
 from haproxy_world import INSTANCE_ID, INSTANCE_KEY, KEY
 from haproxy_world import make_world, shared, world  # noqa: F401 (fixtures)
 
+pytestmark = pytest.mark.release_only  # HAProxy and scripted peers: nothing of ours runs
+
 
 # ---- Hostile requests
 

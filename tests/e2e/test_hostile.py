@@ -305,6 +305,7 @@ def test_half_a_request_reaches_nobody(guarded):
     assert len(guarded.fake.seen) == before
 
 
+@pytest.mark.release_only  # it reaches HAProxy and nobody else
 def test_a_request_that_stops_half_way_is_given_up(guarded):
     sock = guarded.connect(60)
     sock.sendall(b"GET /half HTTP/1.1\r\nHost: x\r\nX-User-")

@@ -352,6 +352,7 @@ def test_a_large_text_is_read_in_ranges(instance):
     assert whole == "".join(f"ligne {number} é\n" for number in range(1, 1_000_001))
 
 
+@pytest.mark.release_only  # it measures an answer's time
 def test_other_requests_are_answered_while_a_tree_is_deleted(instance):
     for folder in range(200):
         (instance.folder / "tree" / str(folder)).mkdir(parents=True)

@@ -152,6 +152,7 @@ def expect_kept(node, other, user):
         assert node.tenant(user)["status"] == "running"
 
 
+@pytest.mark.release_only  # what idle means, over seconds that SLOW makes minutes
 def test_what_one_node_serves_no_other_calls_idle(three, user):
     leader, follower = three.leader(), three.followers()[0]
     idle = f"idle-{user}"
@@ -165,6 +166,7 @@ def test_what_one_node_serves_no_other_calls_idle(three, user):
     eventually(lambda: is_nowhere(three, idle), 2, what="the end of its route on all nodes")
 
 
+@pytest.mark.release_only  # the same
 def test_a_shell_on_one_node_keeps_its_instance(three, user):
     leader, follower = three.leader(), three.followers()[0]
     shell = follower.shell(user)

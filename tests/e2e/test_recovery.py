@@ -242,6 +242,7 @@ def test_what_an_instance_started_ends_with_it_however_it_ends(fresh, user):
     eventually(lambda: not stack.commands("sleep 4711"), 5, what="the end of both")
 
 
+@pytest.mark.release_only  # it counts restarts in a time
 def test_a_process_that_keeps_dying_does_not_busy_the_machine(fresh):
     """The supervisor backs off, and the rest serves on."""
     stack = fresh()

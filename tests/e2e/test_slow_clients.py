@@ -11,6 +11,8 @@ from certificates import make_certificate
 from haproxy_peers import Client, Wire, answer, route_key
 from haproxy_world import INSTANCE_ID, INSTANCE_KEY, KEY, World
 
+pytestmark = pytest.mark.release_only  # HAProxy and scripted peers: nothing of ours runs
+
 HEAD = f"Host: h\r\nAuthorization: Bearer {KEY}\r\nX-User-Id: u\r\n"
 HEAD_SECONDS = 10
 
