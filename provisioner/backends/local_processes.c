@@ -160,7 +160,7 @@ bool local_processes_start(struct local_instance *instance, void (*on_end)(void 
     struct backend *backend = instance->backend;
     struct local_reference *reference = &instance->reference;
     cleanup_close int info_write_fd = -1;
-    struct spawned spawned;
+    struct spawned spawned = {0};
     char text[LOCAL_REFERENCE_SIZE];
     reference->port = local_ports_take(&backend->ports);
     if (reference->port == 0) {
