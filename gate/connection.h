@@ -108,6 +108,7 @@ bool connection_shut_down(struct connection *connection);
 /* Ends it at once. The last thing to do with it. */
 void connection_free(struct connection *connection);
 
+/* The time limit of the state it is in; a later call replaces it. */
 void connection_set_timer(struct connection *connection, int64_t delay_ms);
 
 /* Sends what `output` holds, as far as possible. False: the client is gone. */

@@ -148,9 +148,8 @@ void docker_instance_await_answer(struct docker_instance *instance, int timeout_
 /* Waits for nothing any more. What the engine has begun, it may finish. */
 void docker_instance_drop_calls(struct docker_instance *instance);
 
-/* docker_start.c: the step that creates the container, and the one that starts it. */
+/* docker_start.c: the step that creates the container. */
 void docker_start_create(struct docker_instance *instance);
-void docker_start_begin(struct docker_instance *instance);
 
 /* docker_clear.c: the container's name is taken. */
 void docker_clear_begin(struct docker_instance *instance);
