@@ -117,10 +117,21 @@ def test_nothing_is_logged_unless_asked_for(make_world):
 def test_what_a_connection_remembers_is_used_in_one_go():
     """The requests of an HTTP/2 connection share its memory (`sess.`). HAProxy 2.6 runs all rules for one of them before it turns to
     another; from 3.2 on it does so for fifty at a time (tune.max-rules-at-once). So the rules that write or read it are the first
-    fifty, however many of them the settings leave out."""
+    fifty, however many of them the settings leave out; and those of the one backend that reads it come right after section 2."""
     text = CONFIGURATION.read_text()
     frontend = text[text.index("\nfrontend public"):text.index("\nfcgi-app ")]
-    rules = [line for line in frontend.splitlines() if line.strip().startswith("http-request ")]
+    # Nothing is remembered where requests are limited, and CORS is either for all or for some.
+    for start, end in [('.if strneq("${TERMINALS_USER_RATE_LIMIT}",0)', ".endif"), ('.if streq("${TERMINALS_CORS_ALLOWED_ORIGINS}",*)', ".elif")]:
+        before, rest = frontend.split(start, 1)
+        frontend = before + rest.split(end, 1)[1]
+    rules = rules_of(frontend)
     remembering = [number for number, line in enumerate(rules, 1) if "sess." in line]
     assert remembering and remembering[-1] < 50, rules[remembering[-1] - 1]
-    assert all("sess." not in line or "sess.client" in line for line in text.replace(frontend, "").splitlines() if "http-" in line)
+    again = text[text.index("\nbackend tenant_again"):text.index("\nbackend tenants")]
+    assert rules.index("http-request allow if again") + len(rules_of(text[text.index("\ndefaults to_instances"):text.index("\nfrontend public")] + again)) < 50
+    others = text.replace(text[text.index("\nfrontend public"):text.index("\nfcgi-app ")], "").replace(again, "")
+    assert all("sess." not in line or "sess.client" in line for line in rules_of(others))
+
+
+def rules_of(text):
+    return [line.strip() for line in text.splitlines() if line.strip().startswith("http-request ")]
