@@ -44,6 +44,7 @@ COMMON_LIBRARY = $(BUILD)/libcommon.a
 .PHONY: run
 run: ## install what is missing, build, and start everything on this machine (Ctrl-C ends it)
 	@scripts/install-deps run
+	@$(MAKE) --no-print-directory -q all 2>/dev/null || echo "make run: building, which says nothing until it is done: a minute or two"
 	@$(MAKE) --no-print-directory -s -j2 all
 	@TERMINALS_BACKEND=$${TERMINALS_BACKEND:-local} scripts/terminals serve
 
@@ -187,12 +188,15 @@ fuzzers: $(FUZZERS)
 build/fuzz/objects/%.o: %.c
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -c -o $@ $<
+build/fuzz/objects/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
+	@mkdir -p $(@D)
+	clang $(FUZZ_FLAGS) -c -o $@ $<
 build/fuzz/libcommon.a: $(patsubst %.c,build/fuzz/objects/%.o,$(wildcard common/*.c))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
 define fuzz_folder_rule
-build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(filter-out %/main.c sql/%,$$(SRC_$$(UNIT_FOLDER_$(1)))))
+build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(filter-out %/main.c,$$(SRC_$$(UNIT_FOLDER_$(1)))))
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 endef

@@ -9,9 +9,11 @@
 
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "common/heartbeat.h"
 #include "common/settings.h"
 
 #define PATIENCE_SECONDS 3
+#define OPERATOR         "operator"
 
 #define TEXT(literal)                                                                                                  \
     { literal, sizeof(literal) - 1 }
@@ -83,20 +85,31 @@ bool check_ask(const char *run_dir, const char *process, struct error *err) {
     return read_answer(fd, question, address.sun_path, err);
 }
 
+/* The operator listens on nothing: it leaves word in a file. */
+static bool ask_or_look(const char *run_dir, int argc, char **argv, struct error *err) {
+    return strcmp(argv[1], OPERATOR) == 0 ? heartbeat_check(run_dir, OPERATOR, argc == 3, err)
+                                          : check_ask(run_dir, argv[1], err);
+}
+
+static bool are_arguments(int argc, char **argv) {
+    return (argc == 2 && (question_for(argv[1]) != NULL || strcmp(argv[1], OPERATOR) == 0)) ||
+           (argc == 3 && strcmp(argv[1], OPERATOR) == 0 && strcmp(argv[2], "ready") == 0);
+}
+
 int check(int argc, char **argv) {
     struct error err = {0};
     struct settings settings = {0};
-    if (argc != 2 || question_for(argv[1]) == NULL) {
-        fputs("usage: terminals check provisioner|api|gate\n", stderr);
+    if (!are_arguments(argc, argv)) {
+        fputs("usage: terminals check provisioner|api|gate|operator [ready]\n", stderr);
         return 2;
     }
-    bool answers = settings_load(&settings, NULL, &err);
-    if (answers) {
-        answers = check_ask(settings.run_dir, argv[1], &err);
+    bool is_well = settings_load(&settings, NULL, &err);
+    if (is_well) {
+        is_well = ask_or_look(settings.run_dir, argc, argv, &err);
         settings_free(&settings);
     }
-    if (!answers) {
+    if (!is_well) {
         fprintf(stderr, "terminals check: %s\n", err.message);
     }
-    return answers ? EXIT_SUCCESS : EXIT_FAILURE;
+    return is_well ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -7,8 +7,10 @@
 
 #include "common/error.h"
 
-/* Asks `provisioner`, `api` or `gate` on its socket in TERMINALS_RUN_DIR something that needs nobody else's help.
- * Prints nothing if it answers. Returns the exit status: 0, 1 with a sentence, 2 for wrong arguments. */
+/* Asks `provisioner`, `api` or `gate` on its socket in TERMINALS_RUN_DIR something that needs nobody else's help, or
+ * looks at the heartbeat that `operator` leaves there (common/heartbeat.h); `operator ready` means that it knows what
+ * there is and could lead, or does. Prints nothing if all is well. Returns the exit status: 0, 1 with a sentence, 2 for
+ * wrong arguments. */
 int check(int argc, char **argv);
 
 /* The same of `process` in the run folder `run_dir`, for others. False with *err, which says what did not work. */

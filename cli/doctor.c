@@ -22,7 +22,7 @@ static const char usage[] = "usage: terminals doctor [--json] [--quiet]\n"
 
 /* In the order in which one depends on another. */
 static doctor_check *const families[] = {
-    doctor_check_access, doctor_check_processes, doctor_check_haproxy, doctor_check_maps,
+    doctor_check_access, doctor_check_processes, doctor_check_backend, doctor_check_haproxy, doctor_check_maps,
     doctor_check_state,  doctor_check_network,   doctor_check_disk,    doctor_check_machine,
 };
 

@@ -8,10 +8,10 @@
 /* What the checks share. The first ones fill it for those that follow. */
 struct doctor {
     struct findings findings;
-    const struct settings *settings;
-    bool has_provisioner; /* it runs, and answers */
-    bool has_haproxy;     /* the same of HAProxy */
-    bool is_running;      /* any of our processes does */
+    struct settings *settings; /* doctor_check_backend() alone changes them */
+    bool has_provisioner;      /* it runs, and answers */
+    bool has_haproxy;          /* the same of HAProxy */
+    bool is_running;           /* any of our processes does */
 };
 
 /* A family: adds what it finds, good and bad. */
@@ -23,6 +23,7 @@ bool doctor_read_settings(struct findings *findings, struct settings *settings);
 
 doctor_check doctor_check_access;    /* doctor_settings.c: who may do what, and the certificate */
 doctor_check doctor_check_processes; /* doctor_processes.c: programs and sockets */
+doctor_check doctor_check_backend;   /* doctor_backend.c: the settings are of the backend that runs */
 doctor_check doctor_check_haproxy;   /* doctor_haproxy.c: its version and limits */
 doctor_check doctor_check_maps;      /* doctor_maps.c: HAProxy's, their files, and the provisioner's word */
 doctor_check doctor_check_state; /* doctor_state.c: what the provisioner's own program finds of database and backend */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/text.h"
+
 static const struct {
     enum error_code code;
     const char *name;
@@ -32,8 +34,10 @@ bool error_set(struct error *err, enum error_code code, const char *format, ...)
         va_list arguments;
         va_start(arguments, format);
         err->code = code;
+        err->told[0] = '\0';
         vsnprintf(err->message, sizeof err->message, format, arguments);
         va_end(arguments);
+        text_make_utf8(err->message);
     }
     return false;
 }
@@ -44,12 +48,14 @@ bool error_set_errno(struct error *err, enum error_code code, const char *format
         va_list arguments;
         va_start(arguments, format);
         err->code = code;
+        err->told[0] = '\0';
         vsnprintf(err->message, sizeof err->message, format, arguments);
         va_end(arguments);
         size_t used = strlen(err->message);
         char reason[128];
         snprintf(err->message + used, sizeof err->message - used, ": %s",
                  strerror_r(saved_errno, reason, sizeof reason));
+        text_make_utf8(err->message);
     }
     errno = saved_errno;
     return false;
@@ -69,7 +75,19 @@ bool error_prefix(struct error *err, const char *format, ...) {
     snprintf(whole, sizeof whole, "%s: %s", prefix, err->message);
     memcpy(err->message, whole, sizeof err->message - 1);
     err->message[sizeof err->message - 1] = '\0';
+    text_make_utf8(err->message);
     return false;
+}
+
+bool error_veil(struct error *err, const char *told) {
+    if (err != NULL) {
+        snprintf(err->told, sizeof err->told, "%s", told);
+    }
+    return false;
+}
+
+const char *error_for_clients(const struct error *err) {
+    return err->told[0] != '\0' ? err->told : err->message;
 }
 
 const char *error_code_name(enum error_code code) {

@@ -26,13 +26,19 @@ enum error_code {
     ERROR_CODE_COUNT,
 };
 
+#define ERROR_TOLD_SIZE 80
+
 struct error {
     enum error_code code;
     char message[512]; /* one sentence, no trailing full stop or line feed, no secret */
+    /* What a client is told in its place, where the message has names of hosts, paths or addresses, which are the
+     * administrators' business; "": the message itself. */
+    char told[ERROR_TOLD_SIZE];
 };
 
 /* Fills *err (which may be NULL) and returns false, so that a failing function can `return error_set(…)`.
- * A message that is too long is cut. */
+ * A message that is too long is cut; bytes in it that are no UTF-8 become question marks, as JSON and databases take
+ * none. */
 bool error_set(struct error *err, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same, with ": " and the text of the current errno appended. errno is unchanged. */
@@ -41,6 +47,10 @@ bool error_set_errno(struct error *err, enum error_code code, const char *format
 
 /* Puts context in front of a message on its way up: "start instance 7: open `/x`: No such file". Returns false. */
 bool error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Users are to be told `told`, and no more. Returns false. */
+bool error_veil(struct error *err, const char *told);
+const char *error_for_clients(const struct error *err);
 
 /* The code's name as IPC carries it ("not_found"), and back; an unknown name is ERROR_INTERNAL. */
 const char *error_code_name(enum error_code code);

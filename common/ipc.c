@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/text.h"
+
 int ipc_take_message(struct buffer *input, size_t max_bytes, struct json_object **message, struct error *err) {
     *message = NULL;
     char *line_end = input->length == 0 ? NULL : memchr(input->data, '\n', input->length);
@@ -23,9 +25,14 @@ int ipc_take_message(struct buffer *input, size_t max_bytes, struct json_object 
 
 bool ipc_append_message(struct buffer *output, struct json_object *message) {
     size_t length = 0;
+    size_t begin = output->length;
     const char *text = json_text(message, &length);
-    return text != NULL && buffer_reserve(output, length + 1) != NULL && buffer_append(output, text, length) &&
-           buffer_append(output, "\n", 1);
+    if (text == NULL || buffer_reserve(output, length + 1) == NULL || !buffer_append(output, text, length)) {
+        return false;
+    }
+    /* A peer hangs up on what is no JSON, on all calls of everybody: no text of anybody's may bring that about. */
+    text_make_utf8(output->data + begin);
+    return buffer_append(output, "\n", 1);
 }
 
 struct json_object *ipc_request(const char *op) {
@@ -53,7 +60,8 @@ struct json_object *ipc_answer(int64_t id) {
 struct json_object *ipc_error_answer(int64_t id, const struct error *err) {
     struct json_object *answer = answer_with(id, false);
     if (answer != NULL && !(json_add_string(answer, "code", error_code_name(err->code)) &&
-                            json_add_string(answer, "detail", err->message))) {
+                            json_add_string(answer, "detail", err->message) &&
+                            (err->told[0] == '\0' || json_add_string(answer, "told", err->told)))) {
         json_object_put(answer);
         return NULL;
     }
@@ -65,6 +73,11 @@ bool ipc_answer_ok(struct json_object *answer, struct error *err) {
         return true;
     }
     const char *detail = json_get_string(answer, "detail");
-    return error_set(err, error_code_from_name(json_get_string(answer, "code")), "%s",
-                     detail == NULL ? "the provisioner answered without saying what is wrong" : detail);
+    const char *told = json_get_string(answer, "told");
+    error_set(err, error_code_from_name(json_get_string(answer, "code")), "%s",
+              detail == NULL ? "the provisioner answered without saying what is wrong" : detail);
+    if (told != NULL) {
+        error_veil(err, told);
+    }
+    return false;
 }

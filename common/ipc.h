@@ -19,17 +19,18 @@
  * saving. */
 int ipc_take_message(struct buffer *input, size_t max_bytes, struct json_object **message, struct error *err);
 
-/* Appends a message and its line feed. */
+/* Appends a message and its line feed. Texts in it that are no UTF-8 lose the bytes that are not. */
 bool ipc_append_message(struct buffer *output, struct json_object *message);
 
 /* A new request: {"op": op}; the id is added by whoever sends it. NULL: no memory. */
 struct json_object *ipc_request(const char *op);
 
-/* A new answer to the request with this id. The error becomes code and detail. */
+/* A new answer to the request with this id. The error becomes code, detail and, where users are told
+ * something else, told. */
 struct json_object *ipc_answer(int64_t id);
 struct json_object *ipc_error_answer(int64_t id, const struct error *err);
 
-/* True if the answer says ok; else fills *err from code and detail. */
+/* True if the answer says ok; else fills *err. */
 bool ipc_answer_ok(struct json_object *answer, struct error *err);
 
 #endif

@@ -74,8 +74,9 @@ static bool connect_until(struct ipc_client *client, int64_t deadline_ms, struct
             return true;
         }
         if (clock_monotonic_ms() + pause >= deadline_ms) {
-            return error_set_errno(err, ERROR_CAPACITY, "terminals-provisioner is not running (connect `%s`)",
-                                   client->address.sun_path);
+            error_set_errno(err, ERROR_CAPACITY, "terminals-provisioner is not running (connect `%s`)",
+                            client->address.sun_path);
+            return error_veil(err, "terminals-provisioner is not running");
         }
         pause_ms(pause);
     }

@@ -2,7 +2,8 @@
  *
  *   log_info(request_id, "instance started user=%s port=%d", user, port);
  *
- * Line feeds and other control characters in a message are escaped, so nobody can forge a line. Never log a secret.
+ * Line feeds and other control characters in a message are escaped, and so are those that change the order in which a
+ * line is shown: nobody can forge a line, or command the terminal in which it is read. Never log a secret.
  * Thread-safe: a line is one write(2). The logger and the settings are the only globals. */
 #ifndef TERMINALS_COMMON_LOG_H
 #define TERMINALS_COMMON_LOG_H

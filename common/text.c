@@ -38,3 +38,23 @@ bool text_is_utf8(const char *text) {
     }
     return true;
 }
+
+static void replace(char *text, bool are_controls_replaced) {
+    while (*text != '\0') {
+        size_t length = text_utf8_character_length(text);
+        bool is_control = (unsigned char)*text < 0x20 || *text == 0x7f;
+        if (length == 0 || (is_control && are_controls_replaced)) {
+            *text = '?';
+            length = 1;
+        }
+        text += length;
+    }
+}
+
+void text_make_utf8(char *text) {
+    replace(text, false);
+}
+
+void text_make_line(char *text) {
+    replace(text, true);
+}

@@ -13,4 +13,10 @@ size_t text_utf8_character_length(const char *text);
 /* Is all of it such characters? */
 bool text_is_utf8(const char *text);
 
+/* Puts a question mark in the place of each byte that is no UTF-8, such as those of a character that was cut. */
+void text_make_utf8(char *text);
+
+/* The same, and of each control character (C0, DEL): a text of others', for one line. */
+void text_make_line(char *text);
+
 #endif

@@ -74,6 +74,16 @@ static struct json_object *make_request(const struct exchange *exchange, struct 
     return NULL;
 }
 
+/* A user is told of an error what is a user's business; the log has the rest. */
+static void answer_failure(const struct exchange *exchange, const struct error *err, struct answer *answer) {
+    struct error shown = *err;
+    if (err->told[0] != '\0' && !exchange->identity->is_trusted) {
+        log_warning(request_id(exchange->request), "%s", err->message);
+        snprintf(shown.message, sizeof shown.message, "%s", error_for_clients(err));
+    }
+    answer_error(answer, &shown);
+}
+
 /* Asks; the answer must have the member `route->result`, if there is one. NULL: an answer was given. */
 static struct json_object *ask(const struct exchange *exchange, struct json_object *request, struct answer *answer) {
     struct error err = {0};
@@ -86,7 +96,7 @@ static struct json_object *ask(const struct exchange *exchange, struct json_obje
         reply = NULL;
     }
     if (reply == NULL) {
-        answer_error(answer, &err);
+        answer_failure(exchange, &err, answer);
     }
     return reply;
 }
@@ -96,8 +106,16 @@ static struct json_object *make_request_and_ask(const struct exchange *exchange,
     return request == NULL ? NULL : ask(exchange, request, answer);
 }
 
+/* Why a start failed is the administrator's to read: it may name hosts and paths. */
+static bool hide_error(struct json_object *result) {
+    return json_get_string(result, "error") == NULL || json_add_string(result, "error", "The instance failed");
+}
+
 static void answer_with_result(const struct exchange *exchange, struct json_object *reply, struct answer *answer) {
-    answer_json(answer, 200, json_object_object_get(reply, exchange->route->result));
+    struct json_object *result = json_object_object_get(reply, exchange->route->result);
+    if (exchange->identity->is_trusted || hide_error(result)) {
+        answer_json(answer, 200, result);
+    } /* else without a status: answer_write() says 500 */
 }
 
 void call_member(const struct exchange *exchange, struct answer *answer) {

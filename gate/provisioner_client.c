@@ -37,6 +37,7 @@ struct provisioner_client {
     struct sockaddr_un address;
     struct endpoint endpoint;
     struct event timer; /* the next attempt to connect, and calls that have waited long enough */
+    bool is_heard;      /* it has said something over this connection */
     int retry_ms;
     int away_ms;
     int64_t next_id;
@@ -85,9 +86,10 @@ static void disconnect(struct provisioner_client *client, const char *why) {
     buffer_free(&client->input);
     buffer_free(&client->output);
     int64_t now = clock_monotonic_ms();
-    for (struct provisioner_call *call = client->calls; call != NULL; call = call->hh.next) {
+    for (struct provisioner_call *call = client->calls; call != NULL && client->is_heard; call = call->hh.next) {
         call->waits_since_ms = now;
     }
+    client->is_heard = false;
     client->retry_ms = RETRY_FIRST_MS;
     set_timer(client, client->retry_ms);
 }
@@ -113,6 +115,7 @@ static bool enqueue(struct provisioner_client *client, struct provisioner_call *
 static void take_answer(struct provisioner_client *client, struct json_object *answer) {
     int64_t id = json_get_int(answer, "id", 0);
     struct provisioner_call *call = NULL;
+    client->is_heard = true;
     HASH_FIND(hh, client->calls, &id, sizeof id, call);
     if (call == NULL) {
         return; /* its client went away meanwhile, or nobody wanted to know */
@@ -200,11 +203,26 @@ static void expire(struct provisioner_client *client) {
     }
 }
 
+/* That we are connected says nothing: who supervises the provisioner holds its socket, and may have nobody to listen
+ * there. So it is away until it has answered once, and a call waits no longer than if nobody held the socket. */
+static void wait_to_be_heard(struct provisioner_client *client) {
+    set_timer(client, client->away_ms < RETRY_MAX_MS ? client->away_ms : RETRY_MAX_MS);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *context) {
     (void)fd;
     (void)what;
     struct provisioner_client *client = context;
+    if (provisioner_client_is_connected(client)) {
+        if (!client->is_heard) {
+            expire(client);
+            wait_to_be_heard(client);
+        }
+        return;
+    }
     if (try_to_connect(client)) {
+        provisioner_client_tell(client, ipc_request("ping"), false);
+        wait_to_be_heard(client);
         send_all(client);
         return;
     }

@@ -18,7 +18,8 @@ struct provisioner_call;
  * and NULL on failure, when *err says why: what the provisioner answered, or ERROR_CAPACITY when it was away. */
 typedef void provisioner_callback(void *context, struct json_object *answer, const struct error *err);
 
-/* Starts to connect to <run dir>/provisioner.sock. A call waits at most `away_ms` while nobody listens. NULL with *err.
+/* Starts to connect to <run dir>/provisioner.sock. A call waits at most `away_ms` while nobody listens, or answers
+ * there at all. NULL with *err.
  */
 struct provisioner_client *provisioner_client_new(struct event_base *base, const char *socket_path, int away_ms,
                                                   struct error *err);

@@ -21,18 +21,6 @@
 #define NOT_REACHABLE        "Terminal instance not reachable"
 #define USER_AGENT_MAX_BYTES 512
 
-/* Header values may hold any bytes, JSON only UTF-8: what is none becomes a question mark. */
-static void make_utf8(char *text) {
-    while (*text != '\0') {
-        size_t length = text_utf8_character_length(text);
-        if (length == 0) {
-            *text = '?';
-            length = 1;
-        }
-        text += length;
-    }
-}
-
 static bool add_span(struct json_object *object, const char *name, struct span value) {
     if (value.bytes == NULL) {
         return true;
@@ -41,7 +29,7 @@ static bool add_span(struct json_object *object, const char *name, struct span v
     if (text == NULL) {
         return false;
     }
-    make_utf8(text);
+    text_make_utf8(text); /* header values may hold any bytes, JSON only UTF-8 */
     return json_add_string(object, name, text);
 }
 
@@ -250,7 +238,10 @@ static void on_resolved(void *context, struct json_object *answer, const struct 
     evtimer_del(&connection->timer);
     struct error problem = {0};
     if (answer == NULL) {
-        connection_fail(connection, err->code, err->message);
+        if (err->told[0] != '\0') {
+            log_debug(connection->request_id, "%s", err->message); /* the provisioner has logged it */
+        }
+        connection_fail(connection, err->code, error_for_clients(err));
     } else if (!take_destination(connection, answer, &problem)) {
         connection_fail(connection, problem.code, problem.message);
     } else {

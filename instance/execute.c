@@ -290,7 +290,7 @@ static void start_command(struct http_request *request) {
         return;
     }
     cleanup_free char **environment = environment_make(extra);
-    struct error err = {ERROR_INTERNAL, "out of memory"};
+    struct error err = {.code = ERROR_INTERNAL, .message = "out of memory"};
     struct process *process = environment == NULL ? NULL
                                                   : process_table_start(http_instance(request)->processes, command,
                                                                         folder, environment, &err);

@@ -122,6 +122,11 @@ struct backend_operations {
      * folder of `spec`, and no business of the backend's. */
     void (*purge)(struct backend *backend, const struct instance_spec *spec, bool is_reset,
                   void (*done)(void *argument, const struct error *err), void *argument);
+    /* A tenant whose instance does not run is being deleted, and its files stay: nothing else that the backend keeps of
+     * it does (what sleeps, or is about to come back by itself). `done` is called once, with NULL on success. NULL:
+     * nothing is kept. */
+    void (*forget)(struct backend *backend, const struct instance_spec *spec,
+                   void (*done)(void *argument, const struct error *err), void *argument);
     /* Does what it runs instances on not answer at the moment? Then *err says so. NULL: it has nothing that could be
      * away. */
     bool (*is_away)(const struct backend *backend, struct error *err);

@@ -20,6 +20,9 @@ bool database_dump(struct database *database, FILE *out, struct error *err);
  * without `force`, it has no tenant and no row in its audit log. */
 bool database_may_load(struct database *database, bool force, struct error *err);
 
+/* Whether no node lives that works with the database (docs/clustering.md). */
+bool database_has_no_nodes(struct database *database, struct error *err);
+
 /* Loads a dump in place of all that is there, in one transaction: afterwards the database is as it was, or has the
  * dump's content and the property `restore_id` with this value, and is on the disk. A database without tables gets
  * those of the dump's version; one that has them must be of that version. */

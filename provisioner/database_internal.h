@@ -41,6 +41,9 @@ struct database_statement {
     struct database *database;
 };
 
+/* What users are told of an error that names the database. */
+#define DATABASE_TOLD "The database is not available"
+
 /* The connection to PostgreSQL, for what only it can (store_nodes.c). */
 struct postgres_link *database_postgres_link(struct database *database);
 

@@ -8,6 +8,7 @@
 #include "provisioner/database_catalog.h"
 #include "provisioner/database_dump.h"
 #include "provisioner/migrations.h"
+#include "provisioner/postgres_link.h"
 
 #define FORMAT                   1
 #define FIRST_VERSION_WITH_NODES 7
@@ -61,6 +62,25 @@ static bool count_rows(struct database *database, const char *sql, int64_t *coun
     *count = stepped == 1 ? database_int(statement, 0) : 0;
     database_statement_free(statement);
     return stepped >= 0;
+}
+
+bool database_has_no_nodes(struct database *database, struct error *err) {
+    int version = migrations_current(database, err);
+    if (version < FIRST_VERSION_WITH_NODES || database_kind(database) == DATABASE_SQLITE) {
+        return version >= 0;
+    }
+    struct database_statement *statement = database_prepare(
+        database, "SELECT name FROM nodes WHERE seen_at > extract(epoch FROM clock_timestamp()) * 1000 - 6000 LIMIT 1",
+        err);
+    int found = statement == NULL ? -1 : database_step(statement, err);
+    if (found > 0) {
+        const char *name = database_text(statement, 0);
+        error_set(err, ERROR_CONFLICT,
+                  "the node `%s` was there within the last 6 seconds: stop Terminals on all nodes first",
+                  name == NULL ? "" : name);
+    }
+    database_statement_free(statement);
+    return found == 0;
 }
 
 bool database_may_load(struct database *database, bool force, struct error *err) {
@@ -288,10 +308,14 @@ static bool set_restore_id(struct load *load, const char *restore_id, struct err
     return ok;
 }
 
-/* A node that led until now, and whose connection is broken, is not to go on with what it remembers (store.c). */
+/* A node that led until now, and whose connection is broken, is not to go on with what it remembers (store.c), nor one
+ * that has come meanwhile with what it has read. */
 static bool end_leadership(struct load *load, int version, struct error *err) {
     return database_kind(load->database) == DATABASE_SQLITE || version < FIRST_VERSION_WITH_NODES ||
-           database_execute(load->database, "UPDATE leadership SET term = term + 1", err);
+           database_execute(load->database,
+                            "UPDATE leadership SET term = term + 1; "
+                            "SELECT pg_notify(" POSTGRES_CHANNEL ", kind) FROM unnest('{R,I}'::TEXT[]) AS kind",
+                            err);
 }
 
 static bool replace_all(struct load *load, int version, const char *restore_id, struct error *err) {

@@ -66,6 +66,7 @@ static bool check_transaction(struct postgres_database *database, struct error *
         (!database->link.is_connected || database->generation != database->link.generation)) {
         error_set(&database->failure, ERROR_CAPACITY, "database `%s`: the connection broke in a transaction",
                   database->link.name);
+        error_veil(&database->failure, DATABASE_TOLD);
     }
     *err = database->failure;
     return database->failure.code == ERROR_NONE;

@@ -49,11 +49,13 @@ static bool fail(const struct sqlite_database *database, int result, struct erro
     };
     for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
         if (meanings[i].result == (result & 0xff)) {
-            return error_set(err, meanings[i].code, "database `%s`: %s (%s)", database->path, meanings[i].meaning,
-                             sqlite3_errmsg(database->connection));
+            error_set(err, meanings[i].code, "database `%s`: %s (%s)", database->path, meanings[i].meaning,
+                      sqlite3_errmsg(database->connection));
+            return error_veil(err, DATABASE_TOLD);
         }
     }
-    return error_set(err, ERROR_INTERNAL, "database `%s`: %s", database->path, sqlite3_errmsg(database->connection));
+    error_set(err, ERROR_INTERNAL, "database `%s`: %s", database->path, sqlite3_errmsg(database->connection));
+    return error_veil(err, DATABASE_TOLD);
 }
 
 static bool check(const struct sqlite_database *database, int result, struct error *err) {
@@ -296,6 +298,16 @@ static const struct database_operations operations = {
     .blob = blob,
 };
 
+/* Sorts and new indexes that outgrow the cache go into files, which SQLite unlinks as it makes them: beside the
+ * database, where we may write. In a container with a read-only root no other place may be left, and they failed. The
+ * folder of the first database is the process's: the setting is a global of SQLite's
+ * (https://sqlite.org/c3ref/temp_directory.html). */
+static void choose_temporary_folder(const char *folder_of_first) {
+    if (sqlite3_temp_directory == NULL) {
+        sqlite3_temp_directory = sqlite3_mprintf("%s", folder_of_first); /* NULL, without memory: as it was */
+    }
+}
+
 struct database *database_sqlite_open(const char *url, struct error *err) {
     const char *path = url_path(url, err);
     struct sqlite_database *database = path == NULL ? NULL : calloc(1, sizeof *database);
@@ -316,5 +328,6 @@ struct database *database_sqlite_open(const char *url, struct error *err) {
         close_sqlite(&database->base);
         return NULL;
     }
+    choose_temporary_folder(database->folder);
     return &database->base;
 }

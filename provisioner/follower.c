@@ -137,12 +137,13 @@ static void on_unfit(void *argument, const struct error *err) {
 static void reread_routes(struct follower *follower) {
     struct error err;
     struct node *node = follower->provisioner.node;
+    bool was_told = follower->routes_are_stale; /* of a database that is away: once */
     cleanup_json struct json_object *joined = json_object_new_object();
     bool ok = joined != NULL && json_add_string(joined, NODE_JOINED, node_id(node));
     error_set(&err, ERROR_INTERNAL, "out of memory");
     follower->routes_are_stale =
         !ok || !follower_maps_read(&follower->provisioner, &err) || !node_send(node, NODE_LEADER, joined, &err);
-    if (follower->routes_are_stale) {
+    if (follower->routes_are_stale && !was_told) {
         log_warning(NULL, "read the routes anew: %s (tried again)", err.message);
     }
 }

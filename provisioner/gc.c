@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "provisioner/gc_folders.h"
 #include "provisioner/gc_owners.h"
+#include "provisioner/node.h"
 #include "provisioner/resets.h"
 
 #define IDENTITY_KIND "identity"
@@ -200,6 +201,11 @@ static void settle(struct candidate *candidate, const struct error *err) {
     }
 }
 
+/* Who leads starts instances, and knows then whose things these are. */
+static bool may_remove(const struct gc *gc, struct error *err) {
+    return node_may_act(gc->provisioner->node) || error_set(err, ERROR_CAPACITY, "another node may lead by now");
+}
+
 /* Before anybody can come and start the instance of one of them. */
 static void put_folders_away(struct gc *gc) {
     for (size_t i = 0; i < gc->count; i++) {
@@ -213,12 +219,11 @@ static void put_folders_away(struct gc *gc) {
             snprintf(candidate->mark, sizeof candidate->mark, "%s", strrchr(candidate->name, '/') + 1);
             continue;
         }
-        enum home_folder_put put = HOME_FOLDER_FAILED;
-        if (digest_uuid(candidate->mark)) {
-            put = home_folder_put_path_away(gc->provisioner->homes, candidate->name, candidate->mark, &err);
-        } else {
-            error_set(&err, ERROR_INTERNAL, "the kernel gives no random bytes");
-        }
+        bool ok = may_remove(gc, &err) &&
+                  (digest_uuid(candidate->mark) || error_set(&err, ERROR_INTERNAL, "the kernel gives no random bytes"));
+        enum home_folder_put put =
+            ok ? home_folder_put_path_away(gc->provisioner->homes, candidate->name, candidate->mark, &err)
+               : HOME_FOLDER_FAILED;
         if (put != HOME_FOLDER_PUT_AWAY) {
             settle(candidate, put == HOME_FOLDER_ABSENT ? NULL : &err);
         }
@@ -234,7 +239,9 @@ static void on_removed(void *argument, const struct error *err) {
 static void remove_one(struct gc *gc, const struct candidate *candidate) {
     const struct provisioner *provisioner = gc->provisioner;
     struct error err = {0};
-    if (candidate->handle != NULL) {
+    if (!may_remove(gc, &err)) {
+        on_removed(gc, &err);
+    } else if (candidate->handle != NULL) {
         provisioner->operations->remove_object(provisioner->backend, candidate->kind, candidate->handle, on_removed,
                                                gc);
     } else if (strcmp(candidate->kind, IDENTITY_KIND) == 0) {
@@ -361,7 +368,7 @@ static bool judge(struct gc *gc, struct error *err) {
     }
     drop_owned(gc, owners);
     gc_owners_free(owners);
-    return true;
+    return node_renew(provisioner->node, err); /* that took a while */
 }
 
 static void on_listed(void *argument, const struct error *err) {

@@ -7,8 +7,8 @@
 /* Every proxy, frontends only. */
 #define HAPROXY_STAT_COMMAND "show stat -1 1 -1"
 
-/* All HTTP requests that the frontends received since HAProxy started (`req_tot`), but for those of our own; -1 if the
- * table has no such column. */
+/* All HTTP requests that clients made since HAProxy started (`req_tot` of the frontend `public`); -1 if the table has
+ * no such column. */
 int64_t haproxy_stat_requests(const char *csv);
 
 #endif

@@ -57,6 +57,7 @@ static void pause_or_give_up(struct health_probe *probe) {
     struct error err;
     error_set(&err, ERROR_TIMEOUT, "%s:%u did not answer /health within %lld ms: %s", probe->host, probe->port,
               (long long)(now - probe->started_ms), probe->last_failure);
+    error_veil(&err, "The instance did not answer in time");
     finish(probe, &err);
 }
 

@@ -97,6 +97,7 @@ char *home_folder_create(struct home_folders *folders, const char *user_id, cons
     cleanup_close int fd = open_below(folders->fd, relative, true);
     if (fd < 0) {
         error_set_errno(err, ERROR_INTERNAL, "create the home folder `%s/%s`", folders->path, relative);
+        error_veil(err, "The user's folder cannot be made");
         return NULL;
     }
     cleanup_buffer struct buffer path = {0};

@@ -281,8 +281,9 @@ bool identities_load(struct provisioner *provisioner, struct error *err) {
 /* What cannot be read changes nothing. */
 void identities_reread(struct provisioner *provisioner) {
     struct error err;
+    bool was_told = provisioner->identities_are_stale; /* of a database that is away: once */
     provisioner->identities_are_stale = !load(provisioner, &err);
-    if (provisioner->identities_are_stale) {
+    if (provisioner->identities_are_stale && !was_told) {
         log_warning(NULL, "read the identities anew: %s (tried again)", err.message);
     }
 }

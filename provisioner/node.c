@@ -24,6 +24,11 @@
 
 static void on_readable(evutil_socket_t fd, short what, void *argument);
 
+/* It has a role that ends in a moment, and reads everything as what it is then. */
+static bool is_elected(const struct node *node) {
+    return node->term > 0 && node->role.elected != NULL;
+}
+
 /* Watches the connection there is now. What was announced between two is lost. */
 static void watch(struct node *node) {
     evutil_socket_t socket = node_store_socket(node->nodes);
@@ -44,7 +49,7 @@ static void watch(struct node *node) {
             log_error(NULL, "watch the database: out of memory");
         }
     }
-    if (is_new && socket >= 0 && node->role.reread != NULL) {
+    if (is_new && socket >= 0 && node->role.reread != NULL && !is_elected(node)) {
         node->has_mail = true;
         node->role.reread(node->role.argument);
     }
@@ -81,6 +86,7 @@ static bool try_to_lead(struct node *node, struct error *err) {
     }
     if (term > 0) {
         node->term = term;
+        node->lease_ms = NODE_LEASE_MS;
         node->succeeds_another = was_anothers;
         node->renewed_ms = node->led_ms = asked_ms;
         log_info(NULL, "this node leads (term %lld)", (long long)term);
@@ -123,10 +129,19 @@ static void follow_or_lead(struct node *node, int64_t term_before) {
     }
 }
 
+/* Nobody else can go on with what it does. */
+static bool is_only_one(const struct node *node) {
+    return node->operations->is_bound_to_node && node->state.others == 0;
+}
+
+static bool holds_for(const struct node *node, int64_t lease_ms) {
+    return clock_monotonic_ms() - node->renewed_ms < lease_ms - NODE_MARGIN_MS;
+}
+
 /* It leads, as far as it knows, and could not make sure. */
 static void doubt(struct node *node) {
     bool is_deposed = node_store_is_deposed(node->nodes);
-    if ((is_deposed || node->state.others > 0) && clock_monotonic_ms() - node->renewed_ms >= NODE_CERTAINTY_MS) {
+    if (is_deposed ? !holds_for(node, NODE_LEASE_MS) : !is_only_one(node) && !holds_for(node, node->lease_ms)) {
         depose(node, is_deposed ? "another one has taken over, or holds on to the database"
                                 : "the database is away, and another one may have taken over");
     }
@@ -143,17 +158,30 @@ static void tidy(struct node *node) {
     }
 }
 
-/* *asked_ms: before it was sent. What the answer says may be older than the answer. */
-static bool send_beat(struct node *node, int64_t *asked_ms, struct error *err) {
-    *asked_ms = clock_monotonic_ms();
+/* A lease as long as one may ask for who knows of these others. Where nobody else can go on, nobody is to wait. */
+static int64_t lease_for(const struct node *node) {
+    bool is_alone = node->term > 0 && node->state.others == 0 && !node->operations->is_bound_to_node;
+    return is_alone ? NODE_LONE_LEASE_MS : NODE_LEASE_MS;
+}
+
+/* Whoever leads renews that. A shorter lease than before it counts on from here on, heard or not; a longer one only
+ * when the database has said yes. */
+static bool send_beat(struct node *node, struct error *err) {
+    int64_t asked_ms = clock_monotonic_ms();
     const struct node_beat beat = {
         .id = node->id,
         .name = node->name,
         .websockets = node->server == NULL ? 0 : ipc_server_websockets(node->server),
         .term = node->term > 0 ? node->term : NO_TERM,
+        .lease_ms = lease_for(node),
     };
+    node->lease_ms = beat.lease_ms < node->lease_ms ? beat.lease_ms : node->lease_ms;
     bool heard = node_store_beat(node->nodes, &beat, &node->state, err);
-    if (!heard && clock_monotonic_ms() - *asked_ms < SEARCH_MS / 2) {
+    if (heard && node->state.is_renewed) {
+        node->renewed_ms = node->led_ms = asked_ms; /* what the answer says may be older than the answer */
+        node->lease_ms = beat.lease_ms;
+    }
+    if (!heard && clock_monotonic_ms() - asked_ms < SEARCH_MS / 2) {
         node_store_try_again(node->nodes); /* it says no at once: whoever asks next may ask */
     }
     return heard;
@@ -165,23 +193,20 @@ static void on_beat(evutil_socket_t fd, short what, void *argument) {
     struct node *node = argument;
     struct error err;
     int64_t term_before = node->state.term;
-    int64_t asked_ms = 0;
     beat_after(node, NODE_BEAT_MS);
-    if (!send_beat(node, &asked_ms, &err)) {
+    if (!send_beat(node, &err)) {
         beat_after(node, SEARCH_MS);
         if (node->term > 0) {
             doubt(node);
         }
     } else if (node->term == 0) {
         follow_or_lead(node, term_before);
-    } else if (node->state.is_renewed) {
-        node->renewed_ms = node->led_ms = asked_ms;
-    } else {
+    } else if (!node->state.is_renewed) {
         depose(node, "another one has taken over");
     }
     watch(node);
     tidy(node);
-    if (node->role.beat != NULL) {
+    if (node->role.beat != NULL && !is_elected(node)) {
         node->role.beat(node->role.argument);
     }
     event_active(node->turn, EV_TIMEOUT, 0);
@@ -191,15 +216,10 @@ bool node_renew(struct node *node, struct error *err) {
     if (node == NULL || clock_monotonic_ms() - node->renewed_ms < NODE_BEAT_MS) {
         return true;
     }
-    int64_t asked_ms = 0;
-    if (!send_beat(node, &asked_ms, err)) {
+    if (!send_beat(node, err)) {
         return false;
     }
-    if (!node->state.is_renewed) {
-        return error_set(err, ERROR_CAPACITY, "another node has taken the lead");
-    }
-    node->renewed_ms = asked_ms;
-    return true;
+    return node->state.is_renewed || error_set(err, ERROR_CAPACITY, "another node has taken the lead");
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *argument) {
@@ -360,11 +380,11 @@ bool node_leads(const struct node *node) {
 }
 
 bool node_leads_for_certain(const struct node *node) {
-    return node == NULL || (node->term > 0 && clock_monotonic_ms() - node->renewed_ms < NODE_CERTAINTY_MS);
+    return node == NULL || (node->term > 0 && holds_for(node, node->lease_ms));
 }
 
 bool node_may_act(const struct node *node) {
-    return node_leads_for_certain(node) || (node->term > 0 && node->state.others == 0);
+    return node_leads_for_certain(node) || (node->term > 0 && is_only_one(node));
 }
 
 bool node_has_others(const struct node *node) {

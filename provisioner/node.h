@@ -20,10 +20,9 @@
 
 struct node;
 
-/* Who leads has to have heard from the database within this time, or acts no more: less than NODE_LEASE_MS, after which
- * another node leads. */
-#define NODE_CERTAINTY_MS 4000
-#define NODE_BEAT_MS      1000
+/* Who leads acts no more when so much of its lease is left by its own clock, or less: after it another node leads. */
+#define NODE_MARGIN_MS 2000
+#define NODE_BEAT_MS   1000
 
 /* What an announcement begins with. */
 enum announcement {
@@ -74,11 +73,11 @@ bool node_leads(const struct node *node); /* NULL leads */
 /* A sign of life out of turn, for what keeps the loop waiting; false: it does not lead any more, or does not know. */
 bool node_renew(struct node *node, struct error *err);
 
-/* Whether it still leads for certain, and may do what another leader would do too. NULL may. */
-bool node_may_act(const struct node *node);
-
-/* The same even for one that knew of no other node when it was last heard: one may have come since. */
+/* Whether it still leads for certain: its lease has not run out. NULL does. */
 bool node_leads_for_certain(const struct node *node);
+
+/* Whether it may do what another leader would do too: for certain, or as the only one whose instances these can be. */
+bool node_may_act(const struct node *node);
 
 /* As far as it knows. */
 bool node_has_others(const struct node *node);

@@ -26,6 +26,7 @@ struct node {
     bool succeeds_another;
     struct node_state state; /* as of the last beat that was heard */
     int64_t renewed_ms;      /* the last beat that renewed the lead; monotonic, as are the others */
+    int64_t lease_ms;        /* what it may count on since then */
     int64_t led_ms;
     int64_t tidied_ms;
     struct event *beat;

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/database_internal.h"
 
 #define CONNECT_GIVE_UP_MS 20000 /* several hosts may be tried, one after the other */
 #define PATIENCE_STEP_MS   200
@@ -18,10 +19,12 @@
 /* The server, too, ends what we have given up: a statement, a wait for a lock, a transaction of a node that is gone. */
 #define SESSION                                                                                                        \
     "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'; "        \
-    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; "                    \
+    "SET tcp_user_timeout = 5000"
 #define LISTEN "; DO $$ BEGIN EXECUTE format('LISTEN %I', " POSTGRES_CHANNEL "); END $$"
 /* Held by the session. The first number is any that nobody else uses in this database. */
-#define LOCK "SELECT pg_try_advisory_lock(" POSTGRES_LOCK_NUMBERS ")"
+#define LOCK       "SELECT pg_try_advisory_lock(" POSTGRES_LOCK_NUMBERS ")"
+#define LOCK_ALONE LOCK " AND pg_try_advisory_lock(" POSTGRES_ALONE_NUMBERS ")"
 /* Who gets the lock again knows what stands in the database only if nobody else has led meanwhile. */
 #define LOCK_AGAIN LOCK " AND (SELECT term = %lld FROM leadership)"
 
@@ -87,7 +90,7 @@ static bool copy_options(struct postgres_link *link, const PQconninfoOption *opt
         ok = add(link, &count, "password", password);
     }
     if (ok && option(options, "tcp_user_timeout") == NULL) {
-        ok = add(link, &count, "tcp_user_timeout", "5000");
+        ok = add(link, &count, "tcp_user_timeout", "5000"); /* of SYNs, too: then comes the next host of several */
     }
     return ok && add(link, &count, "fallback_application_name", "terminals") &&
            add(link, &count, "client_encoding", "UTF8");
@@ -143,6 +146,7 @@ void postgres_link_drop(struct postgres_link *link) {
 static bool lose(struct postgres_link *link, const char *message, struct error *err) {
     postgres_link_drop(link);
     error_set(&link->failure, ERROR_CAPACITY, "database `%s`: it is away (%s)", link->name, message);
+    error_veil(&link->failure, DATABASE_TOLD);
     if (err != NULL) {
         *err = link->failure;
     }
@@ -184,7 +188,8 @@ bool postgres_link_fail(struct postgres_link *link, const PGresult *result, stru
         i++;
     }
     one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), message, sizeof message);
-    return error_set(err, meanings[i].code, "database `%s`: %s (%s)", link->name, meanings[i].meaning, message);
+    error_set(err, meanings[i].code, "database `%s`: %s (%s)", link->name, meanings[i].meaning, message);
+    return error_veil(err, DATABASE_TOLD);
 }
 
 /* --- waiting --------------------------------------------------------------------------------------------------------
@@ -282,6 +287,7 @@ PGresult *postgres_link_finish(struct postgres_link *link, int64_t silence_ms, s
     PQclear(last);
     if (failure.code == ERROR_NONE) {
         error_set(&failure, ERROR_INTERNAL, "database `%s`: it gave no answer", link->name);
+        error_veil(&failure, DATABASE_TOLD);
     }
     *err = failure;
     return NULL;
@@ -330,7 +336,7 @@ static void ignore_notice(void *argument, const PGresult *notice) {
 
 static bool take_lock(struct postgres_link *link, struct error *err) {
     char query[256];
-    snprintf(query, sizeof query, link->term == 0 ? LOCK : LOCK_AGAIN, (long long)link->term);
+    snprintf(query, sizeof query, link->term == 0 ? LOCK_ALONE : LOCK_AGAIN, (long long)link->term);
     if (!PQsendQuery(link->connection, query)) {
         return postgres_link_fail(link, NULL, err);
     }
@@ -340,9 +346,12 @@ static bool take_lock(struct postgres_link *link, struct error *err) {
     }
     link->is_locked_out = PQntuples(result) != 1 || strcmp(PQgetvalue(result, 0, 0), "t") != 0;
     PQclear(result);
-    return !link->is_locked_out ||
-           error_set(err, ERROR_CAPACITY, "database `%s`: another provisioner uses it, and only one can at a time",
-                     link->name);
+    if (link->is_locked_out) {
+        error_set(err, ERROR_CAPACITY, "database `%s`: another provisioner uses it, and only one can at a time",
+                  link->name);
+        return error_veil(err, DATABASE_TOLD);
+    }
+    return true;
 }
 
 static bool set_up(struct postgres_link *link, struct error *err) {
@@ -401,7 +410,8 @@ bool postgres_link_connect(struct postgres_link *link, int64_t wait_ms, struct e
         return true;
     }
     if (progress == 0 && clock_monotonic_ms() - link->began_ms < CONNECT_GIVE_UP_MS) {
-        return error_set(err, ERROR_CAPACITY, "database `%s`: it is away (no connection yet)", link->name);
+        error_set(err, ERROR_CAPACITY, "database `%s`: it is away (no connection yet)", link->name);
+        return error_veil(err, DATABASE_TOLD);
     }
     if (progress == 0) {
         lose(link, "it does not answer", err);

@@ -70,6 +70,10 @@ bool postgres_link_poll(struct postgres_link *link);
 #define POSTGRES_LOCK_OBJECT  "hashtext(coalesce(current_schema(), ''))"
 #define POSTGRES_LOCK_NUMBERS POSTGRES_LOCK_CLASS ", " POSTGRES_LOCK_OBJECT
 
+/* Held beside it by a program that works alone (a restore, a gc): no node cuts it off, however long it takes. */
+#define POSTGRES_ALONE_CLASS   "1416065358"
+#define POSTGRES_ALONE_NUMBERS POSTGRES_ALONE_CLASS ", " POSTGRES_LOCK_OBJECT
+
 /* The channel of the nodes of this schema. */
 #define POSTGRES_CHANNEL "('terminals_' || " POSTGRES_LOCK_OBJECT ")"
 

@@ -90,10 +90,25 @@ bool backup_run(const struct settings *settings, const char *folder, bool with_k
 
 /* --- restore ------------------------------------------------------------------------------------------------------ */
 
-/* As an owner: on PostgreSQL no provisioner of another machine works with it meanwhile. */
+/* Asks before the lock is waited for, which a node that leads keeps. */
+static bool has_no_nodes(const struct settings *settings, struct error *err) {
+    if (strncmp(settings->database_url, "postgres", strlen("postgres")) != 0) {
+        return true;
+    }
+    struct database *database =
+        database_open(settings->database_url, settings->database_password, DATABASE_SHARED, err);
+    bool ok = database != NULL && database_has_no_nodes(database, err);
+    database_close(database);
+    return ok;
+}
+
+/* As an owner: on PostgreSQL no provisioner of another machine leads meanwhile, whenever it comes. */
 static struct database *open_to_load(const struct settings *settings, bool force, struct error *err) {
+    if (!has_no_nodes(settings, err)) {
+        return NULL;
+    }
     struct database *database = database_open(settings->database_url, settings->database_password, DATABASE_OWNED, err);
-    if (database != NULL && !database_may_load(database, force, err)) {
+    if (database != NULL && !(database_has_no_nodes(database, err) && database_may_load(database, force, err))) {
         database_close(database);
         return NULL;
     }
@@ -221,11 +236,12 @@ bool restore_run(const struct settings *settings, bool force, struct error *err)
     if (!ok && is_committed(database, id) == 0) {
         restore_journal_remove(settings->data_dir, &(struct error){0});
     }
-    database_close(database);
     /* The key that waits is the right one now; if we are killed here, the next start finds it out (vault.h). */
-    ok = ok && (!has_next_key(key) || key_file_replace(key, err));
-    return ok && (restore_move(settings->data_dir, time, err) ||
-                  error_prefix(err, "the database is restored, and the next start moves the folders"));
+    ok = ok && (!has_next_key(key) || key_file_replace(key, err)) &&
+         (restore_move(settings->data_dir, time, err) ||
+          error_prefix(err, "the database is restored, and the next start moves the folders"));
+    database_close(database); /* not before: a node that leads would move the folders, too */
+    return ok;
 }
 
 bool restore_recover(struct store *store, const struct settings *settings, struct error *err) {

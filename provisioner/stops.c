@@ -183,7 +183,7 @@ static void deletion_finish(struct provisioner *provisioner, struct tenant *tena
     }
 }
 
-static void on_purged(void *argument, const struct error *err) {
+static void on_cleared(void *argument, const struct error *err) {
     struct tenant *tenant = argument;
     if (err != NULL) {
         deletion_failed(tenant->provisioner, tenant, err);
@@ -194,11 +194,11 @@ static void on_purged(void *argument, const struct error *err) {
 
 /* The instance is stopped. */
 static void deletion_continue(struct provisioner *provisioner, struct tenant *tenant) {
-    if (!tenant->purge || !tenant_files_exist(provisioner)) {
-        deletion_finish(provisioner, tenant);
-        return;
+    if (tenant->purge && tenant_files_exist(provisioner)) {
+        tenant_files_remove(provisioner, tenant, false, on_cleared, tenant);
+    } else {
+        tenant_files_keep(provisioner, tenant, on_cleared, tenant);
     }
-    tenant_files_remove(provisioner, tenant, false, on_purged, tenant);
 }
 
 void stops_want_deletion(struct provisioner *provisioner, struct tenant *tenant, bool purge, struct json_object *actor,

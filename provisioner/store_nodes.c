@@ -38,7 +38,9 @@ static const char *const texts[NODE_STATEMENT_COUNT] = {
         "WITH " CLOCK ", beat AS (INSERT INTO nodes (id, name, websockets, seen_at) "
         "SELECT $1::TEXT, $2::TEXT, $3::BIGINT, ms FROM clock ON CONFLICT (id) DO UPDATE SET "
         "name = excluded.name, websockets = excluded.websockets, seen_at = excluded.seen_at), "
-        "renewal AS (UPDATE leadership SET renewed_at = ms FROM clock WHERE node_id = $1 AND term = $4 RETURNING 1), "
+        /* A longer lease is one that was renewed later, so that whoever reads it needs to know of one length only. */
+        "renewal AS (UPDATE leadership SET renewed_at = ms + $5::BIGINT - " LEASE_SQL " FROM clock "
+        "WHERE node_id = $1 AND term = $4 RETURNING 1), "
         "others AS (SELECT count(*) AS number, coalesce(sum(websockets), 0)::BIGINT AS websockets FROM nodes, clock "
         "WHERE id <> $1 AND seen_at > ms - " LEASE_SQL ") "
         "SELECT term, node_id, backend, (renewed_at > ms - " LEASE_SQL ")::INT, (SELECT count(*) FROM renewal), "
@@ -50,7 +52,9 @@ static const char *const texts[NODE_STATEMENT_COUNT] = {
     [NODE_UNLOCK] = "SELECT pg_advisory_unlock(" POSTGRES_LOCK_NUMBERS ")",
     /* The lock goes with the session, and so does what it has not committed. */
     [NODE_CUT_OFF] = "WITH " CLOCK " SELECT pg_terminate_backend(pid)::INT FROM pg_locks, leadership, clock "
-                     "WHERE locktype = 'advisory' AND classid = " POSTGRES_LOCK_CLASS " AND objsubid = 2 "
+                     "WHERE NOT EXISTS (SELECT 1 FROM pg_locks AS alone WHERE alone.pid = pg_locks.pid "
+                     "AND alone.locktype = 'advisory' AND alone.classid = " POSTGRES_ALONE_CLASS ") AND "
+                     "locktype = 'advisory' AND classid = " POSTGRES_LOCK_CLASS " AND objsubid = 2 "
                      "AND objid::BIGINT = (" POSTGRES_LOCK_OBJECT "::BIGINT & 4294967295) AND granted "
                      "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
                      "AND pid <> pg_backend_pid() AND (node_id = $1 OR renewed_at <= ms - " LEASE_SQL ")",
@@ -149,7 +153,8 @@ bool node_store_beat(struct node_store *nodes, const struct node_beat *beat, str
                      struct error *err) {
     struct database_statement *statement = statement_of(nodes, NODE_BEAT);
     if (!database_bind_text(statement, 1, beat->id, err) || !database_bind_text(statement, 2, beat->name, err) ||
-        !database_bind_int(statement, 3, beat->websockets, err) || !database_bind_int(statement, 4, beat->term, err)) {
+        !database_bind_int(statement, 3, beat->websockets, err) || !database_bind_int(statement, 4, beat->term, err) ||
+        !database_bind_int(statement, 5, beat->lease_ms, err)) {
         return false;
     }
     int found = database_step(statement, err);

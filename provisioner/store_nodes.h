@@ -11,8 +11,11 @@
 
 struct node_store;
 
-/* Whoever has not been seen for so long does not live, and does not lead. */
-#define NODE_LEASE_MS 6000
+/* Whoever has not been seen for so long does not live, and does not lead, unless it has asked for longer: who knows of
+ * no other node may count on NODE_LONE_LEASE_MS, since nobody who comes meanwhile could tell it so while the database
+ * is away for it. */
+#define NODE_LEASE_MS      6000
+#define NODE_LONE_LEASE_MS 30000
 
 /* Works on the connection of `store`, which was made by store_join() and stays open longer. `notified` is called, from
  * inside any function of any store on this connection, with what other nodes announce: it must only take it down.
@@ -32,12 +35,14 @@ void node_store_try_again(struct node_store *nodes);
 /* Reads what has come on the socket, and calls `notified`. False: the connection is lost. */
 bool node_store_poll(struct node_store *nodes);
 
-/* A sign of life, of a node that leads in `term` (which renews that) or of another (`term` 0); and what stands. */
+/* A sign of life, of a node that leads in `term` (which renews that for `lease_ms`) or of another (`term` 0); and what
+ * stands. */
 struct node_beat {
     const char *id;
     const char *name;
     int64_t websockets;
     int64_t term;
+    int64_t lease_ms;
 };
 struct node_state {
     int64_t term;

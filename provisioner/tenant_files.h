@@ -12,4 +12,8 @@ bool tenant_files_exist(const struct provisioner *provisioner);
 void tenant_files_remove(struct provisioner *provisioner, const struct tenant *tenant, bool is_reset,
                          void (*done)(void *argument, const struct error *err), void *argument);
 
+/* The tenant is being deleted and its files stay: whatever else the backend keeps of its instance goes. As above. */
+void tenant_files_keep(struct provisioner *provisioner, const struct tenant *tenant,
+                       void (*done)(void *argument, const struct error *err), void *argument);
+
 #endif

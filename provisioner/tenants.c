@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/names.h"
 #include "common/secret.h"
+#include "common/text.h"
 #include "provisioner/audit.h"
 #include "provisioner/life.h"
 #include "provisioner/lifetime.h"
@@ -314,6 +315,9 @@ void tenant_forget_instance(struct tenant *tenant) {
 void tenant_set_error(struct tenant *tenant, const char *text) {
     free(tenant->record.error);
     tenant->record.error = text == NULL ? NULL : strdup(text);
+    if (tenant->record.error != NULL) {
+        text_make_utf8(tenant->record.error); /* PostgreSQL takes nothing else, and it may be an instance's words */
+    }
 }
 
 void tenant_set_progress(struct tenant *tenant, const char *text) {

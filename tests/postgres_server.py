@@ -38,7 +38,8 @@ def unprivileged():
 
 
 class PostgresServer:
-    def __init__(self, extra=()):
+    def __init__(self, extra=(), address=None):
+        """On TCP as well where it has an address, for its /24, without a password."""
         self.user = unprivileged()
         self.folder = tempfile.mkdtemp(prefix="terminals-pg-")
         os.chmod(self.folder, 0o755)
@@ -48,10 +49,13 @@ class PostgresServer:
             os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
             os.chown(self.sockets, self.user.pw_uid, self.user.pw_gid)
         self.data = os.path.join(self.folder, "data")
-        self.extra = list(extra)
+        self.extra = [*extra, "-c", f"listen_addresses={address or ''}"]
         self.process = None
         self._run([f"{programs()}/initdb", "--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D",
                    self.data])
+        if address:
+            with open(os.path.join(self.data, "pg_hba.conf"), "a") as rules:
+                rules.write(f"host all all {address}/24 trust\n")
         self.start()
 
     def _as_user(self):
@@ -64,9 +68,8 @@ class PostgresServer:
                        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, **self._as_user())
 
     def start(self):
-        settings = {"fsync": "off", "full_page_writes": "off", "listen_addresses": "",
-                    "max_connections": "300", "shared_buffers": "32MB", "unix_socket_directories": self.sockets,
-                    "autovacuum": "off"}
+        settings = {"fsync": "off", "full_page_writes": "off", "max_connections": "300", "shared_buffers": "32MB",
+                    "unix_socket_directories": self.sockets, "autovacuum": "off"}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with open(os.path.join(self.folder, "log"), "ab") as log:
             self.process = subprocess.Popen(

@@ -249,7 +249,8 @@ bool docker_answer_error(const struct docker_answer *answer, struct error *err, 
     vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
     if (answer->status == 0) {
-        return error_set(err, ERROR_CAPACITY, "%s: the Docker engine does not answer: %s", what, answer->failure);
+        error_set(err, ERROR_CAPACITY, "%s: the Docker engine does not answer: %s", what, answer->failure);
+        return error_veil(err, "The Docker engine does not answer");
     }
     const char *message = docker_answer_message(answer);
     return error_set(err, ERROR_BACKEND, "%s: the Docker engine says %d%s%s", what, answer->status,

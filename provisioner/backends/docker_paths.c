@@ -84,6 +84,7 @@ char *docker_paths_translate(struct json_object *mounts, const char *path, struc
         error_set(err, ERROR_INVALID,
                   "we run in a container in which `%s` is no mount: bind a folder of the machine there, or a volume",
                   path);
+        error_veil(err, "The user's folder cannot be given to the instance");
         return NULL;
     }
     char *result = NULL;

@@ -203,7 +203,7 @@ static bool give_home(struct docker_instance *instance, struct error *err) {
     }
     docker_home_owner(is_set ? user : instance->image_user, &uid, &gid);
     if (!docker_home_give(instance->spec.home, uid, gid, &opened, err)) {
-        return false;
+        return error_veil(err, "The user's folder cannot be given to the instance");
     }
     if (opened && !backend->opened_homes_are_known) {
         backend->opened_homes_are_known = true;

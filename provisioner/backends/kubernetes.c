@@ -306,6 +306,7 @@ const struct backend_operations backend_kubernetes_operator = {
     .openapi = kubernetes_openapi,
     .touch = kubernetes_operator_touch,
     .purge = kubernetes_purge_begin,
+    .forget = kubernetes_purge_terminal,
     .is_away = kubernetes_is_away,
     .name_instance = kubernetes_name,
     .list_objects = kubernetes_objects_list,

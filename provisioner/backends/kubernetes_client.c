@@ -86,8 +86,8 @@ void kubernetes_client_close(struct kubernetes_client *client) {
 
 bool kubernetes_answer_error(const struct kubernetes_answer *answer, struct error *err, const char *what) {
     if (answer->status == 0) {
-        return error_set(err, ERROR_CAPACITY, "%s: the Kubernetes API server does not answer: %s", what,
-                         answer->failure);
+        error_set(err, ERROR_CAPACITY, "%s: the Kubernetes API server does not answer: %s", what, answer->failure);
+        return error_veil(err, "The Kubernetes API server does not answer");
     }
     bool is_for_later = answer->status == 429 || answer->status >= 500 || answer->status == 401 ||
                         (answer->status == 403 && strstr(answer->message, "exceeded quota") != NULL);

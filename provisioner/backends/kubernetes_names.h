@@ -20,7 +20,7 @@
 #define KUBERNETES_LABEL_STORAGE     "terminals.storage"
 #define KUBERNETES_LABEL_ROLE        "terminals.role"
 #define KUBERNETES_ROLE_PURGE        "purge"
-#define KUBERNETES_LABEL_OPERATOR    "terminals.operator" /* on what terminals-operator made */
+#define KUBERNETES_LABEL_OPERATOR    "terminals.operator" /* on what terminals-operator made: its Terminal's uid */
 #define KUBERNETES_SHARED_CLAIM      "terminals-shared"
 
 /* `terminal-<first 12 hex of SHA-256(user)>[-<policy>][-<first 12 hex of SHA-256(context)>]`; of a policy's name that

@@ -29,6 +29,7 @@ struct kubernetes_purge {
     struct policy policy; /* holds a reference to its `data`, if has_policy */
     bool has_policy;
     bool is_reset;    /* a claim of its own stays, empty */
+    bool keeps_files; /* only the Terminal goes */
     struct error err; /* what the pod came to */
     struct kubernetes_call *call;
     void (*done)(void *argument, const struct error *err);
@@ -265,10 +266,12 @@ static void look_for_claim(struct kubernetes_purge *purge) {
 static void on_terminal_removed(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_purge *purge = argument;
     purge->call = NULL;
-    if (answer->status == 200 || answer->status == 404 || answer->status == 409) {
-        look_for_claim(purge);
-    } else {
+    if (answer->status != 200 && answer->status != 404 && answer->status != 409) {
         fail_with(purge, answer, "delete the Terminal");
+    } else if (purge->keeps_files) {
+        finish(purge, NULL);
+    } else {
+        look_for_claim(purge);
     }
 }
 
@@ -301,31 +304,68 @@ static bool copy_spec(struct kubernetes_purge *purge, const struct instance_spec
            kubernetes_object_name(spec->user_id, spec->policy_id, spec->context_id, purge->name);
 }
 
-void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec, bool is_reset,
-                            void (*done)(void *argument, const struct error *err), void *argument) {
+/* NULL: `done` has been told. */
+static struct kubernetes_purge *begin(struct backend *backend, const struct instance_spec *spec,
+                                      void (*done)(void *argument, const struct error *err), void *argument) {
     struct kubernetes_purge *purge = calloc(1, sizeof *purge);
     if (purge == NULL) {
         struct error err;
         error_set(&err, ERROR_INTERNAL, "out of memory");
         done(argument, &err);
-        return;
+        return NULL;
     }
     purge->backend = backend;
-    purge->is_reset = is_reset;
     purge->done = done;
     purge->argument = argument;
     DL_APPEND(backend->purges, purge);
     if (!copy_spec(purge, spec)) {
         out_of_memory(purge);
-        return;
+        return NULL;
     }
     snprintf(purge->pod, sizeof purge->pod, "%s" PODS_SUFFIX, purge->name);
+    return purge;
+}
+
+/* The Terminal that there is for `spec`; NULL: none. */
+static const struct kubernetes_terminal *find_terminal(const struct kubernetes_purge *purge,
+                                                       const struct instance_spec *spec) {
+    const struct backend *backend = purge->backend;
     const struct kubernetes_terminal *terminal =
         backend->has_operator ? kubernetes_terminals_find(backend->terminals, purge->name) : NULL;
-    if (terminal != NULL && kubernetes_terminal_matches(terminal, spec)) {
+    return terminal != NULL && kubernetes_terminal_matches(terminal, spec) ? terminal : NULL;
+}
+
+void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec, bool is_reset,
+                            void (*done)(void *argument, const struct error *err), void *argument) {
+    struct kubernetes_purge *purge = begin(backend, spec, done, argument);
+    if (purge == NULL) {
+        return;
+    }
+    const struct kubernetes_terminal *terminal = find_terminal(purge, spec);
+    purge->is_reset = is_reset;
+    if (terminal != NULL) {
         remove_terminal(purge, terminal->item.uid);
     } else {
         look_for_claim(purge);
+    }
+}
+
+void kubernetes_purge_terminal(struct backend *backend, const struct instance_spec *spec,
+                               void (*done)(void *argument, const struct error *err), void *argument) {
+    struct kubernetes_purge *purge = begin(backend, spec, done, argument);
+    struct error err;
+    if (purge == NULL) {
+        return;
+    }
+    const struct kubernetes_terminal *terminal = find_terminal(purge, spec);
+    purge->keeps_files = true;
+    if (kubernetes_link_state(backend) != KUBERNETES_LINK_UP) {
+        kubernetes_away_error(backend, &err); /* nobody knows whether there is one */
+        finish(purge, &err);
+    } else if (terminal == NULL || terminal->is_going) {
+        finish(purge, NULL);
+    } else {
+        remove_terminal(purge, terminal->item.uid);
     }
 }
 

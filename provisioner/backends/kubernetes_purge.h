@@ -10,6 +10,11 @@
 void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec, bool is_reset,
                             void (*done)(void *argument, const struct error *err), void *argument);
 
+/* As `forget` of struct backend_operations, where there is an operator: its Terminal goes, whose pod sleeps or is being
+ * made anew; the files stay. */
+void kubernetes_purge_terminal(struct backend *backend, const struct instance_spec *spec,
+                               void (*done)(void *argument, const struct error *err), void *argument);
+
 /* A pod of a purge has changed, or is gone. */
 void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernetes_pod *pod, bool is_gone);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/names.h"
+#include "provisioner/backends/kubernetes_container.h"
 #include "provisioner/backends/kubernetes_json.h"
 #include "provisioner/backends/kubernetes_names.h"
 #include "provisioner/backends/kubernetes_security.h"
@@ -11,12 +12,15 @@
 #define FOLDER     "/files"
 #define DEADLINE_S 600
 
-/* What lies in there was put there by its user, and rm follows no links. `$1` is the folder. */
-static const char remove_folder[] = "rm -rf -- \"$1\"";
-/* A volume's root cannot be removed, and `lost+found` is its file system's. */
-static const char empty_volume[] = "cd \"$1\" || exit 1; status=0; "
-                                   "for file in ..?* .[!.]* *; do "
-                                   "[ \"$file\" = lost+found ] || rm -rf -- \"$file\" || status=1; done; exit $status";
+/* What lies in there was put there by its user, and rm follows no links. `$1` is the folder, which only the kubelet
+ * makes, and `$2` what is not the user's: a volume's root cannot be removed, and `lost+found` is its file system's. */
+#define EMPTY                                                                                                          \
+    "cd \"$1\" || exit 1; status=0; for file in ..?* .[!.]* *; do "                                                    \
+    "[ \"$file\" = \"$2\" ] || rm -rf -- \"$file\" || status=1; done; "
+static const char empty_volume[] = EMPTY "exit $status";
+/* The folders above a sub-path are the kubelet's (pkg/volume/util/subpath: root's, less its umask), and it is for them
+ * to say whether an empty one may be taken out. */
+static const char remove_folder[] = "[ -d \"$1\" ] || exit 0; " EMPTY "cd /; rmdir -- \"$1\" 2>/dev/null; exit $status";
 
 static bool is_own(const struct kubernetes_plan *plan) {
     return kubernetes_storage_mode(plan->settings, plan->spec->policy) == STORAGE_PER_USER;
@@ -32,7 +36,8 @@ static bool fill_command(const struct kubernetes_plan *plan, struct json_object 
         }
         snprintf(path, sizeof path, FOLDER "/%s", folder);
     }
-    const char *const words[] = {"/bin/sh", "-c", is_own(plan) ? empty_volume : remove_folder, "purge", path};
+    const char *const words[] = {"/bin/sh", "-c", is_own(plan) ? empty_volume : remove_folder,
+                                 "purge",   path, is_own(plan) ? "lost+found" : ""};
     struct json_object *command = kubernetes_json_array(container, "command");
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (command == NULL || !kubernetes_json_append(command, json_object_new_string(words[i]))) {
@@ -57,13 +62,37 @@ static bool fill_volume(const struct kubernetes_plan *plan, struct json_object *
            json_add_string(mount, "mountPath", FOLDER);
 }
 
-static bool fill_metadata(struct json_object *pod, const char *name) {
+/* Who may be the only pod of those that have to be together carries their label: or the scheduler finds it no place. */
+static bool add_storage_label(const struct kubernetes_plan *plan, struct json_object *labels) {
+    return kubernetes_storage_mode(plan->settings, plan->spec->policy) != STORAGE_SHARED_RWO ||
+           json_add_string(labels, KUBERNETES_LABEL_STORAGE, KUBERNETES_SHARED_CLAIM);
+}
+
+/* It runs where the instance did, on what may be pulled there. */
+static bool take_place(const struct kubernetes_plan *plan, struct json_object *spec) {
+    static const char *const members[] = {"imagePullSecrets", "nodeSelector",      "tolerations",
+                                          "runtimeClassName", "priorityClassName", "schedulerName"};
+    const struct policy *policy = plan->spec->policy;
+    struct json_object *data = policy == NULL ? NULL : policy->data;
+    struct json_object *template = json_get_object(json_get_object(data, "podTemplate"), "spec");
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        struct json_object *value = NULL;
+        struct json_object *copy = NULL;
+        if (json_object_object_get_ex(template, members[i], &value) && value != NULL &&
+            (json_object_deep_copy(value, &copy, NULL) != 0 || !json_add(spec, members[i], copy))) {
+            return false;
+        }
+    }
+    return kubernetes_placement_add(plan, spec);
+}
+
+static bool fill_metadata(const struct kubernetes_plan *plan, struct json_object *pod, const char *name) {
     struct json_object *metadata = kubernetes_json_object(pod, "metadata");
     struct json_object *labels = metadata == NULL ? NULL : kubernetes_json_object(metadata, "labels");
     return labels != NULL && json_add_string(pod, "apiVersion", "v1") && json_add_string(pod, "kind", "Pod") &&
            json_add_string(metadata, "name", name) &&
            json_add_string(labels, KUBERNETES_LABEL_MANAGED_BY, KUBERNETES_MANAGED_BY) &&
-           json_add_string(labels, KUBERNETES_LABEL_ROLE, KUBERNETES_ROLE_PURGE);
+           json_add_string(labels, KUBERNETES_LABEL_ROLE, KUBERNETES_ROLE_PURGE) && add_storage_label(plan, labels);
 }
 
 static bool fill(const struct kubernetes_plan *plan, struct json_object *pod, const char *name, struct error *err) {
@@ -72,14 +101,15 @@ static bool fill(const struct kubernetes_plan *plan, struct json_object *pod, co
     struct json_object *spec = kubernetes_json_object(pod, "spec");
     struct json_object *containers = spec == NULL ? NULL : kubernetes_json_array(spec, "containers");
     struct json_object *container = json_object_new_object();
-    bool ok = containers != NULL && kubernetes_json_append(containers, container) && fill_metadata(pod, name) &&
+    bool ok = containers != NULL && kubernetes_json_append(containers, container) && fill_metadata(plan, pod, name) &&
               json_add_string(container, "name", "purge") && json_add_string(container, "image", image) &&
               json_add_string(container, "terminationMessagePolicy", "FallbackToLogsOnError") &&
               fill_command(plan, container) && fill_volume(plan, spec, container) &&
               json_add_string(spec, "restartPolicy", "Never") &&
               json_add_int(spec, "activeDeadlineSeconds", DEADLINE_S) &&
               json_add_bool(spec, "automountServiceAccountToken", false) &&
-              json_add_bool(spec, "enableServiceLinks", false) && kubernetes_placement_add(plan, spec);
+              json_add_bool(spec, "enableServiceLinks", false) && take_place(plan, spec) &&
+              kubernetes_resources_add(plan, container); /* a quota of them wants them of every pod */
     if (!ok) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }

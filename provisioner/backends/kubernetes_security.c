@@ -1,5 +1,6 @@
 #include "provisioner/backends/kubernetes_security.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "provisioner/backends/kubernetes_json.h"
@@ -26,12 +27,30 @@ static bool refuse(struct error *err, const char *what) {
     return error_set(err, ERROR_INVALID, "podTemplate: %s is not allowed where pods are restricted", what);
 }
 
+static bool check_volume(struct json_object *volume, struct error *err) {
+    static const char *const allowed[] = {"name",      "configMap", "csi",
+                                          "emptyDir",  "ephemeral", "persistentVolumeClaim",
+                                          "projected", "secret",    "downwardAPI"};
+    json_object_object_foreach(volume, name, value) {
+        bool is_allowed = value == NULL;
+        for (size_t i = 0; !is_allowed && i < sizeof allowed / sizeof allowed[0]; i++) {
+            is_allowed = strcmp(allowed[i], name) == 0;
+        }
+        if (!is_allowed) {
+            char what[64];
+            snprintf(what, sizeof what, "a volume with `%.32s`", name);
+            return refuse(err, what);
+        }
+    }
+    return true;
+}
+
 static bool check_volumes(struct json_object *spec, struct error *err) {
     struct json_object *volumes = json_get_array(spec, "volumes");
     for (size_t i = 0; volumes != NULL && i < json_object_array_length(volumes); i++) {
         struct json_object *volume = json_object_array_get_idx(volumes, i);
-        if (json_object_is_type(volume, json_type_object) && json_object_object_get_ex(volume, "hostPath", NULL)) {
-            return refuse(err, "a volume with a hostPath");
+        if (json_object_is_type(volume, json_type_object) && !check_volume(volume, err)) {
+            return false;
         }
     }
     return true;

@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "provisioner/backends/local_command.h"
 #include "provisioner/backends/spawn.h"
 
@@ -64,9 +65,11 @@ void local_processes_describe_end(const struct local_instance *instance, char *o
         said[length > 0 ? length : 0] = '\0'; /* the file is zeros after what was written */
     }
     said[strcspn(said, "\n")] = '\0';
+    text_make_line(said);
     const char *end = instance->process.end_text;
     snprintf(out, size, "it ended (%s)%s%.200s", end[0] != '\0' ? end : "nobody knows how", said[0] != '\0' ? ": " : "",
              said);
+    text_make_utf8(out); /* it may have been cut in the middle of a character */
 }
 
 /* --- the sandbox's init ------------------------------------------------------------------------------------------- */

@@ -165,6 +165,13 @@ static bool take_identity(struct blueprint *blueprint, const struct kubernetes_t
                      KUBERNETES_NAME_SIZE - 1);
 }
 
+/* In milliseconds. What the CRD of another version lets pass is not worth a failure: less than none is none. */
+static int64_t idle_time(struct json_object *spec) {
+    int64_t minutes = json_get_int(spec, "idleTimeoutMinutes", 0);
+    int64_t most = minutes < POLICY_IDLE_MINUTES_MAX ? minutes : POLICY_IDLE_MINUTES_MAX;
+    return most > 0 ? most * MILLISECONDS_A_MINUTE : 0;
+}
+
 static bool take_spec(struct blueprint *blueprint, struct json_object *spec, struct error *err) {
     struct json_object *data = blueprint->policy.data;
     bool is_restricted = json_get_bool(spec, "restricted", false);
@@ -174,7 +181,7 @@ static bool take_spec(struct blueprint *blueprint, struct json_object *spec, str
         !json_add_bool(data, "restricted", is_restricted)) {
         return out_of_memory(err);
     }
-    blueprint->idle_ms = json_get_int(spec, "idleTimeoutMinutes", 0) * MILLISECONDS_A_MINUTE;
+    blueprint->idle_ms = idle_time(spec);
     return take_image(blueprint, spec, err) && take_persistence(blueprint, spec, err) &&
            take_resources(blueprint, spec, err) && take_env(blueprint, spec, err) &&
            take_packages(blueprint, spec, "packages", PACKAGES_NAME, err) &&
@@ -206,9 +213,9 @@ void blueprint_free(struct blueprint *blueprint) {
 
 /* --- the objects -------------------------------------------------------------------------------------------------- */
 
-static bool add_label(struct json_object *metadata) {
+static bool add_label(const struct blueprint *blueprint, struct json_object *metadata) {
     struct json_object *labels = kubernetes_json_object(metadata, "labels");
-    return labels != NULL && json_add_string(labels, KUBERNETES_LABEL_OPERATOR, "true");
+    return labels != NULL && json_add_string(labels, KUBERNETES_LABEL_OPERATOR, blueprint->owner_uid);
 }
 
 static bool add_owner(const struct blueprint *blueprint, struct json_object *metadata) {
@@ -224,7 +231,7 @@ static bool add_owner(const struct blueprint *blueprint, struct json_object *met
 /* Takes over `object`. */
 static struct json_object *owned(const struct blueprint *blueprint, struct json_object *object, struct error *err) {
     struct json_object *metadata = json_get_object(object, "metadata");
-    if (object != NULL && (metadata == NULL || !add_label(metadata) || !add_owner(blueprint, metadata))) {
+    if (object != NULL && (metadata == NULL || !add_label(blueprint, metadata) || !add_owner(blueprint, metadata))) {
         json_object_put(object);
         out_of_memory(err);
         return NULL;
@@ -252,7 +259,16 @@ struct json_object *blueprint_secret(const struct blueprint *blueprint, struct e
 }
 
 struct json_object *blueprint_service(const struct blueprint *blueprint, struct error *err) {
-    return owned(blueprint, kubernetes_service_manifest(&blueprint->plan, err), err);
+    struct json_object *service = owned(blueprint, kubernetes_service_manifest(&blueprint->plan, err), err);
+    struct json_object *selector = service == NULL ? NULL : json_object_new_object();
+    /* It outlives pods, and a Terminal that is woken is another instance: the Terminal itself ties them together. */
+    if (service != NULL && (selector == NULL || !json_add(json_get_object(service, "spec"), "selector", selector) ||
+                            !json_add_string(selector, KUBERNETES_LABEL_OPERATOR, blueprint->owner_uid))) {
+        json_object_put(service);
+        out_of_memory(err);
+        return NULL;
+    }
+    return service;
 }
 
 struct json_object *blueprint_pod(const struct blueprint *blueprint, const char *secret_uid, struct error *err) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/heartbeat.h"
 #include "common/log.h"
 #include "provisioner/backends/kubernetes_pods.h"
 #include "provisioner/backends/kubernetes_terminal.h"
@@ -12,6 +13,7 @@
 #include "provisioner/operator/reconcile.h"
 
 #define MARK_SIZE 160
+#define PROCESS   "operator"
 
 /* --- what happens puts names into the queue ----------------------------------------------------------------------- */
 
@@ -59,6 +61,32 @@ static void on_listed(void *argument, int64_t began_ms) {
     decide_whether_to_work(argument);
 }
 
+/* --- the heartbeat ------------------------------------------------------------------------------------------------ */
+
+/* For `terminals check operator`. From the event loop: one that hangs is not heard. Who does not lead is as well as who
+ * does. */
+static void on_heartbeat(evutil_socket_t fd, short what, void *argument) {
+    struct controller *controller = argument;
+    struct error err = {0};
+    (void)fd;
+    (void)what;
+    bool is_written = heartbeat_write(controller->settings->run_dir, PROCESS, knows_all(controller), &err);
+    if (!is_written && !controller->has_no_heartbeat) {
+        log_warning(NULL, "no health check will find this operator: %s", err.message);
+    }
+    controller->has_no_heartbeat = !is_written;
+}
+
+static bool open_heartbeat(struct controller *controller) {
+    const struct timeval interval = {HEARTBEAT_INTERVAL_MS / 1000, HEARTBEAT_INTERVAL_MS % 1000 * 1000};
+    controller->heartbeat = event_new(controller->base, -1, EV_PERSIST, on_heartbeat, controller);
+    if (controller->heartbeat == NULL || event_add(controller->heartbeat, &interval) != 0) {
+        return false;
+    }
+    event_active(controller->heartbeat, EV_TIMEOUT, 0); /* the first at once */
+    return true;
+}
+
 /* --- open and close ----------------------------------------------------------------------------------------------- */
 
 static bool open_watches(struct controller *controller) {
@@ -91,7 +119,8 @@ static bool open_parts(struct controller *controller, const char *identity, stru
     controller->lease = lease_open(controller->client, controller->base, identity, settings->kubernetes_lease_seconds,
                                    on_leads_changed, controller);
     return (controller->api != NULL && controller->api_version != NULL && controller->queue != NULL &&
-            controller->recorder != NULL && controller->lease != NULL && open_watches(controller)) ||
+            controller->recorder != NULL && controller->lease != NULL && open_watches(controller) &&
+            open_heartbeat(controller)) ||
            error_set(err, ERROR_INTERNAL, "out of memory");
 }
 
@@ -106,6 +135,9 @@ bool controller_open(struct controller *controller, const struct settings *setti
 }
 
 void controller_close(struct controller *controller) {
+    if (controller->heartbeat != NULL) {
+        event_free(controller->heartbeat);
+    }
     work_queue_close(controller->queue);
     lease_close(controller->lease);
     event_recorder_close(controller->recorder);

@@ -32,6 +32,8 @@ struct controller {
     struct lease *lease;
     struct work_queue *queue;
     struct event_recorder *recorder;
+    struct event *heartbeat;
+    bool has_no_heartbeat; /* it could not be written, which has been said */
 };
 
 /* `settings` and `base` must outlive it. `identity` tells operators apart: the name of the pod. False with *err; to be

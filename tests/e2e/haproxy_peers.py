@@ -1,6 +1,7 @@
 """Scripted peers for haproxy_world.py: HTTP and FastCGI servers of a few lines that record what they were sent, and a
 client that sends bytes as they are."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -165,6 +166,9 @@ class Peer:
                 return
 
     def stop(self):
+        """From now on connections are refused: without the shutdown, accept() would take one more."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for connection in list(self.open):
             try:

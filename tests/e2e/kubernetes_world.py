@@ -23,9 +23,10 @@ from stack import BIN, REPOSITORY, SANITIZER_MARKS, Stack, eventually
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 
-from kubernetes_api import KubernetesApi, restricted_problems  # noqa: E402
+from kubernetes_api import KubernetesApi  # noqa: E402
 from kubernetes_gc import GarbageCollector  # noqa: E402
-from kubernetes_kubelet import Kubelet, answers  # noqa: E402
+from kubernetes_kubelet import Kubelet, answers, loopback_address  # noqa: E402
+from kubernetes_pod_security import restricted_problems  # noqa: E402
 from kubernetes_schema import KINDS, selects  # noqa: E402
 
 __all__ = ["ACCOUNT", "BACKENDS", "IMAGE", "KINDS", "Cluster", "OperatorCluster", "answers", "kubernetes_stack", "manifests", "restricted_problems",
@@ -70,11 +71,13 @@ def roles(overlay):
 
 
 class Cluster:
-    def __init__(self):
+    def __init__(self, host="127.0.0.1", pod_address=loopback_address):
         self.folder = Path(tempfile.mkdtemp(prefix="tk-", dir="/tmp"))
-        self.certificate = make_certificate(self.folder / "api.pem", "kubernetes")
-        self.api = KubernetesApi(self.certificate)
-        self.kubelet = Kubelet(self.api, self.folder / "volumes", BIN / "open-terminal")
+        self.certificate = make_certificate(self.folder / "api.pem", "kubernetes", host)
+        self.api = KubernetesApi(self.certificate, host=host)
+        namespace, = manifests("namespace.yaml")
+        self.api.namespaces = {namespace["metadata"]["name"]: namespace["metadata"]["labels"]}
+        self.kubelet = Kubelet(self.api, self.folder / "volumes", BIN / "open-terminal", pod_address)
         self.kubeconfig = self.api.kubeconfig(self.folder / "kubeconfig")
 
     backend = "kubernetes"
@@ -106,6 +109,10 @@ class Cluster:
                 and (status is None or seen[3] == status)]
 
 
+def _environment():
+    return {key: value for key, value in os.environ.items() if not key.startswith("TERMINALS_")}
+
+
 class OperatorCluster(Cluster):
     """With the definition of Terminals, a garbage collector, and operators."""
     backend = "kubernetes-operator"
@@ -123,13 +130,27 @@ class OperatorCluster(Cluster):
 
     def start_operator(self, name="operator-0", user=None):
         config = self.api.kubeconfig(self.folder / f"kubeconfig-{name}", user=user or {"token": "token-of-operator"})
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("TERMINALS_")}
-        settings = {"image": IMAGE, "kubernetes_kubeconfig": config, "kubernetes_lease_seconds": 3, **self.operators_settings}
+        environment = _environment()
+        self.run_folder(name).mkdir(exist_ok=True)
+        settings = {"image": IMAGE, "kubernetes_kubeconfig": config, "kubernetes_lease_seconds": 3,
+                    "run_dir": self.run_folder(name), **self.operators_settings}
         environment.update({f"TERMINALS_{key.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
                             for key, value in settings.items()}, HOSTNAME=name)
         with open(self.folder / f"{name}.err", "ab") as err:
             self.operators[name] = subprocess.Popen([BIN / "terminals-operator"], env=environment, stdin=subprocess.DEVNULL,
                                                     stdout=err, stderr=err, cwd=self.folder)
+
+    def run_folder(self, name="operator-0"):
+        return self.folder / f"run-{name}"
+
+    def probe_operator(self, kind="livenessProbe", name="operator-0"):
+        """What the kubelet would hear: it runs the command that the manifest says. (status, words)"""
+        container, = next(value for value in manifests("operator.yaml", overlay="kubernetes-operator") if value["kind"] == "Deployment"
+                          )["spec"]["template"]["spec"]["containers"]
+        program, *arguments = container[kind]["exec"]["command"]
+        result = subprocess.run([BIN / program, *arguments], env={**_environment(), "TERMINALS_RUN_DIR": str(self.run_folder(name))},
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        return result.returncode, result.stderr
 
     def stop_operator(self, name="operator-0", number=signal.SIGTERM):
         process = self.operators.pop(name)

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from kubernetes_world import Cluster
+from network import Network
 from postgres_server import PostgresServer
 from stack import Stack, eventually, psql
 
@@ -79,15 +80,17 @@ class Cable:
 
 
 class Nodes:
-    """`settings` are those of all nodes, as of a Stack. Each node has its own cable to the database."""
+    """`settings` are those of all nodes, as of a Stack. Each node has its own cable to the database. In a `network` that the
+    test has entered, each has a machine there, and database and cluster are on the one in the middle."""
 
-    def __init__(self, count, cluster=None, server=None, **settings):
+    def __init__(self, count, cluster=None, server=None, network=None, **settings):
+        self.network = network
         self.own_cluster = cluster is None
         self.folder = Path(tempfile.mkdtemp(prefix="tn-", dir="/tmp"))
         self.folder.chmod(0o755)
-        self.cluster = cluster or Cluster()
+        self.cluster = cluster or (Cluster(Network.HOST, Network.pod_address) if network else Cluster())
         self.own_server = server is None
-        self.server = server or PostgresServer()
+        self.server = server or PostgresServer(address=Network.DATABASE if network else None)
         self.database = f"nodes_{next(_databases)}"
         self.server.sql(f"CREATE DATABASE {self.database}")
         self.common = {**self.cluster.settings(), "encryption_key": "of-all-nodes", "data_dir": self.folder / "homes",
@@ -98,10 +101,16 @@ class Nodes:
             self.add()
 
     def add(self, **settings):
-        cable = Cable(self.folder / f"c{next(self.numbers)}", f"{self.server.sockets}/.s.PGSQL.5432")
-        url = f"postgresql://postgres@/{self.database}?host={cable.folder}"
+        if self.network:
+            machine = self.network.add_machine()
+            cable, host = machine.database, Network.DATABASE
+        else:
+            machine = None
+            cable = Cable(self.folder / f"c{next(self.numbers)}", f"{self.server.sockets}/.s.PGSQL.5432")
+            host = cable.folder
+        url = f"postgresql://postgres@/{self.database}?host={host}"
         self.cables.append(cable)
-        self.nodes.append(Stack(**{**self.common, "database_url": url, **settings}))
+        self.nodes.append(Stack(machine=machine, **{**self.common, "database_url": url, **settings}))
         return self.nodes[-1]
 
     def __getitem__(self, index):
@@ -150,11 +159,26 @@ class Nodes:
     def sql(self, text):
         return psql(self.server.url(self.database), text)
 
-    def get_acquainted(self):
-        """Waits until the leader has renewed its lease after every node had come: from then on it knows of them all."""
-        eventually(lambda: int(self.sql("SELECT count(*) FROM nodes")[0][0]) >= len(self.nodes), 20, what="all nodes")
-        came = int(self.sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT")[0][0])
-        eventually(lambda: int(self.sql("SELECT renewed_at FROM leadership")[0][0]) > came, 20, what="a renewed lease")
+    def _now(self):
+        return int(self.sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT")[0][0])
+
+    def get_acquainted(self, count=None):
+        """Waits until so many nodes (all) were seen and the leader has renewed its lease as one that knows of others, which is
+        for six seconds (a lone one's is renewed for longer, as if it were in 24 s)."""
+        since = self._now()
+        eventually(lambda: int(self.sql(f"SELECT count(*) FROM nodes WHERE seen_at > {since}")[0][0]) >= (count or len(self.nodes)),
+                   20, what="all nodes")
+        came = self._now()
+        if len(self.nodes) > 1:
+            eventually(lambda: came < int(self.sql("SELECT renewed_at FROM leadership")[0][0]) <= self._now(), 20, what="a renewed lease")
+
+    def seen(self):
+        """How many milliseconds ago each node was heard of, by its name, which ends with its run folder."""
+        return {name: self._now() - int(at) for name, at in self.sql("SELECT name, seen_at FROM nodes")}
+
+    def silence(self, node):
+        """For how many seconds nobody has heard of it."""
+        return next(age for name, age in self.seen().items() if str(node.folder) in name) / 1000
 
     def leader(self):
         """The node that leads, if its lease holds."""

@@ -134,8 +134,11 @@ class Stack:
 
     current = []  # for the report of a failing test; conftest.py takes the removed ones off
 
-    def __init__(self, user=None, folder=None, environment=None, **settings):
+    def __init__(self, user=None, folder=None, environment=None, machine=None, **settings):
+        """`machine` is one of network.py, or this one."""
         self.run_as = user
+        self.machine = machine
+        self.enter, self.host = (machine.enter, machine.address) if machine else ([], "127.0.0.1")
         self.own_folder = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="tt-", dir="/tmp"))
         self.programs = BIN if user is None else self._copy_programs()
@@ -143,7 +146,7 @@ class Stack:
         self.key = settings.get("api_key", "key-of-the-orchestrator")
         self.settings = {
             "backend": "local", "api_key": self.key, "run_dir": self.folder / "run", "data_dir": self.folder / "homes",
-            "database_url": self._database(settings), "host": "127.0.0.1", "port": self.port,
+            "database_url": self._database(settings), "host": self.host, "port": self.port,
             "local_binary": self.programs / "open-terminal", "local_port_range_start": next(_next_stretch),
             "cleanup_interval_seconds": 0, **settings,
         }
@@ -212,10 +215,10 @@ class Stack:
 
     def command(self, *arguments):
         """The command line of `terminals …`, as the user this stack runs as."""
-        prefix = []
+        prefix = list(self.enter)
         if self.run_as is not None:
-            prefix = ["setpriv", f"--reuid={self.run_as}", f"--regid={self.run_as}", "--clear-groups",
-                      "--no-new-privs", "--"]
+            prefix += ["setpriv", f"--reuid={self.run_as}", f"--regid={self.run_as}", "--clear-groups",
+                       "--no-new-privs", "--"]
         return [*prefix, str(self.programs / "terminals"), *arguments]
 
     def launch(self, *arguments):
@@ -465,7 +468,7 @@ class Stack:
 
     @property
     def address(self):
-        return ("127.0.0.1", self.port)
+        return (self.host, self.port)
 
     def connect(self, timeout=30):
         sock = socket.create_connection(self.address, timeout * SLOW)

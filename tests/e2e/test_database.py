@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from postgres_server import PostgresServer
-from stack import eventually, psql
+from stack import BIN, eventually, psql
 
 
 
@@ -158,6 +158,8 @@ def audit_of(stack, action):
 def expect_later(stack, user):
     answer = stack.request(user, "POST", "/terminals/execute?wait=5", {"command": "true"}).expect_error(503)
     assert int(answer.header("retry-after")) > 0, answer.headers
+    # Where the database is, and what it said, is for the log.
+    assert answer.detail == "The database is not available" and "database `" in stack.err()
 
 
 def test_while_postgresql_is_away_hot_requests_go_on_and_nothing_is_lost(server, database, fresh):
@@ -234,3 +236,18 @@ def test_a_locked_sqlite_is_503_and_heals(fresh):
         expect_later(stack, "bob")
         assert stack.run("alice", "echo hot") == "hot\n"
     assert stack.run("bob", "echo served") == "served\n"
+
+
+def test_what_an_instance_said_last_is_a_text_for_any_database(database, fresh, tmp_path):
+    """PostgreSQL takes none that is not UTF-8, and an instance that does not start may have written any bytes."""
+    program = tmp_path / "open-terminal"
+    words = "\\033]0;\\377 last" + "\\303\\244" * 120  # cut in the middle of a character
+    program.write_text(f"#!/bin/sh\n[ -e {tmp_path}/good ] && exec {BIN}/open-terminal \"$@\"\nprintf '{words}' >&2\nexit 3\n")
+    program.chmod(0o755)
+    stack = fresh(database_url=database, local_sandbox="none", local_binary=program)
+    detail = stack.request("mallory", "GET", "/files/list").expect_error(502).detail
+    assert "last\u00e4" in detail and "\x1b" not in detail and "\ufffd" not in detail, detail
+    assert "exit status 3" in stack.tenant("mallory")["error"]
+    assert psql(database, "SELECT status FROM tenants") == [("error",)]
+    (tmp_path / "good").touch()
+    assert stack.run("mallory", "echo served") == "served\n"

@@ -74,6 +74,19 @@ def test_a_running_deployment_has_nothing_broken_and_its_maps_agree(stack, user)
     assert re.search(r"version [23]\.", found(stack, "haproxy", "ok"))
 
 
+def test_the_backend_that_runs_is_looked_at_and_not_the_default_of_another_shell(fresh):
+    """What `make run` started, asked from a second shell: there, nobody has said TERMINALS_BACKEND=local."""
+    stack = fresh(local_sandbox="none", docker_host="unix:///nonexistent/docker.sock")
+    stack.settings["backend"] = None
+    assert not broken(stack)
+    assert "`local`" in found(stack, "backend", "ok")
+    stack.settings["backend"] = "static"
+    assert not broken(stack)
+    assert "`local`" in found(stack, "backend", "warn")
+    stack.settings["backend"] = "local"
+    assert not found(stack, "backend")
+
+
 def test_lines_are_one_each_and_quiet_leaves_the_good_ones_out(stack):
     done = stack.terminals("doctor")
     lines = done.stdout.splitlines()

@@ -253,8 +253,29 @@ def test_an_instance_without_a_key_gets_no_authorization(make_world):
     with (world.folder / "routes.map").open("a") as routes:
         routes.write(f"{route_key('keyless')} {host}|{port}||{INSTANCE_ID}\n")
     world.start()
-    assert world.hot("/x", user="keyless").body == b"instance"
-    assert world.instance.last.get("Authorization") is None
+    client = Client(world.port)
+    for _ in range(3):
+        assert client.request("/x", [f"Authorization: Bearer {KEY}", "X-User-Id: keyless"]).body == b"instance"
+        assert world.instance.last.get("Authorization") is None
+    client.close()
+
+
+def test_a_kept_connection_follows_a_route_that_moves(make_world):
+    """The same asked again goes to the new address, and with the new key."""
+    world = make_world()
+    other = Peer(("127.0.0.1", 0), lambda request: answer(body=b"other"))
+    world.start()
+    client = Client(world.port)
+    for peer, key in [(world.instance, "first"), (other, "first"), (other, "second"), (world.instance, "first")]:
+        host, port = peer.address
+        world.command(f"set map {world.folder}/routes.map {route_key('u')} {host}|{port}|{key}|{INSTANCE_ID}")
+        before = len(peer.requests)
+        for _ in range(3):
+            assert client.request("/x", [f"Authorization: Bearer {KEY}", "X-User-Id: u"]).status == 200
+            assert peer.last.get("Authorization") == f"Bearer {key}"
+        assert len(peer.requests) == before + 3
+    client.close()
+    other.stop()
 
 
 @pytest.mark.parametrize("address", ["localhost", "evil.example", "", "1.2.3", "127.0.0.1x"])
@@ -294,6 +315,24 @@ def test_a_refused_connection_is_recovered_with_its_body(make_world, chunked):
     assert request.get("X-Terminals-Client") == "127.0.0.1"
     assert request.get("X-User-Id") is None
     assert len(world.recover.requests) == 1
+
+
+def test_a_refused_connection_of_a_kept_one_is_recovered_too(make_world):
+    """However often the same was asked before, and whoever asked last."""
+    world = make_world()
+    doomed = Peer(("127.0.0.1", 0), lambda request: answer(headers=["Connection: close"], body=b"instance"))
+    for user in ("a", "b"):
+        world.route(user, to=doomed.address)
+    world.start()
+    mine = [f"Authorization: Bearer {KEY}"]
+    client = Client(world.port)
+    for user in "aaabb":
+        assert client.request("/x", [*mine, f"X-User-Id: {user}"]).body == b"instance"
+    doomed.stop()
+    for user in "bbaa":
+        assert client.request("/x", [*mine, f"X-User-Id: {user}"]).body == b"recovered"
+        assert world.recover.last.get("X-Terminals-Route") == route_key(user)
+    client.close()
 
 
 def test_a_request_that_was_sent_is_never_sent_again(world):

@@ -276,6 +276,18 @@ def test_a_header_of_100_kb_is_refused(guarded):
         assert not reached
 
 
+@pytest.mark.parametrize("target", ["/api/v1/stats?{}", "/api/v1/tenants/{}", "/openapi.json?{}", "/?{}"])
+def test_an_address_that_is_too_long_is_refused_and_no_mistake_of_ours(guarded, target):
+    """As FastCGI parameters a head is larger than it was: it still has to fit, with as many headers as there may be."""
+    for size, many in ((2000, 0), (5000, 0), (7000, 0), (9000, 0), (13000, 0), (3000, 90), (4500, 90)):
+        answer = guarded.request(None, "GET", target.format("a" * size), key=None if target.startswith("/?") else "",
+                                 headers=[(f"X-{n}", "x" * 80) for n in range(many)])
+        assert answer.status in (200, 400, 404, 414), f"{size} and {many} headers: {answer.status} {answer.text[:300]}"
+        if answer.status >= 400:
+            answer.expect_error(answer.status)
+    assert guarded.admin("GET", "/stats?" + "a" * 9000).expect_error(414).detail == "Address too long"
+
+
 def test_ten_thousand_headers_are_refused(guarded):
     answer, reached = attempt(guarded, [bearer(guarded), *["X: y"] * 2000])
     assert answer.status in (400, 431) and not reached

@@ -9,8 +9,11 @@ import json
 import os
 import re
 import signal
+import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -168,6 +171,13 @@ def test_a_scheduled_reset_empties_the_claim(backend):
         assert "reset=0" in stack.terminals("reap").stdout.split(), "it was reset twice"
 
 
+def purge_pod(cluster, name):
+    """The pod that removed the files of the instance of this name."""
+    with cluster.api.lock:
+        return next(value for _, kind, plural, value in cluster.api.history
+                    if (kind, plural, value["metadata"]["name"]) == ("ADDED", "pods", f"{name}-purge"))
+
+
 @pytest.mark.parametrize("mode, access", [("shared", "ReadWriteMany"), ("shared-rwo", "ReadWriteOnce")])
 def test_users_of_a_shared_claim_do_not_meet(backend, mode, access):
     with kubernetes_stack(backend, kubernetes_storage_mode=mode, kubernetes_storage_class="nfs", kubernetes_storage_size="50Gi") as stack:
@@ -185,6 +195,65 @@ def test_users_of_a_shared_claim_do_not_meet(backend, mode, access):
         assert [path.name for path in folder.iterdir()] == ["bob"] and (folder / "bob/who").read_text() == "bob\n"
         eventually(lambda: len(stack.cluster.pods()) == 1, what="the end of the pod that removed the files")
         assert stack.run("alice", "ls ~") == ""
+        for name in ("alice", "bob"):  # nobody runs any more whose node would be the place
+            stack.admin("POST", "/terminals/stop", json_body={"user_id": name}).expect(200)
+        eventually(lambda: not stack.cluster.pods(), what="the end of all pods")
+        stack.admin("DELETE", "/tenants/bob?purge=true").expect((200, 204))
+        assert [path.name for path in folder.iterdir()] == ["alice"]
+
+
+def test_the_pod_that_removes_files_fits_where_the_instance_did(backend):
+    template = {"spec": {"imagePullSecrets": [{"name": "registry"}], "tolerations": [{"key": "tenants", "operator": "Exists"}],
+                         "nodeSelector": {"pool": "tenants"}, "terminationGracePeriodSeconds": 1}}
+    with kubernetes_stack(backend, kubernetes_storage_mode="shared", kubernetes_tolerations='[{"key": "all", "operator": "Exists"}]') as stack:
+        stack.cluster.kubelet.node_labels["pool"] = "tenants"
+        policy(stack, "own", {"podTemplate": template, "cpu_limit": "250m", "memory_limit": "64Mi"})
+        stack.run("alice", "true", prefix="/p/own")
+        name = stack.tenant("alice", policy_id="own")["instance_name"]
+        resources = stack.cluster.pods()[name]["spec"]["containers"][0]["resources"]
+        stack.admin("DELETE", "/tenants/alice?purge=true&policy_id=own").expect((200, 204))
+        spec = purge_pod(stack.cluster, name)["spec"]
+        assert spec["imagePullSecrets"] == [{"name": "registry"}] and spec["nodeSelector"] == {"pool": "tenants"}
+        assert [one["key"] for one in spec["tolerations"]] == ["tenants", "all"]
+        assert spec["containers"][0]["resources"] == resources, "a quota of cpu and memory refuses pods that name none"
+
+
+def test_a_folder_of_a_shared_claim_is_emptied_also_where_the_kubelet_owns_what_is_above_it():
+    with kubernetes_stack(kubernetes_storage_mode="shared") as stack:
+        policy(stack, "own", {})
+        stack.run("alice", "echo mine > ~/mine", prefix="/p/own")
+        name = stack.tenant("alice", policy_id="own")["instance_name"]
+        stack.admin("DELETE", "/tenants/alice?purge=true&policy_id=own").expect((200, 204))
+        assert not list((stack.cluster.kubelet.folder / "terminals-shared").rglob("mine"))
+        *command, path, kept = purge_pod(stack.cluster, name)["spec"]["containers"][0]["command"]
+        assert path == "/files/.policies/alice/own" and kept == ""
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+
+    def run(folder):
+        done = subprocess.run([*command, folder, kept], capture_output=True, text=True, timeout=30, **nobody)
+        assert (done.returncode, done.stderr) == (0, ""), done
+
+    with tempfile.TemporaryDirectory() as volume:
+        os.chmod(volume, 0o755)
+        above, outside = Path(volume) / "alice", Path(volume) / "outside"
+        folder = above / "own"
+        (folder / "lost+found" / "..x").mkdir(parents=True)
+        for path in (folder / ".hidden", folder / "-rf", outside):
+            path.write_text("x")
+        (folder / "link").symlink_to(volume)
+        if nobody:
+            for path in (outside, folder, *folder.rglob("*")):
+                os.chown(path, 65534, 65534, follow_symlinks=False)
+        above.chmod(0o555)
+        try:
+            for _ in range(2):  # the second finds nothing
+                run(folder)
+                assert not list(folder.iterdir()) and outside.exists()
+        finally:
+            above.chmod(0o777)
+        for _ in range(2):
+            run(folder)
+            assert not folder.exists()
 
 
 # --- what a policy may say ---
@@ -226,6 +295,7 @@ def test_restricted_pods_pass_the_standard_of_that_name(backend):
         stack.cluster.api.namespaces["terminals"] = {"pod-security.kubernetes.io/enforce": "restricted"}
         assert stack.run("alice", "echo in") == "in\n"
         for name, spec in {"net": {"hostNetwork": True}, "path": {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]},
+                           "nfs": {"volumes": [{"name": "x", "nfs": {"server": "s", "path": "/"}}]},
                            "root": {"securityContext": {"runAsUser": 0}}}.items():
             policy(stack, name, {"podTemplate": {"spec": spec}})
             assert "restricted" in stack.execute("alice", "true", prefix=f"/p/{name}").expect_error(502).detail

@@ -52,6 +52,13 @@ STRICT = "pods?fieldValidation=Strict"
     (422, "Invalid", pod(containers=[{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/"}]}]), "Not found"),
     (422, "Invalid", pod(containers=[{"name": "c", "image": "i", "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}}]),
      "less than or equal"),
+    (422, "Invalid", {**pod(), "metadata": {"name": "p", "ownerReferences": [{"kind": "Terminal", "name": "p", "uid": "u"}]}}, "apiVersion"),
+    (422, "Invalid", pod(volumes=[{"name": "v", "persistentVolumeClaim": {}}]), "claimName"),
+    (422, "Invalid", pod(containers=[{"name": "c", "image": "i", "livenessProbe": {"exec": {}}}]), "exec.command"),
+    (422, "Invalid", pod(containers=[{"name": "c", "image": "i", "ports": [{"containerPort": 1, "name": "no-name-is-so-long"}]}]), "15 characters"),
+    (403, "Forbidden", pod(hostPID=True), 'violates PodSecurity "baseline:latest": host namespaces'),
+    (403, "Forbidden", pod(containers=[{"name": "c", "image": "i", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]),
+     "non-default capabilities"),
 ])
 def test_a_creation_has_to_be_right(cluster, status, reason, body, words):
     refused(cluster, status, reason, "POST", STRICT, body, words=words)

@@ -41,6 +41,37 @@ def test_our_own_pods_fit_the_restricted_standard_and_write_nowhere(overlay):
                 assert variable["name"].removeprefix("TERMINALS_") in known, variable
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_kubelet_can_ask_every_container_of_ours_whether_it_lives(overlay):
+    for deployment in (value for value in manifests(overlay=overlay) if value["kind"] == "Deployment"):
+        spec = deployment["spec"]["template"]["spec"]
+        for container in spec["containers"]:
+            assert container["livenessProbe"]["timeoutSeconds"] > 1, f"{container['name']}: the default is short for a busy node"
+            folder = next(one["value"] for one in container["env"] if one["name"] == "TERMINALS_RUN_DIR")
+            mounted = [mount["name"] for mount in container["volumeMounts"]
+                       if folder == mount["mountPath"] or folder.startswith(mount["mountPath"] + "/")]
+            assert [volume for volume in spec["volumes"] if volume["name"] in mounted and "emptyDir" in volume], \
+                f"{container['name']}: its root is read-only, and it writes to {folder}"
+        assert any("readinessProbe" in container for container in spec["containers"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_start_opens_files_of_ours_to_a_group(overlay):
+    """With an fsGroup the kubelet makes every file of a claim g+rw at each mount (pkg/volume/volume_linux.go), or only at the first."""
+    for deployment in (value for value in manifests(overlay=overlay) if value["kind"] == "Deployment"):
+        spec = deployment["spec"]["template"]["spec"]
+        if any("persistentVolumeClaim" in volume for volume in spec["volumes"]):
+            assert spec["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
+def test_haproxy_is_reached_while_another_container_of_its_pod_starts_anew():
+    """A pod with a container that does not run is not ready, and its address leaves a service that does not say otherwise."""
+    service = next(value for value in manifests() if value["kind"] == "Service")
+    deployment = next(value for value in manifests() if value["kind"] == "Deployment")
+    assert selects(service["spec"]["selector"], deployment["spec"]["template"]["metadata"]["labels"])
+    assert len(deployment["spec"]["template"]["spec"]["containers"]) == 1 or service["spec"]["publishNotReadyAddresses"]
+
+
 def test_the_operators_overlay_says_so_to_the_provisioner():
     deployment = next(value for value in manifests(overlay="kubernetes-operator") if value["metadata"]["name"] == "terminals"
                       and value["kind"] == "Deployment")

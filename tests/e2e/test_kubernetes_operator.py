@@ -7,7 +7,7 @@ import signal
 import threading
 
 import pytest
-from kubernetes_world import ACCOUNT, IMAGE, OperatorCluster, answers, kubernetes_stack, roles
+from kubernetes_world import ACCOUNT, IMAGE, OperatorCluster, answers, kubernetes_stack, roles, selects
 from stack import Stack, eventually
 
 API = "openwebui.com/v1alpha1"
@@ -128,6 +128,16 @@ def test_what_lost_its_owner_goes(cluster):
     assert list(cluster.api.all("persistentvolumeclaims")) == ["mine"], "a user's files went with the Terminal"
 
 
+def test_a_terminal_deleted_in_the_foreground_goes_after_what_it_owns(shared, user):
+    shared.run(user, "echo kept > ~/kept")
+    cluster, name = shared.cluster, name_of(shared, user)
+    uid = cluster.terminals()[name]["metadata"]["uid"]
+    cluster.api.delete("terminals", "terminals", name, {"propagationPolicy": "Foreground"})
+    eventually(lambda: cluster.api.get("terminals", name) is None and name not in cluster.pods(), 15, what="the end of both")
+    eventually(lambda: shared.run(user, "cat ~/kept", timeout=30) == "kept\n", 15, what="another with the same files")
+    assert cluster.terminals()[name]["metadata"]["uid"] != uid
+
+
 # --- sleep ---
 
 def test_what_nobody_uses_sleeps_and_the_next_request_wakes_it(shared, user):
@@ -142,17 +152,53 @@ def test_what_nobody_uses_sleeps_and_the_next_request_wakes_it(shared, user):
     assert shared.run(user, "cat ~/kept", timeout=30) == "kept\n"
     expect_phase(cluster, name, "Running")
     assert cluster.terminals()[name]["metadata"]["uid"] == uid, "it was not woken but made anew"
+    selector, labels = cluster.api.get("services", name)["spec"]["selector"], cluster.pods()[name]["metadata"]["labels"]
+    assert selects(selector, labels), f"its service leads nowhere: {selector} {labels}"
 
 
-def test_a_sleeping_terminal_goes_with_its_tenant(shared, user):
-    shared.run(user, "true")
+@pytest.mark.parametrize("purge", [False, True], ids=["its_files_stay", "its_files_go"])
+def test_a_sleeping_terminal_goes_with_its_tenant(shared, user, purge):
+    shared.run(user, "echo kept > ~/kept")
     cluster, name = shared.cluster, name_of(shared, user)
     cluster.put_to_sleep(name)
     expect_phase(cluster, name, "Idle")
     eventually(lambda: shared.tenant(user)["status"] == "stopped", what="the provisioner's notice")
-    shared.admin("DELETE", f"/tenants/{user}?purge=true").expect((200, 204))
-    eventually(lambda: name not in cluster.terminals() and name not in cluster.api.all("persistentvolumeclaims") and
-               name not in cluster.api.all("secrets"), 15, what="the end of all of it")
+    shared.admin("DELETE", f"/tenants/{user}{'?purge=true' if purge else ''}").expect((200, 204))
+    eventually(lambda: name not in cluster.terminals() and not any(name in cluster.api.all(plural) for plural in
+                                                                   ("pods", "services", "secrets")), 15, what="the end of all of it")
+    if purge:
+        eventually(lambda: name not in cluster.api.all("persistentvolumeclaims"), 15, what="the end of the files")
+    else:
+        assert shared.run(user, "cat ~/kept", timeout=30) == "kept\n"
+
+
+def test_a_tenant_deleted_while_its_pod_is_made_anew_does_not_come_back(shared, user):
+    shared.run(user, "true")
+    cluster, name = shared.cluster, name_of(shared, user)
+    cluster.kubelet.has_room = False  # another pod finds no node
+    try:
+        cluster.api.delete("pods", "terminals", name, {"gracePeriodSeconds": 0})
+        eventually(lambda: shared.tenant(user)["status"] != "running", what="the provisioner's notice")
+        shared.admin("DELETE", f"/tenants/{user}").expect((200, 204))
+    finally:
+        cluster.kubelet.has_room = True
+    eventually(lambda: name not in cluster.terminals() and name not in cluster.pods(), 15, what="the end of all of it")
+    assert user not in [tenant["user_id"] for tenant in shared.tenants()]
+
+
+def test_a_sleeping_terminals_tenant_is_not_forgotten_while_nobody_can_be_asked(cluster):
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.run("alice", "true")
+        name = name_of(stack, "alice")
+        cluster.put_to_sleep(name)
+        eventually(lambda: stack.tenant("alice")["status"] == "stopped", 15, what="the provisioner's notice")
+        cluster.api.go_away()
+        eventually(lambda: stack.admin("DELETE", "/tenants/alice").status == 503, 15, what="a refusal")
+        assert stack.tenant("alice")["status"] == "stopped"
+        cluster.api.listen()
+        eventually(lambda: stack.admin("DELETE", "/tenants/alice").status in (200, 204), 15, what="the deletion")
+        eventually(lambda: name not in cluster.terminals(), 15, what="the end of the Terminal")
+    cluster.expect_empty()
 
 
 # --- Terminals that others make ---
@@ -209,6 +255,34 @@ def test_what_the_backend_without_operator_made_is_replaced_and_its_files_stay(c
         assert stack.run("alice", "cat ~/kept", timeout=30) == "kept\n"
         assert cluster.pods()[name]["metadata"]["uid"] != uid and cluster.pods()[name]["metadata"]["ownerReferences"]
     cluster.expect_empty()
+
+
+# --- what the kubelet hears ---
+
+def test_a_leader_and_who_waits_for_the_lease_are_both_well_and_who_hangs_is_noticed(cluster):
+    for name in ("operator-0", "operator-1"):
+        cluster.start_operator(name)
+        for kind in ("livenessProbe", "readinessProbe"):
+            eventually(lambda kind=kind, name=name: cluster.probe_operator(kind, name) == (0, ""), 20, what=f"the {kind} of {name}")
+    eventually(cluster.leader, what="a leader")
+    hung = cluster.operators[cluster.leader()]
+    hung.send_signal(signal.SIGSTOP)
+    name = next(name for name, process in cluster.operators.items() if process is hung)
+    try:
+        eventually(lambda: cluster.probe_operator(name=name)[0] == 1, 40, what="notice that it hangs")
+        assert "has not been heard" in cluster.probe_operator(name=name)[1]
+    finally:
+        hung.send_signal(signal.SIGCONT)
+    eventually(lambda: cluster.probe_operator(name=name) == (0, ""), 20, what="its recovery")
+
+
+def test_an_operator_without_an_api_server_is_alive_and_not_ready(cluster):
+    cluster.api.go_away()
+    cluster.start_operator()
+    eventually(lambda: cluster.probe_operator() == (0, ""), 20, what="life")
+    eventually(lambda: "waits for the Kubernetes API server" in cluster.probe_operator("readinessProbe")[1], 20, what="that it is not ready")
+    cluster.api.listen()
+    eventually(lambda: cluster.probe_operator("readinessProbe") == (0, ""), 20, what="readiness")
 
 
 # --- who is killed ---

@@ -229,6 +229,26 @@ def test_static_nodes_share_their_instance(fake):
         survivor.request("bob", "GET", "/files/list", timeout=TAKEOVER).expect(200)
 
 
+def test_a_restore_waits_for_no_node_and_is_refused_while_one_lives():
+    with Nodes(2) as nodes:
+        nodes[0].run("alice", "true")
+        file = str(nodes.folder / "backup.tar")
+        assert nodes[1].terminals("backup", file).returncode == 0
+        nodes[0].run("bob", "true")
+        elsewhere = nodes.add()
+        refused = elsewhere.terminals("restore", file, "--force")
+        assert refused.returncode == 1 and "stop Terminals on all nodes first" in refused.stderr, refused.stderr
+        assert nodes[1].run("bob", "echo there") == "there\n"
+        for node in list(nodes)[:2]:
+            node.stop(signal.SIGTERM)
+        done = elsewhere.terminals("restore", file, "--force")
+        assert done.returncode == 0, done.stderr
+        for node in list(nodes)[:2]:
+            node.start()
+        assert [[tenant["user_id"] for tenant in node.tenants()] for node in list(nodes)[:2]] == [["alice"]] * 2
+        nodes.expect_equal_maps(10)
+
+
 # --- what dies -------------------------------------------------------------------------------------------------------
 
 
@@ -315,6 +335,26 @@ def test_a_leader_that_is_cut_off_is_followed_by_another_and_comes_back_as_one_o
         assert [node.run("alice", "cat ~/file") for node in nodes] == ["kept\n"] * 3
         nodes.expect_one_instance_each()
         assert nodes.pods_made() == 3
+
+
+def test_a_lone_leader_that_is_cut_off_is_given_time_by_who_comes_then():
+    """It could not hear that it is not alone any more."""
+    with Nodes(1) as nodes:
+        alone = nodes[0]
+        alone.run("alice", "true")
+        newcomer = nodes.add()
+        nodes.cable_of(newcomer).cut()
+        newcomer.launch()
+        eventually(lambda: newcomer.process("terminals-provisioner"), 20, what="a node that waits for its database")
+        nodes.cable_of(alone).cut()
+        nodes.cable_of(newcomer).mend()
+        eventually(lambda: len(nodes.seen()) == 2, 20, what="the newcomer")
+        eventually(lambda: nodes.silence(alone) > 7, 30, what="a silence longer than the lease of one of several")
+        nodes.cable_of(alone).mend()
+        nodes.get_acquainted()
+        assert nodes.leader() is alone
+        assert "does not lead any more" not in alone.err()
+        eventually(lambda: newcomer.run("bob", "echo served") == "served\n", 20, what="a cold start asked for at the newcomer")
 
 
 def test_a_leader_that_stood_still_does_nothing_when_it_goes_on():

@@ -174,6 +174,10 @@ def test_a_shell_survives_the_provisioner_and_the_api(fresh, user):
         eventually(lambda: stack.admin("GET", "/stats").json()["active_ws_connections"] == 1, what="the shell counted again")
 
 
+def requests(stack):
+    return stack.admin("GET", "/stats").expect(200).json()["requests"]
+
+
 def test_a_dead_instance_is_a_slow_answer_not_an_error(fresh, user):
     """Also while the provisioner has not noticed: HAProxy's refused connection goes to the gate with its body."""
     stack = fresh()
@@ -183,6 +187,8 @@ def test_a_dead_instance_is_a_slow_answer_not_an_error(fresh, user):
         stack.request(user, "POST", "/files/write", {"path": "big.txt", "content": "x" * 300000})))
     stack.wait_hot(user)
     pid = stack.instance_pid(user)
+    eventually(lambda: "serve: ready on" in stack.err(), what="the end of its questions whether all is well")
+    before = requests(stack)
     with stack.stopped("terminals-provisioner"):
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: pid not in stack.processes(), what="the death")
@@ -191,6 +197,7 @@ def test_a_dead_instance_is_a_slow_answer_not_an_error(fresh, user):
         assert not answers
     thread.join()
     assert answers and answers[0].expect(200)
+    assert requests(stack) == before + 2, "it is one, and so is the question how many there were"
     assert stack.run(user, "wc -c < ~/big.txt").strip() == "300000"
 
 

@@ -158,3 +158,19 @@ def test_no_instance_ever_receives_a_clients_token(fresh, fake):
             everything = seen.target + repr(seen.headers) + repr(seen.first_message)
             expect_none([*good, *KEYS, "wrong-key-84c2"], everything, f"{seen.method} {seen.target}")
             assert not seen.values("x-user-id") and not [name for name, _ in seen.headers if name.lower().startswith("x-terminal")]
+
+
+def test_a_failure_tells_users_no_path_of_the_machine_and_the_admin_all(fresh):
+    stack = fresh(jwt_secret=SECRET, local_sandbox="none")
+    home = stack.folder / "homes/alice"
+    home.write_text("in the way")
+    token = jwt("alice")
+    for key in (stack.key, token):
+        asked = stack.request("alice", "GET", "/files/list", key=key).expect_error(500)
+        assert asked.detail == "The user's folder cannot be made"
+    own = stack.request("alice", "POST", "/api/v1/tenants/", key=token).expect_error(500)
+    assert own.detail == "The user's folder cannot be made"
+    assert stack.admin("GET", "/tenants/alice", key=token).expect(200).json()["error"] == "The instance failed"
+    assert str(home) in stack.request("alice", "POST", "/api/v1/tenants/").expect_error(500).detail
+    assert str(home) in stack.tenant("alice")["error"]
+    assert str(home) in stack.err()

@@ -19,6 +19,7 @@ import urllib.parse
 import uuid
 
 from kubernetes_crd import Resource
+from kubernetes_pod_security import baseline_problems, restricted_problems
 from kubernetes_schema import KINDS, META, BadType, metadata_problems, problems, unknown_fields
 
 REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired",
@@ -41,34 +42,8 @@ def now():
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def restricted_problems(spec):
-    """Pod Security Standard `restricted`: what its admission plugin refuses."""
-    pod = spec.get("securityContext") or {}
-    for container in (spec.get("containers") or []) + (spec.get("initContainers") or []):
-        own = container.get("securityContext") or {}
-        name = container["name"]
-        if own.get("allowPrivilegeEscalation") is not False:
-            yield f'allowPrivilegeEscalation != false (container "{name}")'
-        capabilities = own.get("capabilities") or {}
-        if "ALL" not in (capabilities.get("drop") or []) or set(capabilities.get("add") or []) - {"NET_BIND_SERVICE"}:
-            yield f'unrestricted capabilities (container "{name}")'
-        if not own.get("runAsNonRoot", pod.get("runAsNonRoot")):
-            yield f'runAsNonRoot != true (container "{name}")'
-        if own.get("runAsUser", pod.get("runAsUser")) == 0:
-            yield f'runAsUser=0 (container "{name}")'
-        profile = (own.get("seccompProfile") or pod.get("seccompProfile") or {}).get("type")
-        if profile not in ("RuntimeDefault", "Localhost"):
-            yield f'seccompProfile (container "{name}")'
-        if own.get("privileged") or any(port.get("hostPort") for port in container.get("ports") or []):
-            yield f'privileged or hostPort (container "{name}")'
-    if any(spec.get(field) for field in ("hostNetwork", "hostPID", "hostIPC")):
-        yield "host namespaces"
-    if any("hostPath" in volume for volume in spec.get("volumes") or []):
-        yield "restricted volume types"
-
-
 class KubernetesApi:
-    def __init__(self, certificate, namespace="terminals", port=0):
+    def __init__(self, certificate, namespace="terminals", port=0, host="127.0.0.1"):
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.objects = {}  # (plural, namespace, name): object
@@ -92,7 +67,7 @@ class KubernetesApi:
         self.context.load_cert_chain(certificate)
         self.context.verify_mode = ssl.CERT_OPTIONAL
         self.context.load_verify_locations(certificate)
-        self.port = port
+        self.host, self.port = host, port
         self.server = None
         self.listen()
 
@@ -121,7 +96,7 @@ class KubernetesApi:
             pass
 
         Handler.api = api
-        self.server = Server(("127.0.0.1", self.port), Handler)
+        self.server = Server((self.host, self.port), Handler)
         self.server.connections = set()
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -145,7 +120,7 @@ class KubernetesApi:
         config = {"apiVersion": "v1", "kind": "Config", "current-context": "here",
                   "contexts": [{"name": "elsewhere", "context": {"cluster": "nowhere", "user": "nobody"}},
                                {"name": "here", "context": {"cluster": "fake", "user": "terminals"}}],
-                  "clusters": [{"name": "fake", "cluster": {"server": f"https://127.0.0.1:{self.port}",
+                  "clusters": [{"name": "fake", "cluster": {"server": f"https://{self.host}:{self.port}",
                                                             "certificate-authority-data": pem, **cluster}}],
                   "users": [{"name": "terminals", "user": user or {"token": next(iter(self.tokens))}}]}
         path.write_text(json.dumps(config, indent=1))  # JSON is YAML
@@ -299,10 +274,10 @@ class KubernetesApi:
     def _admit(self, plural, namespace, value):
         name = value["metadata"].get("name", "")
         enforced = (self.namespaces.get(namespace) or {}).get("pod-security.kubernetes.io/enforce")
-        if plural == "pods" and enforced == "restricted":
-            found = list(restricted_problems(value.get("spec") or {}))
+        if plural == "pods" and enforced in ("baseline", "restricted"):
+            found = list((restricted_problems if enforced == "restricted" else baseline_problems)(value.get("spec") or {}))
             if found:
-                raise Refused(403, f'pods "{name}" is forbidden: violates PodSecurity "restricted:latest": {", ".join(found)}')
+                raise Refused(403, f'pods "{name}" is forbidden: violates PodSecurity "{enforced}:latest": {", ".join(found)}')
         if plural in self.quota:
             if self.quota_conflicts > 0:  # the quota's own status is written optimistically
                 self.quota_conflicts -= 1
@@ -429,6 +404,8 @@ class KubernetesApi:
                 for dependent in self.objects.values():
                     owners = dependent["metadata"].get("ownerReferences") or []
                     dependent["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != meta["uid"]]
+            elif options.get("propagationPolicy") == "Foreground" and "foregroundDeletion" not in meta.get("finalizers", []):
+                meta.setdefault("finalizers", []).append("foregroundDeletion")  # the garbage collector takes it away
             has_finalizers = bool(meta.get("finalizers")) and plural != "persistentvolumeclaims"
             is_held = grace > 0 or has_finalizers or (plural == "persistentvolumeclaims" and self._claim_is_used(namespace, name))
             if not is_held:

@@ -14,7 +14,7 @@ class GarbageCollector:
         threading.Thread(target=self._run, daemon=True).start()
 
     def _on_change(self, kind, plural, value):
-        if kind == "DELETED" or value["metadata"].get("ownerReferences"):
+        if kind == "DELETED" or value["metadata"].get("ownerReferences") or value["metadata"].get("finalizers"):
             self.wanted.set()
 
     def _run(self):
@@ -30,5 +30,20 @@ class GarbageCollector:
             alive = {value["metadata"]["uid"] for value in self.api.objects.values()}
             for (plural, namespace, name), value in list(self.api.objects.items()):
                 owners = value["metadata"].get("ownerReferences") or []
-                if owners and not any(owner["uid"] in alive for owner in owners) and "deletionTimestamp" not in value["metadata"]:
+                if "foregroundDeletion" in value["metadata"].get("finalizers", []):
+                    self.end_foreground(plural, namespace, name, value)
+                elif owners and not any(owner["uid"] in alive for owner in owners) and "deletionTimestamp" not in value["metadata"]:
                     self.api.delete(plural, namespace, name, {"preconditions": {"uid": value["metadata"]["uid"]}})
+
+    def end_foreground(self, plural, namespace, name, owner):
+        """Its dependents first. It waits for those that block its deletion (processDeletingDependentsItem)."""
+        uid = owner["metadata"]["uid"]
+        dependents = [(key, value["metadata"]) for key, value in self.api.objects.items()
+                      if any(one["uid"] == uid for one in value["metadata"].get("ownerReferences") or [])]
+        for key, meta in dependents:
+            if "deletionTimestamp" not in meta:
+                self.api.delete(*key, {"preconditions": {"uid": meta["uid"]}})
+        if not any(one["uid"] == uid and one.get("blockOwnerDeletion") for _, meta in dependents for one in meta["ownerReferences"]):
+            owner["metadata"]["finalizers"].remove("foregroundDeletion")
+            if not owner["metadata"]["finalizers"]:
+                self.api.remove(plural, name, namespace)

@@ -35,9 +35,14 @@ def descendants(pid):
     return found
 
 
+def loopback_address(number):
+    return f"127.{10 + number // 62500 % 200}.{number // 250 % 250}.{number % 250 + 1}"
+
+
 class Kubelet:
-    def __init__(self, api, folder, program):
-        self.api, self.folder, self.program = api, Path(folder), program
+    def __init__(self, api, folder, program, address=loopback_address):
+        """`address` gives the n-th pod's."""
+        self.api, self.folder, self.program, self.address = api, Path(folder), program, address
         self.folder.mkdir(parents=True, exist_ok=True)
         self.images = {"open-terminal:test"}
         self.node_labels = {"kubernetes.io/hostname": "node-1"}
@@ -92,11 +97,22 @@ class Kubelet:
                 return f'persistentvolumeclaim "{claim}" not found'
             if claim and "deletionTimestamp" in found["metadata"]:
                 return f'persistentvolumeclaim "{claim}" is being deleted'
+        if not all(self._has_company(pod, term) for term in ((spec.get("affinity") or {}).get("podAffinity") or {}).get(
+                "requiredDuringSchedulingIgnoredDuringExecution") or []):
+            return "0/1 nodes are available: 1 node(s) didn't match pod affinity rules."
         if not all(labels.get(key) == value for key, value in (spec.get("nodeSelector") or {}).items()):
             return "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
         if not self.has_room:
             return "0/1 nodes are available: 1 Insufficient memory."
         return None
+
+    def _has_company(self, pod, term):
+        """One that matches runs here; or none is anywhere, and the pod itself matches (satisfyPodAffinity)."""
+        wanted = term["labelSelector"]["matchLabels"].items()
+        others = [one for one in self.api.all("pods").values() if one["metadata"]["uid"] != pod["metadata"]["uid"]
+                  and one["spec"].get("nodeName") and one["status"].get("phase") not in ("Failed", "Succeeded")]
+        return any(wanted <= (one["metadata"].get("labels") or {}).items() for one in others) or \
+            wanted <= (pod["metadata"].get("labels") or {}).items()
 
     def _schedule(self, pod):
         while (obstacle := self._obstacle(pod)) is not None:
@@ -154,8 +170,7 @@ class Kubelet:
         except LookupError as problem:
             self._waiting(pod, "CreateContainerConfigError", str(problem))
             return
-        number = next(_addresses)
-        address = f"127.{10 + number // 62500 % 200}.{number // 250 % 250}.{number % 250 + 1}"
+        address = self.address(next(_addresses))
         mounts = {mount["mountPath"]: self._volume(pod, mount) for mount in ours.get("volumeMounts") or []}
         home = mounts.get("/home/user", self.folder)
         command = ours.get("command") or [str(self.program), "run", "--host", address, "--port", "8000"]

@@ -7,6 +7,7 @@ add it here.
 """
 import base64
 import binascii
+import ipaddress
 import re
 
 from kubernetes_crd import definition_problems
@@ -129,6 +130,7 @@ KINDS = {
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DNS_LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 DNS_SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?")
 QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 QUANTITY = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?")
@@ -212,6 +214,16 @@ def metadata_problems(meta, kind):
                 yield f"metadata.{field}", f"Invalid value: {key!r}: name part must consist of alphanumeric characters …"
             if field == "labels" and not LABEL_VALUE.fullmatch(value):
                 yield "metadata.labels", f"Invalid value: {value!r}: a valid label must be an empty string or consist of …"
+    owners = meta.get("ownerReferences") or []
+    for n, owner in enumerate(owners):
+        for field in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(field):
+                yield f"metadata.ownerReferences[{n}].{field}", "Invalid value: must not be empty"
+    if sum(bool(owner.get("controller")) for owner in owners) > 1:
+        yield "metadata.ownerReferences", "Invalid value: Only one reference can have Controller set to true"
+    for finalizer in meta.get("finalizers") or []:
+        if "/" not in finalizer and finalizer not in ("orphan", "foregroundDeletion", "kubernetes"):
+            yield "metadata.finalizers", f"Invalid value: {finalizer!r}: name is neither a standard finalizer name nor is it fully qualified"
     if sum(len(k) + len(v) for k, v in (meta.get("annotations") or {}).items()) > 256 * 1024:
         yield "metadata.annotations", "Too long: may not be more than 262144 bytes"
 
@@ -238,6 +250,10 @@ def container_problems(path, container, volumes, names, pod):
             yield f"{path}.env.valueFrom", "Invalid value: may not be specified when `value` is not empty"
     paths = set()
     for mount in container.get("volumeMounts") or []:
+        if not mount.get("mountPath") or ":" in mount["mountPath"]:
+            yield f"{path}.volumeMounts.mountPath", f"Invalid value: {mount.get('mountPath')!r}: must not be empty, or contain ':'"
+        if mount.get("subPath") and mount.get("subPathExpr"):
+            yield f"{path}.volumeMounts.subPathExpr", "Invalid value: subPathExpr and subPath are mutually exclusive"
         if mount.get("name") not in volumes:
             yield f"{path}.volumeMounts.name", f"Not found: {mount.get('name')!r}"
         if mount.get("mountPath") in paths:
@@ -249,6 +265,8 @@ def container_problems(path, container, volumes, names, pod):
     for port in container.get("ports") or []:
         if not 0 < port.get("containerPort", 0) < 65536:
             yield f"{path}.ports.containerPort", "Invalid value: must be between 1 and 65535, inclusive"
+        if "name" in port and not PORT_NAME.fullmatch(port["name"]):
+            yield f"{path}.ports.name", f"Invalid value: {port['name']!r}: must be no more than 15 characters, of [a-z0-9-], with a letter"
     resources = container.get("resources") or {}
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for resource, value in requests.items():
@@ -259,9 +277,27 @@ def container_problems(path, container, volumes, names, pod):
         yield f"{path}.securityContext", "Invalid value: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
     yield from one_of(f"{path}.terminationMessagePolicy", container.get("terminationMessagePolicy", "File"),
                       ("File", "FallbackToLogsOnError"))
-    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
-        if probe in container and sum(kind in container[probe] for kind in ("exec", "httpGet", "tcpSocket", "grpc")) != 1:
-            yield f"{path}.{probe}", "Required value: must specify exactly one handler type"
+    for kind in ("readinessProbe", "livenessProbe", "startupProbe"):
+        if kind in container:
+            yield from probe_problems(f"{path}.{kind}", container[kind], kind)
+
+
+def probe_problems(path, probe, kind):
+    """validateProbe, validateLivenessProbe."""
+    handlers = [name for name in ("exec", "httpGet", "tcpSocket", "grpc") if name in probe]
+    if len(handlers) != 1:
+        yield path, "Required value: must specify exactly one handler type"
+    if "exec" in probe and not probe["exec"].get("command"):
+        yield f"{path}.exec.command", "Required value"
+    if "httpGet" in probe and (not probe["httpGet"].get("path") or "port" not in probe["httpGet"]):
+        yield f"{path}.httpGet", "Required value: path and port"
+    for field in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
+        if probe.get(field, 0) < 0:
+            yield f"{path}.{field}", "Invalid value: must be greater than or equal to 0"
+    if kind != "readinessProbe" and probe.get("successThreshold", 1) != 1:
+        yield f"{path}.successThreshold", "Invalid value: must be 1"
+    if kind == "readinessProbe" and "terminationGracePeriodSeconds" in probe:
+        yield f"{path}.terminationGracePeriodSeconds", "Invalid value: must not be set for readinessProbes"
 
 
 def pod_spec_problems(spec, path="spec"):
@@ -274,6 +310,9 @@ def pod_spec_problems(spec, path="spec"):
         volumes.add(volume.get("name"))
         if len(sources) != 1:
             yield f"{path}.volumes", "Forbidden: must specify exactly one volume type"
+        for source, field in (("persistentVolumeClaim", "claimName"), ("secret", "secretName"), ("hostPath", "path")):
+            if source in volume and not volume[source].get(field):
+                yield f"{path}.volumes.{source}.{field}", "Required value"
     names = set()
     if not spec.get("containers"):
         yield f"{path}.containers", "Required value"
@@ -281,7 +320,12 @@ def pod_spec_problems(spec, path="spec"):
         for n, container in enumerate(spec.get(field) or []):
             yield from container_problems(f"{path}.{field}[{n}]", container, volumes, names, spec)
     yield from one_of(f"{path}.restartPolicy", spec.get("restartPolicy", "Always"), ("Always", "OnFailure", "Never"))
+    if spec.get("activeDeadlineSeconds", 1) < 1:
+        yield f"{path}.activeDeadlineSeconds", "Invalid value: must be between 1 and 2147483647, inclusive"
     context = spec.get("securityContext") or {}
+    for field in ("runAsUser", "runAsGroup", "fsGroup"):
+        if not 0 <= context.get(field, 0) <= 2147483647:
+            yield f"{path}.securityContext.{field}", "Invalid value: must be between 0 and 2147483647, inclusive"
     if "fsGroupChangePolicy" in context:
         yield from one_of(f"{path}.securityContext.fsGroupChangePolicy", context["fsGroupChangePolicy"], ("Always", "OnRootMismatch"))
     for toleration in spec.get("tolerations") or []:
@@ -317,6 +361,10 @@ def problems(kind, value):
             if not 0 < port.get("port", 0) < 65536:
                 yield f"spec.ports[{n}].port", "Invalid value: must be between 1 and 65535, inclusive"
             yield from one_of(f"spec.ports[{n}].protocol", port.get("protocol", "TCP"), ("TCP", "UDP", "SCTP"))
+            if len(spec["ports"]) > 1 and not port.get("name"):
+                yield f"spec.ports[{n}].name", "Required value"
+            if port.get("name") and not DNS_LABEL.fullmatch(port["name"]):
+                yield f"spec.ports[{n}].name", f"Invalid value: {port['name']!r}"
         yield from one_of("spec.type", spec.get("type", "ClusterIP"), ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"))
         for key, label in (spec.get("selector") or {}).items():
             if not LABEL_VALUE.fullmatch(label):
@@ -326,6 +374,8 @@ def problems(kind, value):
             yield "spec.accessModes", "Required value: at least 1 access mode is required"
         for mode in spec.get("accessModes") or []:
             yield from one_of("spec.accessModes", mode, ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"))
+        if spec.get("storageClassName") and not DNS_SUBDOMAIN.fullmatch(spec["storageClassName"]):
+            yield "spec.storageClassName", f"Invalid value: {spec['storageClassName']!r}"
         storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
         if storage is None:
             yield "spec.resources[storage]", "Required value"
@@ -336,6 +386,10 @@ def problems(kind, value):
         if not selects((spec.get("selector") or {}).get("matchLabels"), (template.get("metadata") or {}).get("labels") or {}):
             yield "spec.template.metadata.labels", "Invalid value: `selector` does not match template `labels`"
         yield from pod_spec_problems(template.get("spec") or {}, "spec.template.spec")
+        if not spec.get("selector"):
+            yield "spec.selector", "Required value"
+        if (spec.get("strategy") or {}).get("type") == "Recreate" and "rollingUpdate" in spec["strategy"]:
+            yield "spec.strategy.rollingUpdate", "Forbidden: may not be specified when strategy `type` is 'Recreate'"
         if (template.get("spec") or {}).get("restartPolicy", "Always") != "Always":
             yield "spec.template.spec.restartPolicy", "Unsupported value: supported values: Always"
     elif kind == "Event":
@@ -355,6 +409,19 @@ def problems(kind, value):
     elif kind == "NetworkPolicy":
         for kind_ in spec.get("policyTypes") or []:
             yield from one_of("spec.policyTypes", kind_, ("Ingress", "Egress"))
+        for peer in [peer for field, way in (("ingress", "from"), ("egress", "to")) for rule in spec.get(field) or [] for peer in rule.get(way) or []]:
+            if "ipBlock" in peer and set(peer) != {"ipBlock"}:
+                yield "spec", "Forbidden: may not specify both ipBlock and another peer"
+            outer = ipaddress.ip_network(peer["ipBlock"]["cidr"]) if "ipBlock" in peer else None
+            for inner in (peer.get("ipBlock") or {}).get("except") or []:
+                if ipaddress.ip_network(inner) == outer or not ipaddress.ip_network(inner).subnet_of(outer):
+                    yield "spec", f"Invalid value: {inner!r}: must be a strict subset of `cidr`"
+    elif kind == "Ingress":
+        for rule in spec.get("rules") or []:
+            for entry in (rule.get("http") or {}).get("paths") or []:
+                yield from one_of("spec.rules.http.paths.pathType", entry.get("pathType"), ("Exact", "Prefix", "ImplementationSpecific"))
+                if not entry.get("backend") or not (entry.get("path") or "").startswith("/"):
+                    yield "spec.rules.http.paths", "Required value: a backend, and an absolute path"
     elif kind == "Role":
         for n, rule in enumerate(value.get("rules") or []):
             if not rule.get("verbs") or ("resources" in rule and "apiGroups" not in rule):

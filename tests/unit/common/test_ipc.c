@@ -110,6 +110,41 @@ static void test_a_call_waits_for_the_provisioner(void **state) {
     json_object_put(answer);
 }
 
+/* A peer hangs up on what is no JSON: an instance's last words must not part the gate from the provisioner. */
+static void test_bytes_that_are_no_text_break_no_message(void **state) {
+    (void)state;
+    cleanup_buffer struct buffer line = {0};
+    struct json_object *message = NULL;
+    struct json_object *read = NULL;
+    struct error err = {0};
+    error_set(&err, ERROR_BACKEND, "it said \xff\xc3\xa4\xc3");
+    assert_string_equal(err.message, "it said ?\xc3\xa4?");
+    message = ipc_answer(1);
+    json_add_string(message, "error", "\xff x \xe2\x82");
+    assert_true(ipc_append_message(&line, message));
+    assert_int_equal(ipc_take_message(&line, 1000, &read, &err), 1);
+    assert_string_equal(json_get_string(read, "error"), "? x ??");
+    json_object_put(message);
+    json_object_put(read);
+}
+
+static void test_what_users_are_told_of_an_error_comes_along(void **state) {
+    (void)state;
+    struct error err = {0};
+    struct error read = {0};
+    error_set(&err, ERROR_CAPACITY, "connect to db.internal");
+    assert_string_equal(error_for_clients(&err), "connect to db.internal");
+    error_veil(&err, "It is away");
+    error_prefix(&err, "save alice");
+    struct json_object *answer = ipc_error_answer(1, &err);
+    assert_false(ipc_answer_ok(answer, &read));
+    json_object_put(answer);
+    assert_string_equal(read.message, "save alice: connect to db.internal");
+    assert_string_equal(error_for_clients(&read), "It is away");
+    error_set(&read, ERROR_INVALID, "another one"); /* has nothing to hide again */
+    assert_string_equal(error_for_clients(&read), "another one");
+}
+
 static void test_errors_of_a_call(void **state) {
     (void)state;
     static const struct {
@@ -145,6 +180,8 @@ int main(void) {
         cmocka_unit_test(test_what_is_no_message),
         cmocka_unit_test(test_a_call_waits_for_the_provisioner),
         cmocka_unit_test(test_errors_of_a_call),
+        cmocka_unit_test(test_bytes_that_are_no_text_break_no_message),
+        cmocka_unit_test(test_what_users_are_told_of_an_error_comes_along),
     };
     return cmocka_run_group_tests_name("ipc", tests, NULL, NULL);
 }

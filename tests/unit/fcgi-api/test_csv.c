@@ -41,11 +41,26 @@ static void test_what_a_spreadsheet_would_calculate_is_text(void **state) {
     expect_row("{\"a\":\"=HYPERLINK(\\\"http://x\\\")\",\"b\":\"1=1\"}", "\"'=HYPERLINK(\"\"http://x\"\")\",1=1\r\n");
 }
 
+/* Where semicolons part cells, which is half of Europe, quotes or not. */
+static void test_a_formula_behind_a_semicolon_is_text(void **state) {
+    (void)state;
+    expect_row("{\"a\":\"x;=1+1\",\"b\":\"Mozilla/5.0 (X11; Linux)\"}", "\"x;'=1+1\",\"Mozilla/5.0 (X11; Linux)\"\r\n");
+    expect_row("{\"a\":\";;@x\",\"b\":\"x;\"}", "\";;'@x\",\"x;\"\r\n");
+}
+
+static void test_a_wide_sign_is_one(void **state) {
+    (void)state;
+    expect_row("{\"a\":\"\\uff1d1\",\"b\":\"\\uff0b\\uff1d\"}", "\"'\xef\xbc\x9d"
+                                                                "1\",\"'\xef\xbc\x8b\xef\xbc\x9d\"\r\n");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_are_the_first_line),
         cmocka_unit_test(test_only_what_needs_it_is_quoted),
         cmocka_unit_test(test_what_a_spreadsheet_would_calculate_is_text),
+        cmocka_unit_test(test_a_formula_behind_a_semicolon_is_text),
+        cmocka_unit_test(test_a_wide_sign_is_one),
     };
     return cmocka_run_group_tests_name("csv", tests, NULL, NULL);
 }

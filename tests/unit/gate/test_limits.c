@@ -243,6 +243,20 @@ static void test_a_provisioner_that_stays_away_is_503(void **state) {
     expect_close(world, TERMINAL WITH_TOKEN "\r\n", 4003);
 }
 
+/* Its supervisor holds the socket while it is away: one can connect, and nobody is there. */
+static void test_a_provisioner_whose_socket_is_only_held_is_503(void **state) {
+    struct world *world = *state;
+    struct gate_limits limits = long_limits();
+    limits.provisioner_away = SHORT_MS;
+    world->provisioner = listen_in(world, "provisioner.sock");
+    start(world, &limits);
+    allow_everybody(world);
+    cleanup_buffer struct buffer got = talk(world, HEAD);
+    assert_memory_equal(got.data, "HTTP/1.1 503 ", 13);
+    assert_non_null(strstr(got.data, "\r\nRetry-After: 5\r\n"));
+    expect_close(world, TERMINAL WITH_TOKEN "\r\n", 4003);
+}
+
 static void test_a_provisioner_that_does_not_find_out_is_4003(void **state) {
     struct world *world = *state;
     struct gate_limits limits = long_limits();
@@ -262,6 +276,7 @@ int main(void) {
         TEST(test_an_authorizer_that_stays_away_is_503),
         TEST(test_an_authorizer_that_is_silent_is_504),
         TEST(test_a_provisioner_that_stays_away_is_503),
+        TEST(test_a_provisioner_whose_socket_is_only_held_is_503),
         TEST(test_a_provisioner_that_does_not_find_out_is_4003),
     };
     return cmocka_run_group_tests_name("limits", tests, NULL, NULL);

@@ -147,6 +147,27 @@ static void test_a_spec_that_cannot_be_is_refused(void **state) {
                    "hostPID");
 }
 
+static int64_t idle_ms_of(const char *spec) {
+    struct kubernetes_terminal *terminal = terminal_of_text(spec, "{}");
+    struct blueprint blueprint;
+    struct error err = {0};
+    assert_true(blueprint_read(&blueprint, &controller, terminal, &err));
+    int64_t idle_ms = blueprint.idle_ms;
+    blueprint_free(&blueprint);
+    terminal_free(terminal);
+    return idle_ms;
+}
+
+/* Whatever the CRD of another version lets pass. */
+static void test_an_idle_time_without_end_or_below_nothing_is_no_trouble(void **state) {
+    (void)state;
+    assert_int_equal(idle_ms_of("{\"userId\": \"a\", \"idleTimeoutMinutes\": 5}"), 300000);
+    assert_int_equal(idle_ms_of("{\"userId\": \"a\", \"idleTimeoutMinutes\": 9223372036854775807}"),
+                     POLICY_IDLE_MINUTES_MAX * 60000);
+    assert_int_equal(idle_ms_of("{\"userId\": \"a\", \"idleTimeoutMinutes\": -5}"), 0);
+    assert_int_equal(idle_ms_of("{\"userId\": \"a\"}"), 0);
+}
+
 static void test_a_key_is_new_each_time_and_a_claim_has_no_owner(void **state) {
     struct kubernetes_terminal *terminal = terminal_of_text("{\"userId\": \"a\"}", "{}");
     struct blueprint blueprint;
@@ -203,6 +224,7 @@ int main(void) {
         cmocka_unit_test(test_variables_and_packages_come_in_either_form),
         cmocka_unit_test(test_a_home_without_a_claim_goes_with_the_pod_or_is_the_templates),
         cmocka_unit_test(test_a_spec_that_cannot_be_is_refused),
+        cmocka_unit_test(test_an_idle_time_without_end_or_below_nothing_is_no_trouble),
         cmocka_unit_test(test_a_key_is_new_each_time_and_a_claim_has_no_owner),
         cmocka_unit_test(test_a_status_is_written_only_where_it_says_something_new),
     };

@@ -87,12 +87,17 @@ static void run_sql(struct peer *peer, const char *sql) {
     must(database_execute(peer->store->database, sql, &err), &err);
 }
 
-static struct node_state beat(struct peer *peer, const char *id, int64_t term) {
+static struct node_state beat_for(struct peer *peer, const char *id, int64_t term, int64_t lease_ms) {
     struct error err = {0};
     struct node_state state = {0};
-    const struct node_beat sign = {.id = id, .name = id, .websockets = 3, .term = term == 0 ? -1 : term};
+    const struct node_beat sign = {
+        .id = id, .name = id, .websockets = 3, .term = term == 0 ? -1 : term, .lease_ms = lease_ms};
     must(node_store_beat(peer->nodes, &sign, &state, &err), &err);
     return state;
+}
+
+static struct node_state beat(struct peer *peer, const char *id, int64_t term) {
+    return beat_for(peer, id, term, NODE_LEASE_MS);
 }
 
 /* The term, or 0 if it does not lead. */
@@ -129,6 +134,19 @@ static void test_one_node_leads_until_its_lease_has_run_out(void **state) {
     assert_true(write_something(&world->one));
 }
 
+static void test_who_leads_alone_keeps_the_lead_for_longer_and_gives_that_up_with_the_next_renewal(void **state) {
+    struct nodes_world *world = *state;
+    int64_t term = lead(&world->one, "one");
+    assert_true(beat_for(&world->one, "one", term, NODE_LONE_LEASE_MS).is_renewed);
+    let_lease_run_out(&world->two);
+    assert_true(beat(&world->two, "two", 0).leader_is_alive);
+    assert_int_equal(lead(&world->two, "two"), 0);
+    assert_true(write_something(&world->one)); /* nor was it cut off */
+    assert_true(beat(&world->one, "one", term).is_renewed);
+    let_lease_run_out(&world->two);
+    assert_false(beat(&world->two, "two", 0).leader_is_alive);
+}
+
 static void test_who_has_lost_the_lead_writes_nothing_any_more(void **state) {
     struct nodes_world *world = *state;
     assert_true(lead(&world->one, "one") > 0);
@@ -146,6 +164,25 @@ static void test_who_has_lost_the_lead_writes_nothing_any_more(void **state) {
     node_store_follow(world->one.nodes);
     assert_true(write_something(&world->one));
     assert_false(beat(&world->one, "one", 1).is_renewed);
+}
+
+static void test_who_works_alone_is_not_cut_off_however_long_it_takes(void **state) {
+    struct nodes_world *world = *state;
+    struct error err = {0};
+    struct store *alone = store_open(url, NULL, &err);
+    must(alone != NULL, &err);
+    let_lease_run_out(&world->two);
+    for (int tries = 0; tries < 5; tries++) {
+        assert_int_equal(lead(&world->two, "two"), 0);
+    }
+    must(store_set_property(alone, "written", "x", 1, &err), &err);
+    store_close(alone);
+    int64_t term = 0;
+    for (int tries = 0; term == 0 && tries < 100; tries++) { /* its session ends in a moment */
+        term = lead(&world->two, "two");
+        poll(NULL, 0, 20);
+    }
+    assert_true(term > 0);
 }
 
 static void test_who_comes_back_after_another_has_led_is_no_leader(void **state) {
@@ -312,7 +349,10 @@ static void test_an_answer_that_makes_no_sense_is_no_answer(void **state) {
 int main(void) {
     const struct CMUnitTest with_database[] = {
         cmocka_unit_test_setup_teardown(test_one_node_leads_until_its_lease_has_run_out, make, remove_it),
+        cmocka_unit_test_setup_teardown(
+            test_who_leads_alone_keeps_the_lead_for_longer_and_gives_that_up_with_the_next_renewal, make, remove_it),
         cmocka_unit_test_setup_teardown(test_who_has_lost_the_lead_writes_nothing_any_more, make, remove_it),
+        cmocka_unit_test_setup_teardown(test_who_works_alone_is_not_cut_off_however_long_it_takes, make, remove_it),
         cmocka_unit_test_setup_teardown(test_who_comes_back_after_another_has_led_is_no_leader, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_broken_connection_keeps_its_lead_if_nobody_else_had_it, make, remove_it),
         cmocka_unit_test_setup_teardown(test_announcements_reach_all_others_in_order, make, remove_it),
