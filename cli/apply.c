@@ -6,6 +6,7 @@
 
 #include "cli/admin_client.h"
 #include "cli/apply_files.h"
+#include "cli/command_line.h"
 #include "cli/json_difference.h"
 #include "common/cleanup.h"
 
@@ -278,25 +279,6 @@ static const char usage[] =
     "  --prune    delete the policies that are in no file\n"
     "  --url URL  the Terminals to talk to, instead of the one of this machine's settings\n";
 
-static bool parse(struct options *options, int argc, char **argv) {
-    for (int i = 1; i < argc; i++) {
-        bool has_value = i + 1 < argc;
-        if (strcmp(argv[i], "-f") == 0 && has_value) {
-            options->folder = argv[++i];
-        } else if (strcmp(argv[i], "--url") == 0 && has_value) {
-            options->url = argv[++i];
-        } else if (strcmp(argv[i], "--dry-run") == 0) {
-            options->dry_run = true;
-        } else if (strcmp(argv[i], "--prune") == 0) {
-            options->prune = true;
-        } else {
-            fprintf(stderr, "terminals apply: unknown or incomplete argument `%s`\n\n", argv[i]);
-            return false;
-        }
-    }
-    return options->folder != NULL;
-}
-
 static int apply_wanted(const struct options *options, const struct wanted_policies *wanted) {
     struct error err = {0};
     struct settings settings = {0};
@@ -325,15 +307,18 @@ static int apply_wanted(const struct options *options, const struct wanted_polic
 int apply(int argc, char **argv) {
     struct options options = {0};
     struct wanted_policies wanted = {0};
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
+    const struct command_argument arguments[] = {{"-f", .value = &options.folder},
+                                                 {"--url", .value = &options.url},
+                                                 {"--dry-run", .flag = &options.dry_run},
+                                                 {"--prune", .flag = &options.prune},
+                                                 {0}};
+    int status = COMMAND_LINE_WRONG;
+    if (!command_line_read(usage, arguments, argc, argv, &status)) {
+        return status;
     }
-    if (!parse(&options, argc, argv)) {
-        fputs(usage, stderr);
-        return 2;
+    if (options.folder == NULL) {
+        return command_line_refuse(usage);
     }
-    int status = 2;
     if (apply_files_read(options.folder, &wanted)) {
         status = apply_wanted(&options, &wanted);
     } else {

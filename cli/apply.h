@@ -6,6 +6,7 @@
 #ifndef TERMINALS_CLI_APPLY_H
 #define TERMINALS_CLI_APPLY_H
 
+/* The command, whose name is argv[0]; returns its exit status. */
 int apply(int argc, char **argv);
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "cli/api_key.h"
 #include "cli/backup_file.h"
+#include "cli/command_line.h"
+#include "cli/folders.h"
 #include "cli/provisioner_program.h"
 #include "common/cleanup.h"
 #include "common/secret.h"
@@ -62,15 +64,6 @@ static void workplace_clear(struct workplace *place) {
     free(place->folder);
 }
 
-static char *format_path(struct error *err, const char *folder, const char *name) {
-    char *path = NULL;
-    if (asprintf(&path, "%s/%s", folder, name) < 0) {
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return NULL;
-    }
-    return path;
-}
-
 /* In a folder the file gets the time as its name. */
 static bool choose_file(struct workplace *place, const char *target, struct error *err) {
     struct stat status;
@@ -82,7 +75,7 @@ static bool choose_file(struct workplace *place, const char *target, struct erro
         return place->file != NULL || error_set(err, ERROR_INTERNAL, "out of memory");
     }
     strftime(name, sizeof name, "terminals-%Y%m%dT%H%M%SZ.tar", gmtime_r(&now, &utc));
-    place->file = format_path(err, target, name);
+    place->file = folders_path(target, name, err);
     return place->file != NULL;
 }
 
@@ -118,8 +111,8 @@ static bool dump_database(const struct workplace *place, const struct options *o
 /* The one that `terminals serve` has made, if it has. */
 static bool add_api_key(const struct settings *settings, const struct workplace *place, struct error *err) {
     cleanup_free char *from = api_key_path(settings);
-    cleanup_free char *folder = format_path(err, place->folder, "keys");
-    cleanup_free char *to = format_path(err, place->folder, "keys/api.key");
+    cleanup_free char *folder = folders_path(place->folder, "keys", err);
+    cleanup_free char *to = folders_path(place->folder, "keys/api.key", err);
     if (from == NULL || folder == NULL || to == NULL) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
@@ -184,10 +177,10 @@ static bool list_folders(const struct settings *settings, const struct options *
 
 static bool write_archive(const struct settings *settings, const struct options *options, const struct workplace *place,
                           bool *changed, struct error *err) {
-    cleanup_free char *path = format_path(err, place->folder, "archive");
-    cleanup_free char *list = format_path(err, place->folder, "list");
+    cleanup_free char *path = folders_path(place->folder, "archive", err);
+    cleanup_free char *list = folders_path(place->folder, "list", err);
     cleanup_free char *from = NULL;
-    cleanup_free char *keys = format_path(err, place->folder, "keys");
+    cleanup_free char *keys = folders_path(place->folder, "keys", err);
     cleanup_free char *folder = realpath(place->folder, NULL);
     cleanup_free char *data = realpath(settings->data_dir, NULL);
     if (path == NULL || list == NULL || keys == NULL || folder == NULL ||
@@ -214,7 +207,7 @@ static bool write_archive(const struct settings *settings, const struct options 
 
 /* That the name is on the disk too. */
 static bool sync_folder(const struct workplace *place, struct error *err) {
-    cleanup_free char *parent = format_path(err, place->folder, "..");
+    cleanup_free char *parent = folders_path(place->folder, "..", err);
     cleanup_close int fd = parent == NULL ? -1 : open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return (fd >= 0 && fsync(fd) == 0) || error_set_errno(err, ERROR_INTERNAL, "write the backup to the disk");
 }
@@ -234,33 +227,20 @@ static bool make_backup(const struct settings *settings, const struct options *o
     return true;
 }
 
-static bool parse(struct options *options, int argc, char **argv) {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--with-keys") == 0) {
-            options->with_keys = true;
-        } else if (strcmp(argv[i], "--no-folders") == 0) {
-            options->no_folders = true;
-        } else if (argv[i][0] != '-' && options->target == NULL) {
-            options->target = argv[i];
-        } else {
-            fprintf(stderr, "terminals backup: cannot understand `%s`\n\n", argv[i]);
-            return false;
-        }
-    }
-    return options->target != NULL;
-}
-
 int backup(int argc, char **argv) {
     struct options options = {0};
     struct settings settings = {0};
     struct error err = {0};
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
+    const struct command_argument arguments[] = {{"--with-keys", .flag = &options.with_keys},
+                                                 {"--no-folders", .flag = &options.no_folders},
+                                                 {.value = &options.target},
+                                                 {0}};
+    int status = EXIT_SUCCESS;
+    if (!command_line_read(usage, arguments, argc, argv, &status)) {
+        return status;
     }
-    if (!parse(&options, argc, argv)) {
-        fputs(usage, stderr);
-        return 2;
+    if (options.target == NULL) {
+        return command_line_refuse(usage);
     }
     umask(077);
     signal(SIGPIPE, SIG_IGN);

@@ -8,7 +8,6 @@
 #include "cli/provisioner_program.h"
 #include "common/cleanup.h"
 #include "common/ipc.h"
-#include "common/ipc_client.h"
 #include "common/settings.h"
 
 /* Sealing 100,000 keys takes a second or two. */
@@ -30,16 +29,9 @@ static const char usage[] =
     "  revision    makes the files of a new version, in the source tree\n";
 
 static bool ask_the_running_one(const char *socket_path, struct error *err) {
-    struct ipc_client *client = ipc_client_new(socket_path);
-    struct json_object *request = ipc_request("rotate_key");
-    if (client == NULL || request == NULL) {
-        ipc_client_free(client);
-        json_object_put(request);
-        return error_set(err, ERROR_INTERNAL, "no memory");
-    }
-    cleanup_json struct json_object *answer = ipc_client_call(client, request, ROTATE_TIMEOUT_MS, err);
-    ipc_client_free(client);
-    if (answer == NULL || !ipc_answer_ok(answer, err)) {
+    cleanup_json struct json_object *answer =
+        provisioner_ask(socket_path, ipc_request("rotate_key"), ROTATE_TIMEOUT_MS, err);
+    if (answer == NULL) {
         return false;
     }
     printf("resealed=%lld\n", (long long)json_get_int(answer, "resealed", 0));
@@ -48,16 +40,13 @@ static bool ask_the_running_one(const char *socket_path, struct error *err) {
 
 static bool rotate_key(const char *new_key_file, struct error *err) {
     struct settings settings = {0};
-    cleanup_free char *path = NULL;
     if (!settings_load(&settings, NULL, err)) {
         return false;
     }
-    if (asprintf(&path, "%s/provisioner.sock", settings.run_dir) < 0) {
-        path = NULL;
-    }
+    cleanup_free char *path = provisioner_socket_path(&settings, err);
     settings_free(&settings);
     if (path == NULL) {
-        return error_set(err, ERROR_INTERNAL, "no memory");
+        return false;
     }
     bool asks = new_key_file == NULL && provisioner_is_running(path);
     return asks ? ask_the_running_one(path, err)

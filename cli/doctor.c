@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/command_line.h"
 #include "cli/doctor_checks.h"
 
 #define STATUS_BROKEN 2
@@ -73,31 +74,15 @@ static void look(struct doctor *doctor, struct settings *settings) {
     settings_free(settings);
 }
 
-static bool parse(struct options *options, int argc, char **argv) {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
-            options->json = true;
-        } else if (strcmp(argv[i], "--quiet") == 0) {
-            options->quiet = true;
-        } else {
-            fprintf(stderr, "terminals doctor: unknown argument `%s`\n\n", argv[i]);
-            return false;
-        }
-    }
-    return true;
-}
-
 int doctor(int argc, char **argv) {
     struct options options = {0};
     struct settings settings = {0};
     struct doctor doctor = {0};
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    if (!parse(&options, argc, argv)) {
-        fputs(usage, stderr);
-        return STATUS_BROKEN;
+    const struct command_argument arguments[] = {
+        {"--json", .flag = &options.json}, {"--quiet", .flag = &options.quiet}, {0}};
+    int status = STATUS_BROKEN;
+    if (!command_line_read(usage, arguments, argc, argv, &status)) {
+        return status;
     }
     signal(SIGPIPE, SIG_IGN); /* a peer that hangs up while it is asked */
     if (!findings_init(&doctor.findings) || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
@@ -107,7 +92,7 @@ int doctor(int argc, char **argv) {
     }
     look(&doctor, &settings);
     print(&doctor.findings, &options);
-    int status = (int)findings_worst(&doctor.findings);
+    status = (int)findings_worst(&doctor.findings);
     if (doctor.findings.is_incomplete) {
         fputs("terminals doctor: out of memory: there may be more\n", stderr);
         status = STATUS_BROKEN;

@@ -1,6 +1,7 @@
 #include "cli/folders.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,4 +47,13 @@ bool folders_make_parent(const char *file, struct error *err) {
         return error_set(err, ERROR_INTERNAL, "no memory");
     }
     return folders_make(parent, err);
+}
+
+char *folders_path(const char *folder, const char *name, struct error *err) {
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s", folder, name) < 0) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    return path;
 }

@@ -1,4 +1,4 @@
-/* folders.h - the folders that must be there before anything starts. */
+/* folders.h - paths in folders, and the folders that must be there before anything starts. Any thread. */
 #ifndef TERMINALS_CLI_FOLDERS_H
 #define TERMINALS_CLI_FOLDERS_H
 
@@ -9,5 +9,8 @@ bool folders_make(const char *path, struct error *err);
 
 /* The same for the folder that `file` is in. */
 bool folders_make_parent(const char *file, struct error *err);
+
+/* "<folder>/<name>". The caller frees; NULL with *err: no memory. */
+char *folders_path(const char *folder, const char *name, struct error *err);
 
 #endif

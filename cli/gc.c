@@ -7,10 +7,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cli/command_line.h"
 #include "cli/provisioner_program.h"
 #include "common/cleanup.h"
 #include "common/ipc.h"
-#include "common/ipc_client.h"
 #include "common/settings.h"
 
 #define TIMEOUT_MS       (60 * 60 * 1000) /* a user's folder may hold millions of files */
@@ -46,23 +46,6 @@ static struct json_object *new_request(const struct options *options, bool remov
         return NULL;
     }
     return request;
-}
-
-/* Takes over `request`. */
-static struct json_object *ask_running(const char *socket_path, struct json_object *request, struct error *err) {
-    struct ipc_client *client = ipc_client_new(socket_path);
-    if (client == NULL) {
-        json_object_put(request);
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return NULL;
-    }
-    struct json_object *answer = ipc_client_call(client, request, TIMEOUT_MS, err);
-    ipc_client_free(client);
-    if (answer != NULL && !ipc_answer_ok(answer, err)) {
-        json_object_put(answer);
-        return NULL;
-    }
-    return answer;
 }
 
 static bool write_input(int fd, const char *text, struct error *err) {
@@ -105,7 +88,7 @@ static struct json_object *ask(const struct options *options, const char *socket
         return NULL;
     }
     if (provisioner_is_running(socket_path)) {
-        return ask_running(socket_path, request, err);
+        return provisioner_ask(socket_path, request, TIMEOUT_MS, err);
     }
     struct json_object *answer = ask_alone(request, err);
     json_object_put(request);
@@ -212,7 +195,7 @@ static int run(const struct options *options, const char *socket_path, struct er
     }
     if (!options->yes && !isatty(STDIN_FILENO)) {
         error_set(err, ERROR_INVALID, "nobody is here to ask: --yes removes them");
-        return 2;
+        return COMMAND_LINE_WRONG;
     }
     if (!options->yes && !says_yes(removable)) {
         puts("Nothing was removed.");
@@ -221,41 +204,24 @@ static int run(const struct options *options, const char *socket_path, struct er
     return remove_all(options, socket_path, items, err) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static bool parse(struct options *options, int argc, char **argv) {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--dry-run") == 0) {
-            options->dry_run = true;
-        } else if (strcmp(argv[i], "--yes") == 0) {
-            options->yes = true;
-        } else if (strcmp(argv[i], "--folders") == 0) {
-            options->folders = true;
-        } else {
-            fprintf(stderr, "terminals gc: unknown argument `%s`\n\n", argv[i]);
-            return false;
-        }
-    }
-    return !(options->dry_run && options->yes);
-}
-
 int gc(int argc, char **argv) {
     struct options options = {0};
     struct settings settings = {0};
     struct error err = {0};
     cleanup_free char *path = NULL;
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
-    }
-    if (!parse(&options, argc, argv)) {
-        fputs(usage, stderr);
-        return 2;
-    }
+    const struct command_argument arguments[] = {{"--dry-run", .flag = &options.dry_run},
+                                                 {"--yes", .flag = &options.yes},
+                                                 {"--folders", .flag = &options.folders},
+                                                 {0}};
     int status = EXIT_FAILURE;
+    if (!command_line_read(usage, arguments, argc, argv, &status)) {
+        return status;
+    }
+    if (options.dry_run && options.yes) {
+        return command_line_refuse(usage);
+    }
     if (settings_load(&settings, NULL, &err)) {
-        if (asprintf(&path, "%s/provisioner.sock", settings.run_dir) < 0) {
-            path = NULL;
-            error_set(&err, ERROR_INTERNAL, "out of memory");
-        }
+        path = provisioner_socket_path(&settings, &err);
         settings_free(&settings);
         status = path == NULL ? EXIT_FAILURE : run(&options, path, &err);
     }

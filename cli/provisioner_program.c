@@ -7,10 +7,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cli/folders.h"
 #include "cli/program_output.h"
 #include "common/cleanup.h"
+#include "common/ipc.h"
+#include "common/ipc_client.h"
 
 static const char name[] = "terminals-provisioner";
+
+char *provisioner_socket_path(const struct settings *settings, struct error *err) {
+    return folders_path(settings->run_dir, "provisioner.sock", err);
+}
 
 bool provisioner_is_running(const char *socket_path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -20,6 +27,23 @@ bool provisioner_is_running(const char *socket_path) {
     }
     memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
     return connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
+}
+
+struct json_object *provisioner_ask(const char *socket_path, struct json_object *request, int timeout_ms,
+                                    struct error *err) {
+    struct ipc_client *client = request == NULL ? NULL : ipc_client_new(socket_path);
+    if (client == NULL) {
+        json_object_put(request);
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    struct json_object *answer = ipc_client_call(client, request, timeout_ms, err);
+    ipc_client_free(client);
+    if (answer != NULL && !ipc_answer_ok(answer, err)) {
+        json_object_put(answer);
+        return NULL;
+    }
+    return answer;
 }
 
 /* Not by executables.h: where this is run there may be no HAProxy. */

@@ -8,9 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/command_line.h"
+#include "cli/provisioner_program.h"
 #include "common/cleanup.h"
 #include "common/ipc.h"
-#include "common/ipc_client.h"
 #include "common/settings.h"
 
 #define INTERVAL_MAX 86400
@@ -22,21 +23,10 @@ static int patience_ms(const struct settings *settings) {
 }
 
 static bool sweep(const struct settings *settings, struct error *err) {
-    cleanup_free char *path = NULL;
-    if (asprintf(&path, "%s/provisioner.sock", settings->run_dir) < 0) {
-        path = NULL;
-        return error_set(err, ERROR_INTERNAL, "no memory");
-    }
-    struct ipc_client *client = ipc_client_new(path);
-    struct json_object *request = ipc_request("reap");
-    if (client == NULL || request == NULL) {
-        ipc_client_free(client);
-        json_object_put(request);
-        return error_set(err, ERROR_INTERNAL, "no memory");
-    }
-    cleanup_json struct json_object *answer = ipc_client_call(client, request, patience_ms(settings), err);
-    ipc_client_free(client);
-    if (answer == NULL || !ipc_answer_ok(answer, err)) {
+    cleanup_free char *path = provisioner_socket_path(settings, err);
+    cleanup_json struct json_object *answer =
+        path == NULL ? NULL : provisioner_ask(path, ipc_request("reap"), patience_ms(settings), err);
+    if (answer == NULL) {
         return false;
     }
     printf("checked=%lld stopped=%lld kept=%lld reset=%lld\n", (long long)json_get_int(answer, "checked", 0),
@@ -46,13 +36,6 @@ static bool sweep(const struct settings *settings, struct error *err) {
 }
 
 static const char usage[] = "usage: terminals reap [--every SECONDS]\n";
-
-static bool parse_interval(const char *text, long *seconds) {
-    char *end = NULL;
-    errno = 0;
-    *seconds = strtol(text, &end, 10);
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *seconds <= INTERVAL_MAX;
-}
 
 static bool sweep_and_say(const struct settings *settings) {
     struct error err = {0};
@@ -83,21 +66,21 @@ int reap(int argc, char **argv) {
     struct error err = {0};
     struct settings settings = {0};
     long seconds = 0;
-    bool is_loop = argc == 3 && strcmp(argv[1], "--every") == 0;
-    if (argc > 1 && !is_loop) {
-        fprintf(stderr, "terminals reap: unknown argument `%s`\n\n%s", argv[1], usage);
-        return 2;
+    const char *every = NULL;
+    const struct command_argument arguments[] = {{"--every", .value = &every}, {0}};
+    int status = EXIT_SUCCESS;
+    if (!command_line_read(usage, arguments, argc, argv, &status)) {
+        return status;
     }
-    if (is_loop && !parse_interval(argv[2], &seconds)) {
-        fprintf(stderr, "terminals reap: `%s` is not a number of seconds from 0 to %d\n\n%s", argv[2], INTERVAL_MAX,
-                usage);
-        return 2;
+    if (every != NULL && !command_line_seconds(every, 0, INTERVAL_MAX, &seconds, &err)) {
+        fprintf(stderr, "terminals reap: %s\n\n", err.message);
+        return command_line_refuse(usage);
     }
     if (!settings_load(&settings, NULL, &err)) {
         fprintf(stderr, "terminals reap: %s\n", err.message);
         return EXIT_FAILURE;
     }
-    if (is_loop) {
+    if (every != NULL) {
         sweep_for_ever(&settings, seconds);
     }
     bool done = sweep_and_say(&settings);

@@ -15,6 +15,7 @@
 #include "cli/api_key.h"
 #include "cli/backup.h"
 #include "cli/backup_file.h"
+#include "cli/command_line.h"
 #include "cli/folders.h"
 #include "cli/provisioner_program.h"
 #include "common/cleanup.h"
@@ -42,15 +43,6 @@ struct options {
     bool verify;
 };
 
-static char *format_path(struct error *err, const char *folder, const char *name) {
-    char *path = NULL;
-    if (asprintf(&path, "%s/%s", folder, name) < 0) {
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return NULL;
-    }
-    return path;
-}
-
 /* --- may it be? --------------------------------------------------------------------------------------------------- */
 
 /* The provisioner's own lock: none starts meanwhile, and none runs. -1 with *err. */
@@ -58,7 +50,7 @@ static int lock_run_folder(const struct settings *settings, struct error *err) {
     if (!folders_make(settings->run_dir, err)) {
         return -1;
     }
-    cleanup_free char *path = format_path(err, settings->run_dir, "provisioner.lock");
+    cleanup_free char *path = folders_path(settings->run_dir, "provisioner.lock", err);
     cleanup_close int fd = path == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         error_set_errno(err, ERROR_INTERNAL, "open `%s`", path == NULL ? "" : path);
@@ -115,7 +107,7 @@ static bool check_target(const struct settings *settings, const struct options *
 
 /* Removes what an earlier one left, which has no journal. */
 static bool clear_stage(const char *stage, struct error *err) {
-    cleanup_free char *journal = format_path(err, stage, "journal");
+    cleanup_free char *journal = folders_path(stage, "journal", err);
     if (journal == NULL) {
         return false;
     }
@@ -159,8 +151,8 @@ static bool write_journal(const char *stage, struct error *err) {
     char now[32];
     struct tm utc;
     time_t seconds = time(NULL);
-    cleanup_free char *path = format_path(err, stage, "journal");
-    cleanup_free char *draft = format_path(err, stage, "journal.draft");
+    cleanup_free char *path = folders_path(stage, "journal", err);
+    cleanup_free char *draft = folders_path(stage, "journal.draft", err);
     strftime(now, sizeof now, "%Y%m%dT%H%M%SZ", gmtime_r(&seconds, &utc));
     cleanup_close int folder = open(stage, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (path == NULL || draft == NULL || folder < 0 || !digest_uuid(id)) {
@@ -189,8 +181,8 @@ static bool put_api_key(const struct settings *settings, const char *key, struct
 
 static bool replace(int fd, const struct settings *settings, const struct options *options, int64_t length,
                     struct error *err) {
-    cleanup_free char *stage = format_path(err, settings->data_dir, STAGE);
-    cleanup_free char *key_file = format_path(err, settings->data_dir, STAGE "/keys/api.key");
+    cleanup_free char *stage = folders_path(settings->data_dir, STAGE, err);
+    cleanup_free char *key_file = folders_path(settings->data_dir, STAGE "/keys/api.key", err);
     struct error ignored = {0};
     if (stage == NULL || key_file == NULL || !folders_make(settings->data_dir, err) || !clear_stage(stage, err)) {
         return false;
@@ -228,32 +220,17 @@ static bool run(const struct options *options, struct error *err) {
     return ok;
 }
 
-static bool parse(struct options *options, int argc, char **argv) {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--force") == 0) {
-            options->force = true;
-        } else if (strcmp(argv[i], "--verify") == 0) {
-            options->verify = true;
-        } else if (argv[i][0] != '-' && options->file == NULL) {
-            options->file = argv[i];
-        } else {
-            fprintf(stderr, "terminals restore: cannot understand `%s`\n\n", argv[i]);
-            return false;
-        }
-    }
-    return options->file != NULL && !(options->force && options->verify);
-}
-
 int restore(int argc, char **argv) {
     struct options options = {0};
     struct error err = {0};
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
+    const struct command_argument arguments[] = {
+        {"--force", .flag = &options.force}, {"--verify", .flag = &options.verify}, {.value = &options.file}, {0}};
+    int status = EXIT_SUCCESS;
+    if (!command_line_read(usage, arguments, argc, argv, &status)) {
+        return status;
     }
-    if (!parse(&options, argc, argv)) {
-        fputs(usage, stderr);
-        return 2;
+    if (options.file == NULL || (options.force && options.verify)) {
+        return command_line_refuse(usage);
     }
     umask(077);
     signal(SIGPIPE, SIG_IGN);

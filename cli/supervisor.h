@@ -25,6 +25,7 @@ void supervisor_is_ready(struct supervisor *supervisor);
 /* True if the end was asked for; else *err says which process could not be started. */
 bool supervisor_ended_well(const struct supervisor *supervisor, struct error *err);
 
+/* When all processes have ended. NULL is fine. */
 void supervisor_free(struct supervisor *supervisor);
 
 #endif

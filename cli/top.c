@@ -1,6 +1,5 @@
 #include "cli/top.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/admin_client.h"
+#include "cli/command_line.h"
 #include "cli/top_screen.h"
 #include "cli/top_table.h"
 #include "common/clock.h"
@@ -134,61 +134,35 @@ static bool draw_tables(struct admin_client *client, struct options *options, st
 
 /* --- the command line --------------------------------------------------------------------------------------------- */
 
-static bool parse_interval(const char *text, long *seconds) {
-    char *end = NULL;
-    errno = 0;
-    *seconds = strtol(text, &end, 10);
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *seconds >= 1 && *seconds <= INTERVAL_MAX;
-}
-
-static bool parse_sort(const char *text, enum top_sort *sort) {
+static bool parse_sort(const char *text, enum top_sort *sort, struct error *err) {
     for (int i = 0; i < TOP_SORT_COUNT; i++) {
         if (strcmp(text, top_sort_names[i].name) == 0) {
             *sort = (enum top_sort)i;
             return true;
         }
     }
-    return false;
-}
-
-static bool parse(struct options *options, int argc, char **argv) {
-    for (int i = 1; i < argc; i++) {
-        const char *name = argv[i];
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        bool understood = false;
-        if (strcmp(name, "--once") == 0) {
-            options->once = true;
-            continue;
-        }
-        if (value != NULL && strcmp(name, "--interval") == 0) {
-            understood = parse_interval(value, &options->interval);
-        } else if (value != NULL && strcmp(name, "--sort") == 0) {
-            understood = parse_sort(value, &options->sort);
-        } else if (value != NULL && strcmp(name, "--url") == 0) {
-            options->url = value;
-            understood = true;
-        }
-        if (!understood) {
-            fprintf(stderr, "terminals top: cannot understand `%s%s%s`\n\n", name, value == NULL ? "" : " ",
-                    value == NULL ? "" : value);
-            return false;
-        }
-        i++;
-    }
-    return true;
+    return error_set(err, ERROR_INVALID, "there is no order `%s`", text);
 }
 
 int top(int argc, char **argv) {
     struct options options = {.interval = INTERVAL_DEFAULT, .sort = TOP_SORT_IDLE};
     struct settings settings = {0};
     struct error err = {0};
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
+    const char *interval = NULL;
+    const char *sort = NULL;
+    const struct command_argument arguments[] = {{"--once", .flag = &options.once},
+                                                 {"--interval", .value = &interval},
+                                                 {"--sort", .value = &sort},
+                                                 {"--url", .value = &options.url},
+                                                 {0}};
+    int status = EXIT_SUCCESS;
+    if (!command_line_read(usage, arguments, argc, argv, &status)) {
+        return status;
     }
-    if (!parse(&options, argc, argv)) {
-        fputs(usage, stderr);
-        return 2;
+    if ((interval != NULL && !command_line_seconds(interval, 1, INTERVAL_MAX, &options.interval, &err)) ||
+        (sort != NULL && !parse_sort(sort, &options.sort, &err))) {
+        fprintf(stderr, "terminals top: %s\n\n", err.message);
+        return command_line_refuse(usage);
     }
     struct admin_client *client = NULL;
     if (settings_load(&settings, NULL, &err)) {

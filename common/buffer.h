@@ -16,6 +16,7 @@ struct buffer {
     bool failed;
 };
 
+/* Each appends and returns whether there was memory for it. */
 bool buffer_append(struct buffer *buffer, const void *bytes, size_t length);
 bool buffer_append_string(struct buffer *buffer, const char *text);
 bool buffer_append_format(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));

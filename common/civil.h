@@ -25,6 +25,7 @@ struct civil_date civil_from_days(int64_t days);
 /* 0 is Sunday. */
 int civil_weekday(int64_t days);
 
+/* Of the Gregorian calendar; month 1 to 12. */
 int civil_days_in_month(int64_t year, int month);
 
 /* a / b rounded towards minus infinity; b > 0. */

@@ -9,6 +9,7 @@
 
 #define CLOCK_RFC3339_SIZE 32
 
+/* Milliseconds: of a clock that nobody sets, from an unknown moment on; of the wall clock since 1970. Thread-safe. */
 int64_t clock_monotonic_ms(void);
 int64_t clock_unix_ms(void);
 

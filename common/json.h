@@ -38,6 +38,7 @@ bool json_add_bool(struct json_object *object, const char *key, bool value);
 /* The value as compact JSON text, without escaped slashes, owned by the object and valid until it changes. */
 const char *json_text(struct json_object *object, size_t *length);
 
+/* Puts the object when its variable goes out of scope; NULL is fine. */
 void json_cleanup_function(struct json_object **object);
 #define cleanup_json __attribute__((cleanup(json_cleanup_function)))
 

@@ -8,6 +8,13 @@
 
 #include "common/settings.h"
 
+#define SETTINGS_PREFIX        "TERMINALS_"
+#define SETTINGS_PREFIX_LENGTH (sizeof SETTINGS_PREFIX - 1)
+
+/* Set by settings_export(): the supervisor has read everything, and a process must not find in `.env` what was kept
+ * from it. */
+#define SETTINGS_COMPLETE "SETTINGS_COMPLETE"
+
 enum setting_type {
     SETTING_TEXT,   /* char *; without a default, NULL when not set or empty */
     SETTING_SECRET, /* char *, NULL when not set; also from the file named by <NAME>_FILE */

@@ -10,6 +10,7 @@
  * overlong forms, no surrogates, nothing above U+10FFFF); else 0, also at the end of the text. */
 size_t text_utf8_character_length(const char *text);
 
+/* Is all of it such characters? */
 bool text_is_utf8(const char *text);
 
 /* Puts a question mark in the place of each byte that is no UTF-8, such as those of a character that was cut. */

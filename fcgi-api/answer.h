@@ -54,6 +54,7 @@ void answer_unprocessable(struct answer *answer, struct json_object *entries);
  * body). False: no memory. */
 bool answer_write(const struct answer *answer, struct buffer *out);
 
+/* Frees what it holds; `{0}` holds nothing. */
 void answer_free(struct answer *answer);
 
 #define cleanup_answer __attribute__((cleanup(answer_free)))

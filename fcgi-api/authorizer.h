@@ -8,6 +8,7 @@
 #include "fcgi-api/api.h"
 #include "fcgi-api/request.h"
 
+/* Fills *answer with the decision, unless the request is put aside: then it is asked again once the token is known. */
 void authorizer_answer(const struct api *api, struct request *request, struct answer *answer);
 
 #endif

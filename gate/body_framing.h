@@ -27,6 +27,7 @@ struct body_framing {
     unsigned line_bytes; /* of an extension or of all trailers, which are bounded */
 };
 
+/* Before the first byte of the body that `head` announces. */
 void body_framing_start(struct body_framing *framing, const struct http_head *head);
 
 /* True when the whole body has been scanned (CHUNKED) or taken (LENGTH); at once without a body. */

@@ -28,6 +28,7 @@ enum channel_result {
     CHANNEL_TARGET_FAILED,
 };
 
+/* Moves what can be moved without waiting. */
 enum channel_result channel_pump(struct channel *channel, struct endpoint *source, struct endpoint *target,
                                  struct pipe_pool *pipes);
 

@@ -1,5 +1,5 @@
 /* connection.h - one request of HAProxy's, from its first byte to its last: what connection.c (reading, closing),
- * routing.c (deciding where it goes), exchange.c (HTTP) and terminal.c (WebSockets) share. Not for others; they see
+ * routing.c (deciding where it goes), exchange.c (HTTP) and terminal*.c (WebSockets) share. Not for others; they see
  * connection_open() and connection_shut_down().
  *
  *                          ┌─────────────────┐  terminal   ┌──────────────────┐
@@ -108,6 +108,7 @@ bool connection_shut_down(struct connection *connection);
 /* Ends it at once. The last thing to do with it. */
 void connection_free(struct connection *connection);
 
+/* The time limit of the state it is in; a later call replaces it. */
 void connection_set_timer(struct connection *connection, int64_t delay_ms);
 
 /* Sends what `output` holds, as far as possible. False: the client is gone. */
@@ -125,6 +126,9 @@ void connection_answer(struct connection *connection, int status, const char *de
 /* Frees the head. */
 void connection_drop_request(struct connection *connection);
 
+/* An event on the instance's socket, in any state: `context` is the connection. */
+void connection_on_instance(evutil_socket_t fd, short what, void *context);
+
 /* routing.c: each is the last thing to do with the connection in its caller. */
 
 /* Reads who is asking from the head. False when memory runs out. */
@@ -140,29 +144,35 @@ void routing_recover(struct connection *connection);
 void routing_connect_event(struct connection *connection);
 void routing_connect_timeout(struct connection *connection);
 
-void connection_on_instance(evutil_socket_t fd, short what, void *context);
-
 /* exchange.c: HTTP */
 
-/* The instance is connected. */
+/* The instance is connected. The last thing to do with the connection, as are the next two. */
 void exchange_start(struct connection *connection);
+
+/* There may be bytes to move; the timer has run out while RELAYING. */
 void exchange_pump(struct connection *connection);
 void exchange_timeout(struct connection *connection);
 
-/* terminal.c: WebSockets */
+/* terminal.c, terminal_auth.c, terminal_open.c: WebSockets */
 
-/* The head asks for a terminal. */
+/* The head asks for a terminal. The last thing to do with the connection. */
 void terminal_start(struct connection *connection, struct span session);
 
 /* The parameters of the ask that are not in the head. */
 bool terminal_append_params(struct buffer *params, const struct connection *connection);
-void terminal_read_auth(struct connection *connection);
+
+/* The instance is connected. The last thing to do with the connection, as are the next four. */
 void terminal_connected(struct connection *connection);
+
+/* There may be something to read or to write while, in this order, AWAITING_AUTH, OPENING and RELAYING. */
+void terminal_read_auth(struct connection *connection);
 void terminal_open_event(struct connection *connection);
 void terminal_pump(struct connection *connection);
+
+/* The time of the state it is in is up. */
 void terminal_timeout(struct connection *connection);
 
-/* Sends the code and ends it. */
+/* Sends the code and ends it. The last thing to do with the connection. */
 void terminal_close(struct connection *connection, enum close_code code);
 
 /* Part of connection_free(). */

@@ -58,6 +58,7 @@ void gate_stop(struct gate *gate);
 /* To be called when a connection has gone: a stopping gate ends with the last exchange. */
 void gate_connection_gone(struct gate *gate);
 
+/* Ends every connection at once. NULL is fine. */
 void gate_free(struct gate *gate);
 
 #endif

@@ -12,6 +12,7 @@ enum head_read {
     HEAD_ENDED,    /* the peer has closed or reset the connection, or there is no memory */
 };
 
+/* Takes what there is; `head` grows from call to call, and begins empty. */
 enum head_read head_read(struct endpoint *endpoint, struct buffer *head);
 
 #endif

@@ -2,7 +2,8 @@
 
 #include <ctype.h>
 
-bool http_is_token_character(unsigned char character) {
+/* RFC 9110 §5.6.2 */
+static bool is_token_character(unsigned char character) {
     /* strchr() finds the terminating NUL too, so NUL is ruled out first. */
     return character != '\0' && character < 0x80 &&
            (isalnum(character) || strchr("!#$%&'*+-.^_`|~", character) != NULL);
@@ -15,7 +16,7 @@ size_t http_head_find_end(const char *bytes, size_t length) {
 
 static bool is_token(struct span span) {
     for (size_t i = 0; i < span.length; i++) {
-        if (!http_is_token_character((unsigned char)span.bytes[i])) {
+        if (!is_token_character((unsigned char)span.bytes[i])) {
             return false;
         }
     }

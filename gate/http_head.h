@@ -50,7 +50,4 @@ struct span http_head_value(const struct http_head *head, const char *name);
 /* True if one of the headers called `name` has `token` in its comma-separated list, in any case. */
 bool http_head_lists(const struct http_head *head, const char *name, const char *token);
 
-/* True for the characters of a token (RFC 9110 §5.6.2). */
-bool http_is_token_character(unsigned char character);
-
 #endif

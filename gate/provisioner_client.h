@@ -27,6 +27,7 @@ struct provisioner_client *provisioner_client_new(struct event_base *base, const
 /* Ends without calling back. */
 void provisioner_client_free(struct provisioner_client *client);
 
+/* False also while a connection is tried. */
 bool provisioner_client_is_connected(const struct provisioner_client *client);
 
 /* Sends `request` (taken over, also on failure; see ipc_request()). NULL: no memory. */

@@ -30,7 +30,8 @@ bool relay_has_answered(const struct relay *relay) {
     return relay->is_stream || answer->status != 0 || is_inside;
 }
 
-bool relay_took_body(const struct relay *relay) {
+/* All of the request's body was taken from the client: nothing of it is left unread. */
+static bool has_taken_body(const struct relay *relay) {
     bool is_scanned = relay->body.kind != HTTP_BODY_CHUNKED || body_framing_is_done(&relay->body);
     return is_scanned && relay->up.allowance == 0;
 }
@@ -111,7 +112,7 @@ static enum relay_result pump_up(struct relay *relay, bool *has_more) {
     case CHANNEL_WAITS:
         return RELAY_RUNS;
     case CHANNEL_PAUSED: /* more chunks may be there */
-        *has_more |= !relay_took_body(relay) && relay->client->readable;
+        *has_more |= !has_taken_body(relay) && relay->client->readable;
         return RELAY_RUNS;
     case CHANNEL_HAS_MORE:
         *has_more = true;

@@ -43,14 +43,12 @@ void relay_start_http(struct relay *relay, const struct http_head *head, uint64_
 /* Prepares a stream. */
 void relay_start_stream(struct relay *relay);
 
+/* Moves what can be moved, both ways, without waiting. */
 enum relay_result relay_pump(struct relay *relay);
 
 /* True once the instance's final answer has begun to pass, or while half an interim one has: the gate can then not
  * answer by itself any more. */
 bool relay_has_answered(const struct relay *relay);
-
-/* True if all of the request's body was taken from the client: nothing of it is left unread. */
-bool relay_took_body(const struct relay *relay);
 
 /* True once a stream's client will send no more: its end was passed on, or it has gone altogether while bytes of it
  * wait for an instance that does not take them (which hides the end behind them). */
@@ -59,6 +57,7 @@ bool relay_client_has_left(const struct relay *relay);
 /* Bytes moved in both directions. */
 uint64_t relay_moved(const struct relay *relay);
 
+/* Frees what it holds; the endpoints are the caller's. */
 void relay_close(struct relay *relay);
 
 #endif

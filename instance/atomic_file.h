@@ -20,6 +20,7 @@ struct atomic_file;
 /* Begins to write `path` (absolute). Never waits for the other end of a pipe. NULL with *err, as error_set_path(). */
 struct atomic_file *atomic_file_open(const char *path, struct error *err);
 
+/* Appends to the new content, which nobody sees yet. False with *err: no space, for example. */
 bool atomic_file_write(struct atomic_file *file, const void *bytes, size_t length, struct error *err);
 
 /* Puts the new content in place. The file is still to be freed. */

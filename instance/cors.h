@@ -12,6 +12,7 @@ bool cors_allows(const char *allowed_origins, const char *origin);
 /* Answers a preflight request (OPTIONS with Origin and Access-Control-Request-Method); false if it is none. */
 bool cors_answer_preflight(struct http_request *request);
 
+/* What any answer to a request with an Origin says: may a page of that origin read it? */
 void cors_add_headers(const struct http_request *request, struct MHD_Response *response);
 
 #endif

@@ -26,6 +26,7 @@ bool patterns_match(const struct patterns *patterns, const char *name, const cha
 /* The same patterns for another thread (regex_share()); `copy` starts as {0}. False: no memory. */
 bool patterns_share(const struct patterns *patterns, struct patterns *copy);
 
+/* Frees what it holds; `{0}` holds nothing. */
 void patterns_free(struct patterns *patterns);
 
 /* {"<key>": query, "path": …, "matches": [<matches>], "truncated": …}; `matches` is what stands between the brackets.

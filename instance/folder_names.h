@@ -17,11 +17,13 @@ struct folder_names {
  * errno says. */
 bool folder_names_read(int fd, struct folder_names *names);
 
+/* The name, as the disk has it; index < count. Valid until `names` is freed. */
 const char *folder_names_at(const struct folder_names *names, size_t index);
 
 /* What the folder itself says of the entry: DT_REG, DT_DIR, DT_LNK, …, or DT_UNKNOWN (readdir(3)). */
 unsigned char folder_names_type_at(const struct folder_names *names, size_t index);
 
+/* Frees what it holds; `{0}` holds nothing. */
 void folder_names_free(struct folder_names *names);
 #define cleanup_folder_names __attribute__((cleanup(folder_names_free)))
 

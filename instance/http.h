@@ -60,15 +60,16 @@ struct http_route {
 
 /* ---- the request ---- */
 
+/* Whose request it is. */
 struct instance *http_instance(const struct http_request *request);
 
 /* True if the request carries the key, or none is asked for. Routes are behind it by themselves; `upgrade` is not. */
 bool http_is_authorized(const struct http_request *request);
 
+/* "GET", as the client wrote it. */
 const char *http_method(const struct http_request *request);
 
-/* The target as it was sent, still encoded: "/files/list", "directory=a%20b" (without "?"; "" when there is none). */
-const char *http_raw_path(const struct http_request *request);
+/* The query as it was sent, still encoded: "directory=a%20b" (without "?"; "" when there is none). */
 const char *http_raw_query(const struct http_request *request);
 
 /* The percent-decoded value of {name}, with its length in *length if that is not NULL (it may hold a NUL byte, from
@@ -134,7 +135,6 @@ struct json_object *http_echo(const char *text, size_t length);
  * (\u0000): compare its length (which may be NULL) with strlen(). */
 bool http_json_text(struct http_request *request, const char *name, bool required, const char **value, size_t *length);
 bool http_json_array(struct http_request *request, const char *name, bool required, struct json_object **value);
-bool http_json_boolean(struct http_request *request, const char *name, bool *value);
 bool http_json_integer(struct http_request *request, const char *name, bool required, int64_t *value);
 
 /* ---- the response ---- */

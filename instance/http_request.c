@@ -14,10 +14,6 @@ const char *http_method(const struct http_request *request) {
     return request->method;
 }
 
-const char *http_raw_path(const struct http_request *request) {
-    return request->target;
-}
-
 const char *http_raw_query(const struct http_request *request) {
     return request->raw_query;
 }

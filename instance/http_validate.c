@@ -239,20 +239,6 @@ bool http_json_array(struct http_request *request, const char *name, bool requir
     return true;
 }
 
-bool http_json_boolean(struct http_request *request, const char *name, bool *value) {
-    struct json_object *member = NULL;
-    bool result = true;
-    if (!find_member(request, name, false, &member, &result)) {
-        return result;
-    }
-    struct json_problem problem;
-    if (!json_lax_boolean(member, value, &problem)) {
-        http_invalid(request, problem.type, "body", name, problem.message, json_object_get(member), NULL);
-        return false;
-    }
-    return true;
-}
-
 bool http_json_integer(struct http_request *request, const char *name, bool required, int64_t *value) {
     struct json_object *member = NULL;
     bool result = true;

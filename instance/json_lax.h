@@ -14,6 +14,7 @@ struct json_problem {
     const char *message;
 };
 
+/* False with *problem: it is nothing that means true or false. */
 bool json_lax_boolean(struct json_object *value, bool *result, struct json_problem *problem);
 
 /* A number too large for 64 bits is as good as the largest. */

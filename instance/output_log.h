@@ -27,6 +27,7 @@ void output_log_append(struct output_log *log, const char *bytes, size_t length)
 /* Nothing more comes: writes what is left of a cut character. */
 void output_log_finish(struct output_log *log);
 
+/* How many entries were written so far. */
 uint64_t output_log_count(const struct output_log *log);
 
 /* Where the entries from number `first` (0: the oldest) to the newest are in the file. An empty range if there are

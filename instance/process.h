@@ -45,9 +45,11 @@ struct process_options {
 /* Starts a command. One reference is the caller's. NULL with *err. */
 struct process *process_start(struct loop *loop, const struct process_options *options, struct error *err);
 
+/* One more who looks at it, and one less: the last one frees it. */
 struct process *process_reference(struct process *process);
 void process_release(struct process *process);
 
+/* Has `waiter` called when the command ends, which it has not yet; and not any more. */
 void process_wait(struct process *process, struct process_waiter *waiter);
 void process_stop_waiting(struct process *process, struct process_waiter *waiter);
 

@@ -43,6 +43,7 @@ bool regex_failed(const struct regex *regex);
 /* True if lines were passed over because they took too many steps (regex_backtrack.h). */
 bool regex_gave_up(const struct regex *regex);
 
+/* NULL is fine. */
 void regex_free(struct regex *regex);
 
 #endif

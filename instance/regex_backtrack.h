@@ -27,6 +27,7 @@ bool regex_backtrack_search(struct regex_backtrack *regex, const char *line, siz
 /* Were lines given up so far? */
 bool regex_backtrack_gave_up(const struct regex_backtrack *regex);
 
+/* NULL is fine. */
 void regex_backtrack_free(struct regex_backtrack *regex);
 
 #endif

@@ -27,6 +27,7 @@ struct scrollback_piece {
 };
 void scrollback_read(const struct scrollback *scrollback, struct scrollback_piece pieces[2]);
 
+/* Empties it and gives its memory back. */
 void scrollback_free(struct scrollback *scrollback);
 
 #endif

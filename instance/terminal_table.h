@@ -44,6 +44,8 @@ struct terminal_client **
 terminal_all_clients(struct terminal_table *table); /* the list that a client puts itself into */
 struct instance *terminal_table_instance(struct terminal_table *table);
 
+/* The client gets what the scrollback holds, and all output from then on, until it is detached. A shell that nobody is
+ * attached to any more goes on for a while. */
 void terminal_attach(struct terminal *terminal, struct terminal_client *client);
 void terminal_detach(struct terminal *terminal, struct terminal_client *client);
 

@@ -113,19 +113,18 @@ static size_t append_name_piece(struct buffer *out, const char *text, size_t len
     return 1;
 }
 
-bool utf8_append_name(struct buffer *out, const char *name, size_t length) {
+static void append_name(struct buffer *out, const char *name, size_t length) {
     /* The bytes after the first of a real U+EF80…U+EFFF are continuation bytes: each is malformed on its own, so each
      * is escaped in turn. */
     for (size_t at = 0; at < length;) {
         at += append_name_piece(out, name + at, length - at);
     }
     buffer_append(out, "", 0);
-    return !out->failed;
 }
 
 char *utf8_name_to_text(const char *name) {
     struct buffer text = {0};
-    utf8_append_name(&text, name, strlen(name));
+    append_name(&text, name, strlen(name));
     char *result = buffer_take(&text);
     buffer_free(&text);
     return result;
@@ -177,7 +176,7 @@ bool utf8_append_json(struct buffer *out, const char *text, size_t length) {
         while (run < length && (unsigned char)text[run] >= 0x80) {
             run++;
         }
-        utf8_append_name(out, text + at, run - at);
+        append_name(out, text + at, run - at);
         at = run;
     }
     return buffer_append(out, "\"", 1);

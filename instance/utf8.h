@@ -24,10 +24,7 @@ bool utf8_is_valid(const char *text, size_t length);
  * that sequence is good so far and only ends too early: what a reader of pieces carries over to the next one. */
 size_t utf8_valid_prefix(const char *text, size_t length, bool *is_cut);
 
-/* Appends a file name or path as text, as described above. */
-bool utf8_append_name(struct buffer *out, const char *name, size_t length);
-
-/* The same as a string the caller frees; NULL: no memory. */
+/* A file name or path as text, as described above: a string that the caller frees; NULL: no memory. */
 char *utf8_name_to_text(const char *name);
 
 /* The reverse, in place; returns the new length. The text must end with a NUL, and so does the name. */

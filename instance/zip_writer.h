@@ -31,6 +31,7 @@ bool zip_writer_add_folder(struct zip_writer *zip, const char *name, const struc
 /* Writes the directory that ends the archive. */
 bool zip_writer_finish(struct zip_writer *zip, struct error *err);
 
+/* NULL is fine. */
 void zip_writer_free(struct zip_writer *zip);
 
 #endif

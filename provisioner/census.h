@@ -10,6 +10,7 @@ struct census {
     int64_t total;
 };
 
+/* Counts anew. Walks all tenants. */
 void census_take(struct provisioner *provisioner, struct census *census);
 
 /* A member for each state. False: no memory. */

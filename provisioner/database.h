@@ -29,6 +29,7 @@ enum database_use { DATABASE_SHARED, DATABASE_OWNED };
 struct database *database_open(const char *url, const char *password, enum database_use use, struct error *err);
 void database_close(struct database *database); /* NULL is fine; its statements are freed before */
 
+/* Which of the two its URL named. */
 enum database_kind database_kind(const struct database *database);
 
 /* How long commits took, and statements that give no rows (histogram_bounds_of_latencies). */

@@ -19,6 +19,7 @@ bool front_open_server(struct provisioner *provisioner,
                        void (*handle)(void *argument, struct ipc_call *call, struct json_object *request),
                        struct error *err);
 
+/* In this order; what was not opened is passed over. */
 void front_close_server(struct provisioner *provisioner);
 void front_close_haproxy(struct provisioner *provisioner);
 void front_close_store(struct provisioner *provisioner);

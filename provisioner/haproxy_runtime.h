@@ -22,6 +22,7 @@ void haproxy_runtime_close(struct haproxy_runtime *runtime);
 /* Registers somebody (a map) to be told each time HAProxy is another process than before, the first included. */
 bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarted)(void *argument), void *argument);
 
+/* Whether it answered the last time it was asked. */
 bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime);
 
 /* The worker that answered last, as it calls itself; 0: none has yet. In another container that may be nobody's pid

@@ -22,6 +22,7 @@ struct histogram {
     double sum_seconds;
 };
 
+/* Counts one duration. `bounds` are the same in all calls for one histogram. */
 void histogram_observe(struct histogram *histogram, const struct histogram_bounds *bounds, double seconds);
 
 /* A monotonic clock, fine enough for what takes microseconds. */

@@ -39,6 +39,7 @@ void identities_learn(struct provisioner *provisioner, const char *text);
 void identities_reread(struct provisioner *provisioner);
 void identities_reread_if_stale(struct provisioner *provisioner);
 
+/* At the end. The map keeps what it has. */
 void identities_free(struct provisioner *provisioner);
 
 #endif

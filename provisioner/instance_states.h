@@ -41,6 +41,7 @@ bool instance_next_state(enum instance_state from, enum instance_event event, en
 const char *instance_state_name(enum instance_state state);
 bool instance_state_from_name(const char *name, enum instance_state *state);
 
+/* For the log. */
 const char *instance_event_name(enum instance_event event);
 
 #endif

@@ -35,6 +35,7 @@ struct stored_policy *policies_find(struct provisioner *provisioner, const char 
 /* The same to start an instance with: NULL also with ERROR_CONFLICT, and why. */
 const struct policy *policies_usable(struct provisioner *provisioner, const char *policy_id, struct error *err);
 
+/* How many there are. */
 size_t policies_count(const struct provisioner *provisioner);
 
 /* Makes a policy, gives one other data, forgets one. NULL or false with *err: ERROR_CONFLICT where it exists already,

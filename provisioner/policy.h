@@ -52,6 +52,7 @@ struct policy {
 bool policy_parse(struct policy *policy, const char *id, struct json_object *data, const struct settings *settings,
                   struct error *err);
 
+/* Frees what it holds; `{0}` holds nothing. */
 void policy_free(struct policy *policy);
 
 /* Whether an image is one of those that TERMINALS_ALLOWED_IMAGES allows. */

@@ -38,6 +38,7 @@ struct zone_period {
 /* Reads the `length` characters of a rule. False if they are none. */
 bool posix_tz_parse(const char *text, size_t length, struct posix_tz *rule);
 
+/* What the rule says of this time. */
 void posix_tz_period(const struct posix_tz *rule, int64_t unix_s, struct zone_period *period);
 
 #endif

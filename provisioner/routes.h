@@ -8,6 +8,7 @@
  * requests then take the slow way through the gate, and the next one tries again. */
 void route_publish(struct provisioner *provisioner, struct tenant *tenant);
 
+/* Takes the way out of the map, and tells the other nodes. Requests then go through the gate. */
 void route_withdraw(struct provisioner *provisioner, struct tenant *tenant);
 
 /* Once after a start: replaces what the predecessor left by the routes of all that runs. */

@@ -37,9 +37,12 @@ struct stats {
     size_t kept;
 };
 
+/* A cold start ended, well or not, or a warm instance was handed over. */
 void stats_start_succeeded(struct stats *stats, int64_t duration_ms);
 void stats_start_failed(struct stats *stats, enum error_code cause);
 void stats_warm_start_succeeded(struct stats *stats, int64_t duration_ms);
+
+/* Which of those counted an audit row's action is; STATS_OTHER_ACTION: none. */
 enum stats_action stats_action_of(const char *action);
 
 /* The smallest duration that `percent` of those kept do not exceed (nearest rank); -1 if there are none. */

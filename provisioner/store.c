@@ -33,7 +33,7 @@ static struct store *open_for(const char *url, const char *password, enum databa
 
 /* Nodes that led until now, and whose connection is broken, are not to go on as if nothing had happened. */
 static bool count_as_leader(struct store *store, struct error *err) {
-    return !store_may_be_shared(store) ||
+    return database_kind(store->database) != DATABASE_POSTGRES ||
            database_execute(store->database, "UPDATE leadership SET term = term + 1", err);
 }
 
@@ -48,10 +48,6 @@ struct store *store_open(const char *url, const char *password, struct error *er
 
 struct store *store_join(const char *url, const char *password, struct error *err) {
     return open_for(url, password, DATABASE_SHARED, err);
-}
-
-bool store_may_be_shared(const struct store *store) {
-    return database_kind(store->database) == DATABASE_POSTGRES;
 }
 
 void store_close(struct store *store) {

@@ -35,9 +35,8 @@ struct store *store_open(const char *url, const char *password, struct error *er
 void store_close(struct store *store);
 
 /* The same for one of several nodes, who settle among each other who writes (store_nodes.h); on SQLite there is no
- * difference, and store_may_be_shared() is false. */
+ * difference. */
 struct store *store_join(const char *url, const char *password, struct error *err);
-bool store_may_be_shared(const struct store *store);
 
 /* What it is called ("sqlite"), and how long it took to commit and to run a statement
  * (histogram_bounds_of_latencies). */

@@ -28,6 +28,7 @@ bool survey_take(struct provisioner *provisioner, struct json_object *message);
 /* The other side: answers the question `message` of the leader. False: it is none. */
 bool survey_answer(struct provisioner *provisioner, struct json_object *message);
 
+/* At the end: whoever waits for one is told that it failed. */
 void survey_free_all(struct provisioner *provisioner);
 
 #endif

@@ -15,6 +15,7 @@ struct json_object *survey_question(int64_t id, bool is_of_activity);
 /* Adds what an answer holds; false: it says that its node does not know, or makes no sense. */
 bool survey_read_answer(struct json_object *message, struct route_activity_list *list);
 
+/* Appends a copy. False: no memory. */
 bool survey_list_add(struct route_activity_list *list, const struct route_activity *route);
 
 /* Those that are not answered yet. */

@@ -23,6 +23,7 @@ struct tenant_batch_calls {
 struct tenant_batch *tenant_batch_new(struct provisioner *provisioner, const struct tenant_batch_calls *calls);
 void tenant_batch_free(struct tenant_batch *batch);
 
+/* Each tenant once: there is no room for more. */
 void tenant_batch_add(struct tenant_batch *batch, const struct tenant *tenant);
 size_t tenant_batch_count(const struct tenant_batch *batch);
 

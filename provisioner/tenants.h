@@ -108,6 +108,7 @@ static inline struct tenant *tenant_after_live(const struct tenant *tenant) {
     return tenant == NULL ? NULL : tenant->by_instance.next;
 }
 
+/* NULL: there is none. */
 struct tenant *tenants_find(struct provisioner *provisioner, const char *route_key);
 struct tenant *tenants_find_instance(struct provisioner *provisioner, const char *instance_id);
 
@@ -147,6 +148,7 @@ void tenant_set_error(struct tenant *tenant, const char *text);
 void tenant_set_progress(struct tenant *tenant, const char *text);
 void tenant_set_actor(struct tenant *tenant, struct json_object *actor);
 
+/* False: no memory, and `done` will not be called. */
 bool waiter_add(struct waiter **list, waiter_function *done, void *argument);
 /* Takes the list and tells everyone on it. */
 void waiters_tell(struct waiter **list, struct tenant *tenant, const struct error *err);

@@ -25,6 +25,7 @@ void curl_loop_close(struct curl_loop *loop);
 /* To one host at a time; what goes beyond waits inside libcurl. Without it there is no limit. */
 void curl_loop_limit_connections(struct curl_loop *loop, long most);
 
+/* Begins a transfer, and gives one up or tidies up after it. False: no memory. The handle stays the caller's. */
 bool curl_loop_add(struct curl_loop *loop, CURL *easy);
 void curl_loop_remove(struct curl_loop *loop, CURL *easy);
 

@@ -23,6 +23,7 @@
 #include "provisioner/health_probe.h"
 
 #define DOCKER_INSTANCE_ID_SIZE 65
+#define DOCKER_RETRY_MAX_MS     5000
 
 enum docker_state {
     DOCKER_WAITING,
@@ -84,17 +85,22 @@ struct docker_instance *docker_instance_new(struct backend *backend, const struc
 /* Forgets it, and nothing else: its container goes on. */
 void docker_instance_free(struct docker_instance *instance);
 
+/* NULL: there is none. */
 struct docker_instance *docker_instance_find(struct backend *backend, const char *id);
 struct docker_instance *docker_instance_of_container(struct backend *backend, const char *container_id);
+
+/* Which container is this instance's from now on; "": none, whatever becomes of the one that was. */
 void docker_instance_set_container(struct docker_instance *instance, const char *container_id);
 
-/* `ready` or `failed` follows. */
+/* A new entry begins to live: with a new container, or (docker_adopt.c) with the one it has. `ready` or `failed`
+ * follows. */
 void docker_instance_start(struct docker_instance *instance);
 void docker_instance_adopt(struct docker_instance *instance);
 
+/* In any state. `stopped` follows when nothing of it is left, and then the entry is no more. */
 void docker_instance_stop(struct docker_instance *instance);
 
-/* Only while READY. */
+/* Only while READY. Asks the instance; `checked` is called once, perhaps at once. */
 void docker_instance_check(struct docker_instance *instance, void (*checked)(void *argument, bool alive),
                            void *argument);
 
@@ -113,9 +119,11 @@ void docker_instance_ended(struct docker_instance *instance, int64_t exit_code, 
 /* Somebody paused it: its route goes, the container stays. */
 void docker_instance_paused(struct docker_instance *instance);
 
-/* --- between docker_instance.c, docker_start.c and docker_clear.c */
+/* --- between docker_instance.c, docker_start.c, docker_clear.c, docker_adopt.c and docker_end.c */
 
+/* What is in hand (CLEARING, STOPPING, REMOVING) is tried again then. */
 void docker_instance_set_timer(struct docker_instance *instance, int after_ms);
+
 const char *docker_instance_container(const struct docker_instance *instance); /* for messages: its name */
 
 /* Asks the engine and remembers the call. Without memory the instance fails, and false is returned. */
@@ -134,11 +142,19 @@ void docker_instance_fail(struct docker_instance *instance, const struct error *
 /* Its container, described, runs: finds its address and waits until it answers. */
 void docker_instance_probe(struct docker_instance *instance, const struct docker_container *container);
 
-/* docker_start.c: the step that creates the container, and the one that starts it. */
+/* Its address is known: waits until it answers there. */
+void docker_instance_await_answer(struct docker_instance *instance, int timeout_ms);
+
+/* Waits for nothing any more. What the engine has begun, it may finish. */
+void docker_instance_drop_calls(struct docker_instance *instance);
+
+/* docker_start.c: the step that creates the container. */
 void docker_start_create(struct docker_instance *instance);
-void docker_start_begin(struct docker_instance *instance);
 
 /* docker_clear.c: the container's name is taken. */
 void docker_clear_begin(struct docker_instance *instance);
+
+/* docker_end.c: the timer, while STOPPING or REMOVING. */
+void docker_end_go_on(struct docker_instance *instance);
 
 #endif

@@ -39,6 +39,7 @@ struct docker_link *docker_link_open(struct docker_engine *engine, struct event_
                                      const struct docker_link_callbacks *callbacks);
 void docker_link_close(struct docker_link *link);
 
+/* Where it stands at the moment. */
 enum docker_link_state docker_link_state(const struct docker_link *link);
 void docker_link_away_error(const struct docker_link *link, struct error *err); /* ERROR_CAPACITY: why it is away */
 

@@ -5,57 +5,21 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "provisioner/backends/object_query.h"
 
 #define LIST_TIMEOUT_MS 120000
 #define LIST_PATH       "/containers/json?all=1&filters="
 
-/* One call to the engine and who waits for it. The engine's close cancels it, and leaves this to the end of the
- * program.
- */
-struct asking {
-    struct backend *backend;
-    void (*each)(void *argument, const struct backend_object *object);
-    void (*done)(void *argument, const struct error *err);
-    void *argument;
-    char *what; /* the container that is removed */
-};
-
-static void finish(struct asking *asking, const struct error *err) {
-    struct asking copy = *asking;
-    free(asking);
-    copy.done(copy.argument, err);
-    free(copy.what);
-}
-
-static void fail(struct asking *asking, const char *what) {
-    struct error err;
-    error_set(&err, ERROR_INTERNAL, "%s", what);
-    finish(asking, &err);
-}
-
-static struct asking *asking_new(struct backend *backend, void (*done)(void *argument, const struct error *err),
-                                 void *argument) {
-    struct asking *asking = calloc(1, sizeof *asking);
-    struct error err;
-    if (asking == NULL) {
-        error_set(&err, ERROR_INTERNAL, "out of memory");
-        done(argument, &err);
-        return NULL;
-    }
-    *asking = (struct asking){.backend = backend, .done = done, .argument = argument};
-    return asking;
-}
-
 /* --- listing ------------------------------------------------------------------------------------------------------ */
 
 /* Only of our deployment: another Terminals on this engine is none of our business. */
-static void tell(struct asking *asking, struct json_object *entry) {
+static void tell(struct object_query *query, struct json_object *entry) {
     struct docker_labels labels;
     const char *id = json_get_string(entry, "Id");
     struct json_object *names = json_get_array(entry, "Names");
     const char *name = json_object_get_string(names == NULL ? NULL : json_object_array_get_idx(names, 0));
     docker_labels_read(json_get_object(entry, "Labels"), &labels);
-    bool is_ours = labels.deployment != NULL && strcmp(labels.deployment, asking->backend->deployment) == 0;
+    bool is_ours = labels.deployment != NULL && strcmp(labels.deployment, query->backend->deployment) == 0;
     if (id == NULL || !is_ours || labels.instance_id == NULL) {
         return;
     }
@@ -63,97 +27,95 @@ static void tell(struct asking *asking, struct json_object *entry) {
                                           .name = name == NULL ? id : name + (name[0] == '/'),
                                           .handle = id,
                                           .instance_id = labels.instance_id};
-    asking->each(asking->argument, &object);
+    query->each(query->argument, &object);
 }
 
 static void on_list(void *argument, const struct docker_answer *answer) {
-    struct asking *asking = argument;
+    struct object_query *query = argument;
     struct error err;
     if (answer->status != 200 || !json_object_is_type(answer->json, json_type_array)) {
         docker_answer_error(answer, &err, "list containers");
-        finish(asking, &err);
+        object_query_finish(query, &err);
         return;
     }
     for (size_t i = 0; i < json_object_array_length(answer->json); i++) {
-        tell(asking, json_object_array_get_idx(answer->json, i));
+        tell(query, json_object_array_get_idx(answer->json, i));
     }
-    finish(asking, NULL);
+    object_query_finish(query, NULL);
 }
 
-static void ask_for_list(struct asking *asking) {
+static void ask_for_list(struct object_query *query) {
     char filter[128];
     cleanup_free char *path = NULL;
-    snprintf(filter, sizeof filter, "{\"label\":[\"" DOCKER_LABEL_DEPLOYMENT "=%s\"]}", asking->backend->deployment);
+    snprintf(filter, sizeof filter, "{\"label\":[\"" DOCKER_LABEL_DEPLOYMENT "=%s\"]}", query->backend->deployment);
     cleanup_free char *escaped = docker_escape(filter);
     if (escaped == NULL || asprintf(&path, LIST_PATH "%s", escaped) < 0) {
         path = NULL;
-        fail(asking, "out of memory");
+        object_query_fail(query);
         return;
     }
     const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = LIST_TIMEOUT_MS};
-    if (docker_call_start(asking->backend->engine, &request, on_list, asking) == NULL) {
-        fail(asking, "out of memory");
+    if (docker_call_start(query->backend->engine, &request, on_list, query) == NULL) {
+        object_query_fail(query);
     }
 }
 
 /* The link may not have got as far as asking for it. */
 static void on_version(void *argument, const struct docker_answer *answer) {
-    struct asking *asking = argument;
+    struct object_query *query = argument;
     const char *newest = json_get_string(answer->json, "ApiVersion");
     const char *oldest = json_get_string(answer->json, "MinAPIVersion");
     struct error err;
     if (answer->status != 200 || newest == NULL) {
         docker_answer_error(answer, &err, "ask the engine for its version");
-        finish(asking, &err);
+        object_query_finish(query, &err);
         return;
     }
-    docker_engine_set_version(asking->backend->engine, newest, oldest == NULL ? newest : oldest);
-    ask_for_list(asking);
+    docker_engine_set_version(query->backend->engine, newest, oldest == NULL ? newest : oldest);
+    ask_for_list(query);
 }
 
 void docker_objects_list(struct backend *backend, void (*each)(void *argument, const struct backend_object *object),
                          void (*done)(void *argument, const struct error *err), void *argument) {
     static const struct docker_request request = {
         .method = "GET", .path = "/version", .timeout_ms = DOCKER_LOOK_TIMEOUT_MS, .without_version = true};
-    struct asking *asking = asking_new(backend, done, argument);
-    if (asking == NULL) {
+    struct object_query *query = object_query_new(backend, each, NULL, done, argument);
+    if (query == NULL) {
         return;
     }
-    asking->each = each;
-    if (docker_call_start(backend->engine, &request, on_version, asking) == NULL) {
-        fail(asking, "out of memory");
+    if (docker_call_start(backend->engine, &request, on_version, query) == NULL) {
+        object_query_fail(query);
     }
 }
 
 /* --- removing ----------------------------------------------------------------------------------------------------- */
 
 static void on_removed(void *argument, const struct docker_answer *answer) {
-    struct asking *asking = argument;
+    struct object_query *query = argument;
     struct error err;
     /* 409: somebody else is removing it */
     bool is_gone = answer->status == 204 || answer->status == 404 || answer->status == 409;
     if (!is_gone) {
-        docker_answer_error(answer, &err, "remove container %.12s", asking->what);
+        docker_answer_error(answer, &err, "remove container %.12s", query->handle);
     }
-    finish(asking, is_gone ? NULL : &err);
+    object_query_finish(query, is_gone ? NULL : &err);
 }
 
 void docker_objects_remove(struct backend *backend, const char *kind, const char *handle,
                            void (*done)(void *argument, const struct error *err), void *argument) {
     (void)kind;
     cleanup_free char *path = NULL;
-    struct asking *asking = asking_new(backend, done, argument);
-    if (asking == NULL) {
+    struct object_query *query = object_query_new(backend, NULL, handle, done, argument);
+    if (query == NULL) {
         return;
     }
-    asking->what = strdup(handle);
-    if (asking->what == NULL || asprintf(&path, "/containers/%s?force=1&v=1", handle) < 0) {
+    if (asprintf(&path, "/containers/%s?force=1&v=1", handle) < 0) {
         path = NULL;
-        fail(asking, "out of memory");
+        object_query_fail(query);
         return;
     }
     const struct docker_request request = {.method = "DELETE", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
-    if (docker_call_start(backend->engine, &request, on_removed, asking) == NULL) {
-        fail(asking, "out of memory");
+    if (docker_call_start(backend->engine, &request, on_removed, query) == NULL) {
+        object_query_fail(query);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "provisioner/backends/docker_backend.h"
 
+/* list_objects and remove_object of backend.h; a handle is a container's id. */
 void docker_objects_list(struct backend *backend, void (*each)(void *argument, const struct backend_object *object),
                          void (*done)(void *argument, const struct error *err), void *argument);
 void docker_objects_remove(struct backend *backend, const char *kind, const char *handle,

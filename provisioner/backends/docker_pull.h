@@ -18,6 +18,7 @@ struct docker_pull_wait *docker_pull_join(struct docker_pull **pulls, struct doc
 /* NULL is fine. */
 void docker_pull_leave(struct docker_pull_wait *wait);
 
+/* At the end: forgets all pulls and who waits for them, without a call. */
 void docker_pull_free_all(struct docker_pull **pulls);
 
 /* "registry:5000/name:tag" as fromImage and tag of POST /images/create: `latest` where there is none, and "" for a

@@ -13,6 +13,7 @@
 #include "provisioner/backends/docker_security.h"
 
 static void step_image(struct docker_instance *instance);
+static void step_start(struct docker_instance *instance);
 
 static const char *image_of(const struct docker_instance *instance) {
     return docker_create_image(instance->backend->settings, instance->spec.policy);
@@ -56,7 +57,7 @@ static void on_network_again(void *argument, const struct error *err) {
     if (err != NULL) {
         docker_instance_fail(instance, err);
     } else {
-        docker_start_begin(instance);
+        step_start(instance);
     }
 }
 
@@ -83,7 +84,7 @@ static void on_started(void *argument, const struct docker_answer *answer) {
     }
 }
 
-void docker_start_begin(struct docker_instance *instance) {
+static void step_start(struct docker_instance *instance) {
     char path[DOCKER_ID_SIZE + 32];
     snprintf(path, sizeof path, "/containers/%s/start", instance->container_id);
     const struct docker_request request = {.method = "POST", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
@@ -112,7 +113,7 @@ static void take_container(struct docker_instance *instance, const struct docker
         return;
     }
     instance->tries = 0;
-    docker_start_begin(instance);
+    step_start(instance);
 }
 
 /* The storage driver knows no limits: said once, and the instance gets none. */

@@ -90,6 +90,7 @@ void local_instance_adopt(struct local_instance *instance, const struct local_re
 /* ENDING with `failed`. */
 void local_instance_fail(struct local_instance *instance, const struct error *err);
 
+/* SIGTERM, and after a grace the rest. `stopped` follows, when nothing of it is left. */
 void local_instance_stop(struct local_instance *instance);
 
 /* What becomes of a warm one: local_warm.c. Only while READY. */

@@ -13,6 +13,7 @@ struct local_ports {
 /* Takes the first port from `first` on that none of our instances has and nobody listens on. 0: there is none. */
 uint16_t local_ports_take(struct local_ports *ports);
 
+/* Whether one of our instances has it. */
 void local_ports_mark(struct local_ports *ports, uint16_t port, bool used);
 
 /* Whether a server could listen on 127.0.0.1:port this moment. */

@@ -29,6 +29,7 @@ bool process_watch_start(struct process_watch *watch, struct event_base *base, p
 /* Sends a signal to the process, if it is watched and has not ended: never to another one that got its pid. */
 void process_watch_signal(const struct process_watch *watch, int signal_number);
 
+/* Something is watched, and its end has not been seen. */
 bool process_watch_is_running(const struct process_watch *watch);
 
 /* Stops watching; the process goes on. */

@@ -1,4 +1,4 @@
-"""The recorded behaviour of the original Open Terminal, apart from the file endpoints (test_instance_files.py has those)."""
+"""The recorded behaviour of the original Open Terminal, apart from the file endpoints (test_instance_files_replay.py has those)."""
 import socket
 from pathlib import Path
 

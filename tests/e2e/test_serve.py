@@ -309,6 +309,16 @@ def test_help_and_an_unknown_command():
         assert "serve" in done.stdout + done.stderr and "reap" in done.stdout + done.stderr
 
 
+def test_a_command_says_how_it_is_used_and_what_it_does_not_know():
+    for command in ("apply", "backup", "doctor", "gc", "reap", "restore", "top"):
+        for arguments, status in ((["--help"], 0), (["-h"], 0), (["--nonsense=topsecret"], 2)):
+            done = subprocess.run([BIN / "terminals", command, *arguments], capture_output=True, text=True, timeout=20, check=False)
+            assert done.returncode == status, (command, arguments, done)
+            said, silent = (done.stdout, done.stderr) if status == 0 else (done.stderr, done.stdout)
+            assert f"usage: terminals {command}" in said and not silent, (command, arguments, done)
+            assert status == 0 or "`--nonsense`" in said and "topsecret" not in said, (command, arguments, done)
+
+
 def test_it_runs_from_any_folder_with_relative_paths(fresh):
     """The defaults are relative (./data/…), and instances must not care about our working directory."""
     stack = fresh(run_dir="./data/run", data_dir="./data/terminals", database_url="sqlite:///./data/terminals.db")

@@ -1,0 +1,87 @@
+/* docker_adopt.c - an instance that ran before we did: is its container there, is it this one, does it answer? */
+#include <stdio.h>
+#include <string.h>
+
+#include "provisioner/backends/docker_instance.h"
+
+#define BLIND_TIMEOUT_MS 2000 /* while the engine is away: it answers where it did, or not */
+
+static void not_adopted(struct docker_instance *instance, enum error_code code, const char *why) {
+    struct error err;
+    error_set(&err, code, "%s", why);
+    docker_instance_fail(instance, &err);
+}
+
+/* Without removing anything: what is there is not this instance. */
+static void not_there(struct docker_instance *instance, const char *why) {
+    docker_instance_set_container(instance, "");
+    not_adopted(instance, ERROR_BACKEND, why);
+}
+
+/* The engine is away: whoever answers where the instance did, and to its key, is it. */
+static void adopt_blindly(struct docker_instance *instance) {
+    if (instance->address.port == 0) {
+        struct error err;
+        docker_link_away_error(instance->backend->link, &err);
+        docker_instance_set_container(instance, "");
+        docker_instance_fail(instance, &err);
+        return;
+    }
+    docker_instance_await_answer(instance, BLIND_TIMEOUT_MS);
+}
+
+static bool is_this_instance(const struct docker_instance *instance, const struct docker_container *container) {
+    const char *id = container->labels.instance_id;
+    bool is_known = instance->container_id[0] != '\0'; /* written down: then it need not carry our id */
+    bool carries_id = id != NULL && strcmp(id, instance->id) == 0;
+    if (container->labels.is_warm) { /* nobody's, or somebody's whom its labels cannot name: it is its id that tells */
+        return is_known && carries_id && container->labels.is_managed;
+    }
+    return docker_labels_match(&container->labels, &instance->spec) && (is_known || carries_id);
+}
+
+static void on_adopted(void *argument, const struct docker_answer *answer) {
+    struct docker_instance *instance = argument;
+    struct docker_container container;
+    instance->call = NULL;
+    if (answer->status == 404) {
+        not_there(instance, "its container is gone");
+    } else if (answer->status == 0) {
+        adopt_blindly(instance);
+    } else if (answer->status != 200 || !docker_container_read(answer->json, &container)) {
+        struct error err;
+        docker_answer_error(answer, &err, "look at its container");
+        docker_instance_set_container(instance, "");
+        docker_instance_fail(instance, &err);
+    } else if (!is_this_instance(instance, &container)) {
+        not_there(instance, "it never had a container");
+    } else if (container.is_paused) {
+        not_there(instance, "its container is paused");
+    } else {
+        docker_instance_set_container(instance, container.id);
+        if (container.is_running) {
+            docker_instance_probe(instance, &container);
+        } else {
+            not_adopted(instance, ERROR_BACKEND, "its container does not run");
+        }
+    }
+}
+
+static void step_adopt(struct docker_instance *instance) {
+    char path[NAME_FOLDER_SIZE + 32];
+    const char *name = instance->container_id[0] != '\0' ? instance->container_id : docker_instance_container(instance);
+    snprintf(path, sizeof path, "/containers/%s/json", name);
+    const struct docker_request request = {.method = "GET", .path = path, .timeout_ms = DOCKER_LOOK_TIMEOUT_MS};
+    instance->state = DOCKER_ADOPTING;
+    docker_instance_call(instance, &request, on_adopted);
+}
+
+void docker_instance_adopt(struct docker_instance *instance) {
+    enum docker_link_state state = docker_link_state(instance->backend->link);
+    instance->is_adoption = true;
+    if (state == DOCKER_LINK_AWAY) {
+        adopt_blindly(instance);
+    } else if (state == DOCKER_LINK_UP) {
+        step_adopt(instance);
+    } /* else WAITING */
+}
