@@ -57,7 +57,7 @@ bool settings_check(struct settings *settings, struct error *err) {
         return error_prefix(err, SETTINGS_PREFIX "TRUSTED_PROXIES");
     }
     if (!origins_check(settings->cors_allowed_origins, err)) {
-        return error_prefix(err, PREFIX "CORS_ALLOWED_ORIGINS");
+        return error_prefix(err, SETTINGS_PREFIX "CORS_ALLOWED_ORIGINS");
     }
     if (!sandbox_check(settings->instance_sandbox, err)) {
         return error_prefix(err, SETTINGS_PREFIX "INSTANCE_SANDBOX");
