@@ -5,10 +5,7 @@ import signal
 import threading
 import time
 
-<<<<<<< HEAD
-=======
 import network
->>>>>>> main
 import pytest
 from nodes_world import Nodes
 from stack import SLOW, eventually
@@ -93,15 +90,6 @@ class Load:
             client.thread.join(90 * SLOW)
 
 
-<<<<<<< HEAD
-@pytest.mark.release_only  # the same code meets a sanitizer in test_nodes.py
-def test_nodes_under_load_lose_a_node_a_cable_and_the_database_for_a_while():
-    with Nodes(3) as nodes:
-        for user in USERS:
-            nodes[0].run(user, f"echo {user} > ~/who")
-        load = Load(nodes)
-        load.expect_more()
-=======
 @pytest.fixture(params=["proxies", pytest.param("namespaces", marks=pytest.mark.skipif(
     not network.is_possible(), reason="network namespaces need a privilege that is missing here"))])
 def nodes(request):
@@ -112,13 +100,13 @@ def nodes(request):
     else:
         with network.Network() as net, Nodes(3, network=net) as three:
             yield three
->>>>>>> main
 
 
 def next_leader(nodes, old):
     return eventually(lambda: nodes.leader() not in (None, old) and nodes.leader(), 30, what="the next leader")
 
 
+@pytest.mark.release_only  # the same code meets a sanitizer in test_nodes.py
 def test_nodes_under_load_lose_one_of_them_a_cable_a_leader_and_the_database(nodes):
     for user in USERS:
         nodes[0].run(user, f"echo {user} > ~/who")

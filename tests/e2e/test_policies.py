@@ -373,7 +373,8 @@ def test_the_list_says_who_runs_and_why(capped, user, policy):
 
     never = mine()[policy]
     assert (never["idle_timeout_minutes"], never["kept_alive_by"], never["stops_at"]) == (None, "policy", None)
-    quiet = eventually(lambda: mine()["default"]["kept_alive_by"] is None and mine()["default"], what="quiet")
+    quiet = eventually(lambda: next((one for one in mine().values() if one["policy_id"] == "default" and one["kept_alive_by"] is None), None),
+                       what="quiet")
     assert (quiet["status"], quiet["context_id"], quiet["idle_timeout_minutes"]) == ("running", "default", 30)
     assert quiet["port"] == capped.tenant(user)["port"] and quiet["name"] == capped.tenant(user)["instance_name"]
     assert quiet["last_active_at"] < quiet["stops_at"] and quiet["idle_seconds"] >= 0
