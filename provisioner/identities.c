@@ -36,7 +36,8 @@ static bool remember(struct identity **table, const char *digest, int64_t until_
 }
 
 static void forget(struct identity **table, struct identity *identity) {
-    if (identity != NULL) {
+    if (identity != NULL &&
+        *table != NULL) { /* the latter for clang-tidy, which does not know that a member has a table */
         HASH_DEL(*table, identity);
         free(identity);
     }

@@ -371,10 +371,13 @@ def test_the_list_says_who_runs_and_why(capped, user, policy):
         return {one["policy_id"]: one for one in capped.admin("GET", "/terminals").expect(200).json()
                 if one["user_id"] == user}
 
-    never = mine()[policy]
-    assert (never["idle_timeout_minutes"], never["kept_alive_by"], never["stops_at"]) == (None, "policy", None)
-    quiet = eventually(lambda: next((one for one in mine().values() if one["policy_id"] == "default" and one["kept_alive_by"] is None), None),
-                       what="quiet")
+    def kept_alive_by(policy_id, reason):
+        return eventually(lambda: [one for name, one in mine().items() if name == policy_id and one["kept_alive_by"] == reason],
+                          what=f"{policy_id} kept alive by {reason}, and no more by the command")[0]
+
+    never = kept_alive_by(policy, "policy")
+    assert (never["idle_timeout_minutes"], never["stops_at"]) == (None, None)
+    quiet = kept_alive_by("default", None)
     assert (quiet["status"], quiet["context_id"], quiet["idle_timeout_minutes"]) == ("running", "default", 30)
     assert quiet["port"] == capped.tenant(user)["port"] and quiet["name"] == capped.tenant(user)["instance_name"]
     assert quiet["last_active_at"] < quiet["stops_at"] and quiet["idle_seconds"] >= 0

@@ -469,7 +469,9 @@ class KubernetesApi:
             send(None)
             while time.monotonic() < deadline:
                 with self.lock:
-                    if position > len(self.history) or at < self.compacted and position:
+                    if at and at < self.compacted:
+                        break  # what it has not been told is forgotten, and a bookmark would say that it had been
+                    if position > len(self.history):
                         position = 0
                     events = [event for event in self.history[position:] if event[0] > at]
                     position = len(self.history)
