@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "provisioner/backends/docker_instance.h"
+#include "provisioner/backends/docker_roundup.h"
 
 #define BLIND_TIMEOUT_MS 2000 /* while the engine is away: it answers where it did, or not */
 
@@ -16,6 +17,16 @@ static void not_adopted(struct docker_instance *instance, enum error_code code, 
 static void not_there(struct docker_instance *instance, const char *why) {
     docker_instance_set_container(instance, "");
     not_adopted(instance, ERROR_BACKEND, why);
+}
+
+/* Its maker died before it had written down what it asked the engine for, and there is something by that name, or may
+ * be by now: as long as the instance was known, the roundup took that for the instance's. */
+static void never_had(struct docker_instance *instance, const char *container, const char *why) {
+    struct docker_roundup *roundup = instance->backend->roundup;
+    char seen[NAME_FOLDER_SIZE];
+    snprintf(seen, sizeof seen, "%s", container);
+    not_there(instance, why);
+    docker_roundup_look(roundup, seen);
 }
 
 /* The engine is away: whoever answers where the instance did, and to its key, is it. */
@@ -44,7 +55,9 @@ static void on_adopted(void *argument, const struct docker_answer *answer) {
     struct docker_instance *instance = argument;
     struct docker_container container;
     instance->call = NULL;
-    if (answer->status == 404) {
+    if (answer->status == 404 && instance->container_id[0] == '\0') {
+        never_had(instance, docker_instance_container(instance), "its container is gone");
+    } else if (answer->status == 404) {
         not_there(instance, "its container is gone");
     } else if (answer->status == 0) {
         adopt_blindly(instance);
@@ -54,7 +67,7 @@ static void on_adopted(void *argument, const struct docker_answer *answer) {
         docker_instance_set_container(instance, "");
         docker_instance_fail(instance, &err);
     } else if (!is_this_instance(instance, &container)) {
-        not_there(instance, "it never had a container");
+        never_had(instance, container.id, "it never had a container");
     } else if (container.is_paused) {
         not_there(instance, "its container is paused");
     } else {

@@ -244,6 +244,7 @@ static void on_looked(void *argument, const struct docker_answer *answer) {
     struct docker_container container;
     stranger->call = NULL;
     if (answer->status == 200 && docker_container_read(answer->json, &container)) {
+        strcpy(stranger->container_id, container.id); /* it may have been asked for by its name, which passes on */
         judge(stranger, &container);
     } else {
         done_with(stranger);
@@ -272,13 +273,13 @@ static void look_at_more(struct docker_roundup *roundup) {
     }
 }
 
-void docker_roundup_look(struct docker_roundup *roundup, const char *container_id) {
+void docker_roundup_look(struct docker_roundup *roundup, const char *container) {
     struct stranger *stranger = NULL;
-    if (!roundup->is_allowed || strlen(container_id) >= DOCKER_ID_SIZE) {
+    if (!roundup->is_allowed || strlen(container) >= DOCKER_ID_SIZE) {
         return;
     }
     DL_FOREACH(roundup->strangers, stranger) {
-        if (strcmp(stranger->container_id, container_id) == 0 && !stranger->is_begun) {
+        if (strcmp(stranger->container_id, container) == 0 && !stranger->is_begun) {
             return;
         }
     }
@@ -287,7 +288,7 @@ void docker_roundup_look(struct docker_roundup *roundup, const char *container_i
         return;
     }
     stranger->roundup = roundup;
-    strcpy(stranger->container_id, container_id);
+    strcpy(stranger->container_id, container);
     DL_APPEND(roundup->strangers, stranger);
     look_at_more(roundup);
 }

@@ -32,7 +32,7 @@ void docker_roundup_begin(struct docker_roundup *roundup);
 /* The engine is away: what is under way comes to nothing. */
 void docker_roundup_abandon(struct docker_roundup *roundup);
 
-/* Looks at one container that appeared, or came back to life. */
-void docker_roundup_look(struct docker_roundup *roundup, const char *container_id);
+/* Looks at one container, by its id or name: one that appeared, came back to life, or proved to be nobody's. */
+void docker_roundup_look(struct docker_roundup *roundup, const char *container);
 
 #endif

@@ -47,6 +47,19 @@ def test_a_warm_container_becomes_its_users_with_his_own_folder(fresh):
     eventually(lambda: len(stack.containers()) == 3, 30)
 
 
+def test_a_container_whose_maker_died_before_it_noted_it_is_removed(fresh):
+    stack = fresh(backend="docker")
+    keep_warm(stack, 1)
+    wait_ready(stack, 1)
+    (name, entry), = stack.containers().items()
+    # As the last provisioner leaves it that asks for a container, and does not live to hear the answer.
+    restart_provisioner(stack, meanwhile=lambda: stack.sql(
+        "UPDATE tenants SET status = 'provisioning', backend_reference = NULL, host = NULL, port = NULL"))
+    eventually(lambda: entry["Id"] not in {one["Id"] for one in stack.containers().values()}, 30, what=f"the end of {name}")
+    wait_ready(stack, 1)
+    assert len(stack.containers()) == 1
+
+
 def test_a_killed_provisioner_in_the_middle_leaves_no_container_with_anothers_folder(fresh):
     stack = fresh(backend="docker")
     keep_warm(stack, 1)
