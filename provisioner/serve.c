@@ -181,7 +181,8 @@ bool serve(const struct settings *settings, const struct backend_operations *ope
     }
     bool ok = strncmp(settings->database_url, "postgres", strlen("postgres")) == 0 ? serve_as_node(&life, err)
                                                                                    : serve_alone(&life, err);
-    /* What a bufferevent has put off keeps it from its end, which the base would not bring about: one more round does. */
+    /* What a bufferevent has put off keeps it from its end, which the base would not bring about: one more round does.
+     */
     event_base_loop(life.base, EVLOOP_NONBLOCK);
     event_base_free(life.base);
     return ok;
