@@ -91,6 +91,8 @@ def test_an_instance_cannot_speak_for_us(world):
         ("/p/default/files", "http://{instance}/f/%2F", "http://terminals.example/p/default/f/%2F"),
         ("/p/default/files", "http://{instance}", "http://terminals.example/p/default"),
         ("/files", "https://{instance}/f", "http://terminals.example/f"),
+        ("/terminals/files", "http://{instance}/f", "http://terminals.example/terminals/f"),
+        ("/terminals/files", "/f/", "/terminals/f/"),
         ("/p/default/files", "/f/", "/p/default/f/"),
         ("/p/default/files", "f/", "f/"),
         ("/p/default/files", "https://elsewhere.example/f", "https://elsewhere.example/f"),
@@ -101,7 +103,10 @@ def test_an_instance_cannot_speak_for_us(world):
 def test_a_redirect_to_the_instance_names_us(world, target, location, expected):
     location = location.format(instance="%s:%d" % world.instance.address)
     world.instance.script = lambda request: answer(307, [f"Location: {location}"])
-    assert world.hot(target).get("Location") == expected
+    client = Client(world.port)
+    for _ in range(3):  # who asks the same again takes a shorter way
+        assert client.request(target, [f"Authorization: Bearer {KEY}", "X-User-Id: u"]).get("Location") == expected
+    client.close()
     world.gate.script = world.instance.script
     if "elsewhere" in location or "terminals.example" in location or not location.lower().startswith("http"):
         assert world.get(target).get("Location") == expected

@@ -149,8 +149,17 @@ def test_a_kept_connection_never_takes_one_asker_for_another(make_world):
     other.stop()
 
 
-def test_a_kept_connection_changes_nothing_of_what_is_sent_and_answered(world):
+@pytest.mark.parametrize("status, says", [
+    (200, ["Content-Type: application/json"]),
+    (200, ["Content-Type: text/html", "Set-Cookie: a=1", "Set-Cookie: b=2; Path=/"]),
+    (307, ["Location: /next"]),
+    (307, ["Location: http://{instance}/next"]),
+    (201, ["Location: http://terminals.example/next", "Set-Cookie: c=3"]),
+])
+def test_a_kept_connection_changes_nothing_of_what_is_sent_and_answered(world, status, says):
     """What is asked again on a connection takes a shorter way through HAProxy: it must come out the same."""
+    says = [line.format(instance="%s:%d" % world.instance.address) for line in says]
+    world.instance.script = lambda request: answer(status, says, b"instance")
     mine = [f"Authorization: Bearer {KEY}", "X-User-Id: u"]
     odd = [
         [],
