@@ -1,8 +1,12 @@
 """Warm containers: kept ready without a home, and handed over with their user's folder mounted in them."""
 import os
+import re
 import signal
+import threading
 
+import docker_engine
 from docker_world import name_of, restart_provisioner
+from engine_proxy import EngineProxy
 from stack import eventually
 
 
@@ -48,16 +52,28 @@ def test_a_warm_container_becomes_its_users_with_his_own_folder(fresh):
 
 
 def test_a_container_whose_maker_died_before_it_noted_it_is_removed(fresh):
-    stack = fresh(backend="docker")
-    keep_warm(stack, 1)
-    wait_ready(stack, 1)
-    (name, entry), = stack.containers().items()
-    # As the last provisioner leaves it that asks for a container, and does not live to hear the answer.
-    restart_provisioner(stack, meanwhile=lambda: stack.sql(
-        "UPDATE tenants SET status = 'provisioning', backend_reference = NULL, host = NULL, port = NULL"))
-    eventually(lambda: entry["Id"] not in {one["Id"] for one in stack.containers().values()}, 30, what=f"the end of {name}")
-    wait_ready(stack, 1)
-    assert len(stack.containers()) == 1
+    with EngineProxy(docker_engine.engine()) as proxy:
+        stack = fresh(backend="docker", docker_host=proxy.host)
+        keep_warm(stack, 1)
+        wait_ready(stack, 1)
+        (name, entry), = stack.containers().items()
+        go_on, before = threading.Event(), len(proxy.requests)
+
+        def leave_it():
+            """As the last provisioner leaves it that asks for a container, and does not live to hear the answer."""
+            stack.sql("UPDATE tenants SET status = 'provisioning', backend_reference = NULL, host = NULL, port = NULL")
+            proxy.hold = (rf"GET \S*/containers/{name}/json", go_on)
+
+        restart_provisioner(stack, meanwhile=leave_it)
+        # The list comes while the instance may still prove to be the container's; only then it proves not to be.
+        eventually(lambda: any("/containers/json" in line for line in proxy.requests[before:]), 20, what="the list")
+        eventually(lambda: any(re.search(proxy.hold[0], line) for line in proxy.requests[before:]), 20, what="a look at the container")
+        assert stack.containers() and stack.tenants() == []
+        go_on.set()
+        eventually(lambda: entry["Id"] not in {one["Id"] for one in stack.containers().values()}, 30, what=f"the end of {name}")
+        wait_ready(stack, 1)
+        assert len(stack.containers()) == 1
+        stack.stop(timeout=60)
 
 
 def test_a_killed_provisioner_in_the_middle_leaves_no_container_with_anothers_folder(fresh):
