@@ -251,6 +251,22 @@ def test_a_restore_waits_for_no_node_and_is_refused_while_one_lives():
         nodes.expect_equal_maps(10)
 
 
+def test_a_node_that_ends_while_it_takes_the_lead_says_goodbye():
+    """Or all others would wait for the end of its lease, and a restore for its silence."""
+    with Nodes(2) as nodes:
+        leader, heir = nodes.leader(), nodes.followers()[0]
+        with nodes.locked("policies"):
+            leader.stop(signal.SIGTERM)
+            # It is between its two roles: what leads reads the policies.
+            eventually(lambda: nodes.sql("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'policies'::regclass"), 20,
+                       what="a leader that is not ready")
+            ending = threading.Thread(target=heir.stop, args=(signal.SIGTERM,))
+            ending.start()
+            eventually(lambda: not heir.process("haproxy"), 20, what="the first step of its end")
+        ending.join()
+        assert not nodes.seen()
+
+
 # --- what dies -------------------------------------------------------------------------------------------------------
 
 
