@@ -14,6 +14,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import glob
+import json
 import os
 import re
 import resource
@@ -33,6 +34,7 @@ E2E_WORKERS = str(2 * int(JOBS) + 1)  # they wait more than they compute
 # Below the ephemeral range, for instances (tests/e2e/stack.py): the engine's tests run at the same time as others.
 E2E_PORTS, ENGINE_PORTS = "10000-28000", "28000-30000"
 EVIDENCE_MAX_CHARACTERS = 2000  # of one failure, in the list at the end
+EVIDENCE_MAX_LINES = 20  # of one unit test
 # cppcheck 2.10 follows neither the cleanup attribute (memleak) nor the lists of uthash and the fields of what they hold
 # (uninitvar and ctuuninitvar, which both compilers and the sanitizers find), knows a libc whose NULL is no pointer (varFuncNullUB), and
 # trips over some statement expressions by itself (internalAstError).
@@ -74,12 +76,6 @@ class Costs:
     def add(self, name, seconds, processor_seconds):
         self.rows.append((name, seconds, processor_seconds))
         print(f"=== {name}: {seconds:.0f} s, processor {processor_seconds:.0f} s", flush=True)
-
-    def add_from(self, line):
-        """Takes over what another process's add() has printed."""
-        said = re.fullmatch(r"=== (.+): (\d+) s, processor (\d+) s", line)
-        if said:
-            self.rows.append((said[1], int(said[2]), int(said[3])))
 
     @contextlib.contextmanager
     def of(self, name):
@@ -171,6 +167,19 @@ def unit_tests(build, server):
         yield f"{program} on PostgreSQL", done
 
 
+def end_of(text):
+    """Of what a unit test printed, the part that says why it failed: its end, or how a sanitizer's report begins."""
+    report = re.search(r"==\d+==ERROR: |\S+ runtime error: ", text)
+    return "\n".join(text[report.start():].splitlines()[:EVIDENCE_MAX_LINES] if report else text.splitlines()[-EVIDENCE_MAX_LINES:])
+
+
+def cmocka_evidence(output):
+    """What each test that did not pass has printed, down to its `[  FAILED  ]`, or to the end of all if the program died in it."""
+    of_tests = [part for part in re.split(r"(?=\[ RUN      \] |\[==========\] )", output) if part.startswith("[ RUN")]
+    failed = [end_of(part) for part in of_tests if "[       OK ] " not in part and "[  SKIPPED ] " not in part]
+    return "\n".join(failed) or end_of(output)
+
+
 def cmocka(tally, build, server):
     for program, (output, status) in unit_tests(build, server):
         passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
@@ -179,7 +188,7 @@ def cmocka(tally, build, server):
         if status != 0:
             print(output)
             failed = max(failed, 1)
-            tally.blame(program, "\n".join(output.splitlines()[-20:]))
+            tally.blame(program, cmocka_evidence(output))
         print(f"{'ok    ' if status == 0 else 'FAILED'} {program} ({passed} tests)", flush=True)
         tally.add(passed, failed, skipped)
 
@@ -213,6 +222,12 @@ def stage_fuzz(tally, _):
         tally.check(f"{fuzzer} finds nothing in {seconds} s", status == 0)
 
 
+def pytest_evidence(problem):
+    """Which lines it failed in, and what it said."""
+    where = re.findall(r"^>.*|^[\w./]+\.py:\d+: .*", problem.text or "", re.MULTILINE)
+    return "\n".join([*where, problem.get("message", "")])
+
+
 def pytest(tally, build, name, arguments, slow=False, postgres=None, workers=E2E_WORKERS, ports=E2E_PORTS):
     report = os.path.join(ROOT, "build", f"report-{name}.xml")
     environment = dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, build, "bin"), TERMINALS_TEST_PORTS=ports)
@@ -230,7 +245,7 @@ def pytest(tally, build, name, arguments, slow=False, postgres=None, workers=E2E
         tally.add(counts["tests"] - failed - counts["skipped"], failed or int(status != 0), counts["skipped"])
         for case in suite.iter("testcase"):
             for problem in [*case.findall("failure"), *case.findall("error")]:
-                tally.blame(f"{name}: {case.get('classname')}.{case.get('name')}", problem.get("message", ""))
+                tally.blame(f"{name}: {case.get('classname')}.{case.get('name')}", pytest_evidence(problem))
         if status != 0 and not failed:
             tally.blame(f"{name}: pytest ended with {status}")
     except (OSError, xml.etree.ElementTree.ParseError):
@@ -300,23 +315,33 @@ class Aside:
     def __init__(self, names, niceness, sanitize=False):
         self.name = " and ".join(names)
         self.output = tempfile.TemporaryFile("w+")
+        self.report = tempfile.NamedTemporaryFile("r", prefix="report-")
         self.process = subprocess.Popen(["nice", "-n", str(niceness), sys.executable, os.path.abspath(__file__), "--in-turn", *names,
-                                         *(["--sanitize"] if sanitize else [])], cwd=ROOT, stdout=self.output, stderr=subprocess.STDOUT)
+                                         "--report", self.report.name, *(["--sanitize"] if sanitize else [])],
+                                        cwd=ROOT, stdout=self.output, stderr=subprocess.STDOUT)
 
     def join(self, tally):
         status = self.process.wait()
         self.output.seek(0)
-        lines = self.output.read().splitlines()
-        print("\n".join(lines[:-1]), flush=True)
-        counts = re.fullmatch(r"(\d+) passed, (\d+) failed", lines[-1] if lines else "")
-        if counts is None or (status != 0) != (counts[2] != "0"):
+        print(self.output.read(), flush=True)
+        try:
+            report = json.load(self.report)
+        except ValueError:  # it was killed, say
+            report = None
+        if report is None or status != 0:
             tally.check(f"{self.name} came to its end", False)
             return
-        tally.add(int(counts[1]), int(counts[2]))
-        for line in lines:
-            costs.add_from(line)
-            if line.startswith("FAILED ") and not line.startswith("FAILED tests/") and (line[7:], "") not in tally.failures:
-                tally.blame(line[7:])
+        tally.add(report["passed"], report["failed"], report["skipped"])
+        for name, evidence in report["failures"]:
+            tally.blame(name, evidence)
+        costs.rows += report["costs"]
+
+
+def write_report(path, tally):
+    """For Aside.join()."""
+    with open(path, "w") as file:
+        json.dump({"passed": tally.passed, "failed": tally.failed, "skipped": tally.skipped, "failures": tally.failures,
+                   "costs": costs.rows}, file)
 
 
 def join_all(asides, tally):
@@ -329,6 +354,7 @@ def main():
     parser.add_argument("stages", nargs="*", help="of: " + ", ".join(STAGES))
     parser.add_argument("--sanitize", action="store_true", help="engine, unit and e2e on the sanitizer build only")
     parser.add_argument("--in-turn", action="store_true", help="nothing beside anything else")
+    parser.add_argument("--report", help="write what is to be said at the end to this file, as JSON, instead of saying it")
     arguments = parser.parse_args()
     wanted = arguments.stages or (["engine", "unit", "e2e"] if arguments.sanitize else list(STAGES))
     if unknown := set(wanted) - set(STAGES):
@@ -351,6 +377,9 @@ def main():
         with costs.of(name):
             STAGES[name](tally, arguments.sanitize)
     join_all(in_the_way + idle, tally)
+    if arguments.report:
+        write_report(arguments.report, tally)
+        return
     for name, evidence in tally.failures:
         print(f"\nFAILED {name}\n{textwrap.indent(evidence[:EVIDENCE_MAX_CHARACTERS], '    ')}".rstrip())
     if tally.skipped:
