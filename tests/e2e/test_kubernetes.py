@@ -417,8 +417,7 @@ def test_a_pod_that_goes_by_anothers_hand_loses_its_route_at_once(shared, user, 
     expect_no_route(shared, address)
     if how == "evicted" and not has_operator(shared):  # who makes another pod at once
         assert "Evicted" in shared.tenant(user)["error"]
-    # (A start in the very moment in which the operator says why the last pod ended can still be told of that.)
-    eventually(lambda: shared.run(user, "cat ~/kept", timeout=30) == "kept\n", 15, what="another pod")
+    assert shared.run(user, "cat ~/kept", timeout=30) == "kept\n"
     assert shared.cluster.pod(user, shared)["metadata"]["uid"] != pod["metadata"]["uid"]
 
 
