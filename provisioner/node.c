@@ -5,12 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/buffer.h"
-#include "common/cleanup.h"
 #include "common/clock.h"
-#include "common/digest.h"
 #include "common/log.h"
-#include "provisioner/key_file.h"
 #include "provisioner/node_internal.h"
 
 #define AGAIN_MS      100 /* after a leader was cut off */
@@ -29,6 +25,17 @@ static bool is_elected(const struct node *node) {
     return node->term > 0 && node->role.elected != NULL;
 }
 
+/* Its number is given to whatever is opened next. An event that outlives it would make libevent take that for watched
+ * already, and nobody would ever read there: the store says so in time. */
+static void let_go(void *argument) {
+    struct node *node = argument;
+    if (node->readable != NULL) {
+        event_free(node->readable);
+        node->readable = NULL;
+    }
+    node->socket = -1;
+}
+
 /* Watches the connection there is now. What was announced between two is lost. */
 static void watch(struct node *node) {
     evutil_socket_t socket = node_store_socket(node->nodes);
@@ -36,10 +43,7 @@ static void watch(struct node *node) {
     if (socket == node->socket && generation == node->generation) {
         return;
     }
-    if (node->readable != NULL) {
-        event_free(node->readable);
-        node->readable = NULL;
-    }
+    let_go(node);
     node->socket = socket;
     bool is_new = generation != node->generation;
     node->generation = generation;
@@ -59,11 +63,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     struct node *node = argument;
-    if (!node_store_poll(node->nodes) && node->readable != NULL) {
-        event_free(node->readable); /* its descriptor is closed; the next beat connects anew */
-        node->readable = NULL;
-        node->socket = -1;
-    }
+    node_store_poll(node->nodes); /* if the connection is lost, the next beat connects anew */
 }
 
 /* --- the election ------------------------------------------------------------------------------------------------- */
@@ -232,28 +232,6 @@ static void on_turn(evutil_socket_t fd, short what, void *argument) {
 
 /* --- opening and closing ------------------------------------------------------------------------------------------ */
 
-/* The same as long as the run folder is: a provisioner that is started again is known again. */
-static bool read_id(struct node *node, struct error *err) {
-    cleanup_buffer struct buffer path = {0};
-    cleanup_free char *text = NULL;
-    char digest[DIGEST_HEX_SIZE];
-    if (!buffer_append_format(&path, "%s/node.id", node->settings->run_dir)) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    int found = key_file_read(path.data, &text, err);
-    if (found == 0) {
-        text = key_file_generate(path.data, err);
-    }
-    if (text == NULL) {
-        return false;
-    }
-    if (!digest_sha256_hex_lower(text, strlen(text), digest)) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    memcpy(node->id, digest, sizeof node->id - 1);
-    return true;
-}
-
 static void describe(struct node *node) {
     char host[128] = "";
     if (gethostname(host, sizeof host - 1) != 0) {
@@ -296,15 +274,16 @@ struct node *node_open(const struct settings *settings, const struct backend_ope
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    *node = (struct node){.settings = settings, .operations = operations, .base = base, .server = server, .socket = -1};
+    *node = (struct node){
+        .settings = settings, .operations = operations, .base = base, .server = server, .id_lock = -1, .socket = -1};
     describe(node);
     node->beat = event_new(base, -1, 0, on_beat, node);
     node->turn = event_new(base, -1, 0, on_turn, node);
     node->store = store_join(settings->database_url, settings->database_password, err);
     if (node->beat == NULL || node->turn == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
-    } else if (node->store != NULL && read_id(node, err)) {
-        node->nodes = node_store_open(node->store, node_hear, node, err);
+    } else if (node->store != NULL && node_id_open(settings->run_dir, node->id, &node->id_lock, err)) {
+        node->nodes = node_store_open(node->store, node_hear, let_go, node, err);
     }
     if (node->nodes == NULL || (operations->is_bound_to_node && !wait_to_lead(node, err))) {
         node_close(node);
@@ -324,9 +303,7 @@ void node_close(struct node *node) {
         log_warning(NULL, "leave the other nodes: %s", err.message);
     }
     node_forget_words(node);
-    if (node->readable != NULL) {
-        event_free(node->readable);
-    }
+    let_go(node);
     if (node->beat != NULL) {
         event_free(node->beat);
     }
@@ -336,6 +313,9 @@ void node_close(struct node *node) {
     node_store_close(node->nodes);
     vault_close(node->vault);
     store_close(node->store);
+    if (node->id_lock >= 0) {
+        close(node->id_lock);
+    }
     free(node);
 }
 

@@ -3,6 +3,7 @@
 #define TERMINALS_PROVISIONER_NODE_INTERNAL_H
 
 #include "provisioner/node.h"
+#include "provisioner/node_id.h"
 
 /* An announcement, in or out. */
 struct word {
@@ -17,7 +18,8 @@ struct node {
     struct ipc_server *server;
     struct store *store;
     struct node_store *nodes;
-    char id[33];
+    char id[NODE_ID_SIZE];
+    int id_lock; /* -1: none */
     char name[256];
     struct node_role role;
     struct vault *vault; /* what is sent is sealed with it; NULL: nobody has a role yet */

@@ -68,7 +68,7 @@ class Images:
         self.compose("build")
         print(f"images built in {time.monotonic() - began:.0f} s")
 
-    def compose(self, *arguments, environment=None, check=True, timeout=300):
+    def compose(self, *arguments, environment=None, check=True, timeout=1200):
         command = [os.environ.get("TEST_COMPOSE", "docker-compose"), *arguments]
         clean = {name: value for name, value in engine_environment().items() if not name.startswith("TERMINALS_")}
         began = time.monotonic()
@@ -114,7 +114,7 @@ class ComposeStack(Stack):
             raise
         return self
 
-    def wait_healthy(self, timeout=30):
+    def wait_healthy(self, timeout=120):
         eventually(lambda: self.request(None, "GET", "/health", key=None, timeout=2).expect(200), timeout, what="/health")
 
     def stop(self, *_, **__):

@@ -307,15 +307,19 @@ def test_the_profile_postgres_keeps_the_state_in_postgresql(images, user):
         assert (stack.state / "postgres/secret/password").stat().st_mode & 0o777 == 0o600
         for service in ("postgres", "postgres-init", "provisioner"):
             assert secret not in docker("logs", stack.container(service)) + json.dumps(stack.inspect(service)), service
-        eventually(lambda: stack.inspect("postgres")["State"]["Health"]["Status"] == "healthy", 40, what="a healthy PostgreSQL")
-        # Restarted, it is found again; so is all, after `down` and `up`.
+        eventually(lambda: stack.inspect("postgres")["State"]["Health"]["Status"] == "healthy", 120, what="a healthy PostgreSQL")
+        # Restarted, it is found again, and who is hot meanwhile does not notice.
+        stack.wait_hot(user)
         docker("restart", "-t", "20", stack.container("postgres"))
         assert stack.run(user, "cat file") == "kept\n"
-        eventually(lambda: stack.admin("POST", f"/tenants/{user}/stop").expect(200), 20, what="the database again")
+        eventually(lambda: stack.admin("POST", f"/tenants/{user}/stop").expect(200), 60, what="the database again")
+        # So is all, after `down` and `up`, in which it may be gone before the provisioner could give the lead away: that knows
+        # itself again (test_nodes.py).
+        assert (stack.state / "node/node.id").stat().st_mode & 0o777 == 0o600
         stack.compose("down", "-t", "20")
         stack.compose("up", "-d", "--no-build")
         stack.wait_healthy()
-        assert stack.tenant(user)["status"] == "stopped"
+        eventually(lambda: stack.tenant(user)["status"] == "stopped", 60, what="the tenant as it was left")
         assert stack.run(user, "cat file") == "kept\n"
 
 

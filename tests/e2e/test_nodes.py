@@ -2,6 +2,7 @@
 import contextlib
 import itertools
 import json
+import shutil
 import signal
 import threading
 import time
@@ -251,6 +252,22 @@ def test_a_restore_waits_for_no_node_and_is_refused_while_one_lives():
         nodes.expect_equal_maps(10)
 
 
+def test_a_node_that_ends_while_it_takes_the_lead_says_goodbye():
+    """Or all others would wait for the end of its lease, and a restore for its silence."""
+    with Nodes(2) as nodes:
+        leader, heir = nodes.leader(), nodes.followers()[0]
+        with nodes.locked("policies"):
+            leader.stop(signal.SIGTERM)
+            # It is between its two roles: what leads reads the policies.
+            eventually(lambda: nodes.sql("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'policies'::regclass"), 20,
+                       what="a leader that is not ready")
+            ending = threading.Thread(target=heir.stop, args=(signal.SIGTERM,))
+            ending.start()
+            eventually(lambda: not heir.process("haproxy"), 20, what="the first step of its end")
+        ending.join()
+        assert not nodes.seen()
+
+
 # --- what dies -------------------------------------------------------------------------------------------------------
 
 
@@ -357,6 +374,39 @@ def test_a_lone_leader_that_is_cut_off_is_given_time_by_who_comes_then():
         assert nodes.leader() is alone
         assert "does not lead any more" not in alone.err()
         eventually(lambda: newcomer.run("bob", "echo served") == "served\n", 20, what="a cold start asked for at the newcomer")
+
+
+def test_a_node_whose_run_folder_was_in_memory_leads_again_at_once_if_it_keeps_its_name(tmp_path):
+    """As with `docker-compose down` and `up`: the database ends beside it, before it can give the lead away."""
+    with Nodes(1) as nodes:
+        nodes[0].stop(signal.SIGTERM)
+        node = nodes.add()
+        kept = tmp_path / "node"
+        kept.mkdir()
+
+        def make_run_folder():
+            shutil.rmtree(node.folder / "run", ignore_errors=True)
+            (node.folder / "run").mkdir(mode=0o700)
+            (node.folder / "run/node").symlink_to(kept)
+
+        make_run_folder()
+        node.start()
+        node.run("alice", "true")
+        counts_on_the_lead = "SELECT renewed_at > extract(epoch FROM clock_timestamp()) * 1000 FROM leadership"
+        eventually(lambda: nodes.sql(counts_on_the_lead) == [("t",)], 20, what="the lease of one that is alone")
+        nodes.server.stop()
+        node.stop(signal.SIGTERM)
+        assert "leave the other nodes" in node.err()
+        make_run_folder()
+        nodes.server.start()
+        node.start()
+        assert node.tenant("alice")["status"] == "running"
+        intruder = nodes.add()
+        (intruder.folder / "run").mkdir(mode=0o700)
+        (intruder.folder / "run/node").symlink_to(kept)
+        intruder.launch()
+        eventually(lambda: "another terminals-provisioner works in" in intruder.err(), 20, what="that a name is one node's")
+        intruder.kill_all()
 
 
 def test_a_leader_that_stood_still_does_nothing_when_it_goes_on():
