@@ -45,6 +45,9 @@ CPPCHECK_SUPPRESSED = ["missingIncludeSystem", "memleak", "uninitvar", "ctuunini
 C_FOLDERS = ["common", "gate", "fcgi-api", "provisioner", "instance", "cli"]
 
 
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider"]
+
+
 class Tally:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
@@ -122,6 +125,10 @@ def stage_build(tally, sanitize):
     if not sanitize:
         tally.check("gcc builds everything without a warning", make("build/release", "all"))
     tally.check("gcc builds everything with sanitizers", make("build/sanitize", "all", sanitize=True))
+    output, status = output_of([*PYTEST, "-qq", "--collect-only", "tests/e2e"], 600)  # and compiles them, for all who run them
+    if status != 0:
+        print(output)
+    tally.check("pytest reads every test", status == 0)
 
 
 def stage_lint(tally, _):
@@ -263,8 +270,7 @@ def pytest_once(name, arguments, environment):
     report = os.path.join(ROOT, "build", f"report-{name}.xml")
     with contextlib.suppress(FileNotFoundError):
         os.remove(report)
-    status = run(["/usr/bin/python3", "-m", "pytest", "-q", "-ra", "--durations=8", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments],
-                 env=environment).returncode
+    status = run([*PYTEST, "-q", "-ra", "--durations=8", f"--junitxml={report}", *arguments], env=environment).returncode
     try:
         suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
     except (OSError, xml.etree.ElementTree.ParseError):
@@ -400,6 +406,12 @@ def join_all(asides, tally):
         asides.pop(0).join(tally)
 
 
+def keep_python_compiled():
+    """Beside what else is built: a worker of pytest's otherwise compiles all tests, asserts rewritten, before its first one."""
+    os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(ROOT, "build/pycache")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("stages", nargs="*", help="of: " + ", ".join(STAGES))
@@ -412,6 +424,7 @@ def main():
         parser.error(f"no such stage: {', '.join(sorted(unknown))}")
     if len(wanted) > 1 and not arguments.in_turn:
         wanted.append("build")  # first, so that no two stages build the same thing at once
+    keep_python_compiled()
     tally = Tally()
     in_the_way, idle = [], []  # asides: what benchmarks wait for, and what nobody does
     for name in [name for name in STAGES if name in wanted]:
