@@ -8,6 +8,7 @@ SANITIZE ?= 0
 ifeq ($(SANITIZE),1)
 BUILD ?= build/sanitize
 OPTIMIZE = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS ?= -g1 # functions and lines, which reports name: a fifth less to compile
 else
 BUILD ?= build/release
 OPTIMIZE = -O2 -D_FORTIFY_SOURCE=2

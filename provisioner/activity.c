@@ -119,9 +119,8 @@ void activity_flush(struct provisioner *provisioner) {
     }
     retry_staged_audit(provisioner);
     if (count == 0) {
-        return;
-    }
-    if (save_accesses(provisioner, count)) {
+        backlog_forget_accesses(provisioner->backlog); /* a predecessor's, which said nothing new */
+    } else if (save_accesses(provisioner, count)) {
         TENANTS_EACH(provisioner, tenant) {
             tenant->access_is_unsaved = false;
         }

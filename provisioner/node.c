@@ -25,6 +25,17 @@ static bool is_elected(const struct node *node) {
     return node->term > 0 && node->role.elected != NULL;
 }
 
+/* Its number is given to whatever is opened next. An event that outlives it would make libevent take that for watched
+ * already, and nobody would ever read there: the store says so in time. */
+static void let_go(void *argument) {
+    struct node *node = argument;
+    if (node->readable != NULL) {
+        event_free(node->readable);
+        node->readable = NULL;
+    }
+    node->socket = -1;
+}
+
 /* Watches the connection there is now. What was announced between two is lost. */
 static void watch(struct node *node) {
     evutil_socket_t socket = node_store_socket(node->nodes);
@@ -32,10 +43,7 @@ static void watch(struct node *node) {
     if (socket == node->socket && generation == node->generation) {
         return;
     }
-    if (node->readable != NULL) {
-        event_free(node->readable);
-        node->readable = NULL;
-    }
+    let_go(node);
     node->socket = socket;
     bool is_new = generation != node->generation;
     node->generation = generation;
@@ -55,11 +63,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     struct node *node = argument;
-    if (!node_store_poll(node->nodes) && node->readable != NULL) {
-        event_free(node->readable); /* its descriptor is closed; the next beat connects anew */
-        node->readable = NULL;
-        node->socket = -1;
-    }
+    node_store_poll(node->nodes); /* if the connection is lost, the next beat connects anew */
 }
 
 /* --- the election ------------------------------------------------------------------------------------------------- */
@@ -279,7 +283,7 @@ struct node *node_open(const struct settings *settings, const struct backend_ope
     if (node->beat == NULL || node->turn == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
     } else if (node->store != NULL && node_id_open(settings->run_dir, node->id, &node->id_lock, err)) {
-        node->nodes = node_store_open(node->store, node_hear, node, err);
+        node->nodes = node_store_open(node->store, node_hear, let_go, node, err);
     }
     if (node->nodes == NULL || (operations->is_bound_to_node && !wait_to_lead(node, err))) {
         node_close(node);
@@ -299,9 +303,7 @@ void node_close(struct node *node) {
         log_warning(NULL, "leave the other nodes: %s", err.message);
     }
     node_forget_words(node);
-    if (node->readable != NULL) {
-        event_free(node->readable);
-    }
+    let_go(node);
     if (node->beat != NULL) {
         event_free(node->beat);
     }

@@ -137,6 +137,9 @@ static void one_line(const char *message, char *out, size_t size) {
 }
 
 void postgres_link_drop(struct postgres_link *link) {
+    if (link->connection != NULL && link->closing != NULL) {
+        link->closing(link->watcher);
+    }
     PQfinish(link->connection);
     link->connection = NULL;
     link->is_connected = false;
@@ -211,7 +214,7 @@ static void take_notifications(struct postgres_link *link) {
     PGnotify *notification;
     while ((notification = PQnotifies(link->connection)) != NULL) {
         if (link->notified != NULL && notification->be_pid != PQbackendPID(link->connection)) {
-            link->notified(link->notified_argument, notification->extra);
+            link->notified(link->watcher, notification->extra);
         }
         PQfreemem(notification);
     }

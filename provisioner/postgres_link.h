@@ -30,7 +30,10 @@ struct postgres_link {
     int64_t term;       /* 0, or what leadership.term must be for the lock to count: nobody led since */
     bool listens;       /* to the nodes' channel */
     void (*notified)(void *argument, const char *payload); /* of another session; from inside any call */
-    void *notified_argument;
+    /* The connection is about to be given up, or libpq has closed its socket a moment ago: who watches that socket lets
+     * go of it, since whatever is opened next gets its number. From inside any call, and before that returns. */
+    void (*closing)(void *argument);
+    void *watcher;        /* the argument of both */
     short events;         /* what the connecting waits for next, as poll(2) has it */
     int64_t began_ms;     /* when connecting began */
     int64_t retry_ms;     /* not before then */

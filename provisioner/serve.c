@@ -23,7 +23,9 @@ struct life {
     struct ipc_server *server;       /* of a node */
     struct node *node;               /* NULL: alone */
     struct provisioner *provisioner; /* NULL: follows */
-    bool is_over;                    /* a signal came */
+    struct event *sigterm;
+    struct event *sigint;
+    bool is_over; /* a signal came */
 };
 
 static void on_sigterm(evutil_socket_t signal_number, short what, void *argument) {
@@ -54,22 +56,27 @@ static void on_sigint(evutil_socket_t signal_number, short what, void *argument)
     provisioner_stop_all(life->provisioner);
 }
 
-/* The signals are watched only while everything is open; one that comes before ends us as if we had been killed. */
+/* From here on a signal is heard by the loop when it runs next; one that comes before ends us as if we had been killed.
+ */
+static bool watch_signals(struct life *life, struct error *err) {
+    life->sigterm = evsignal_new(life->base, SIGTERM, on_sigterm, life);
+    life->sigint = evsignal_new(life->base, SIGINT, on_sigint, life);
+    return (life->sigterm != NULL && life->sigint != NULL && event_add(life->sigterm, NULL) == 0 &&
+            event_add(life->sigint, NULL) == 0) ||
+           error_set(err, ERROR_INTERNAL, "watch the signals");
+}
+
+static void ignore_signals(struct life *life) {
+    if (life->sigterm != NULL) {
+        event_free(life->sigterm);
+    }
+    if (life->sigint != NULL) {
+        event_free(life->sigint);
+    }
+}
+
 static bool run(struct life *life, struct error *err) {
-    struct event *sigterm = evsignal_new(life->base, SIGTERM, on_sigterm, life);
-    struct event *sigint = evsignal_new(life->base, SIGINT, on_sigint, life);
-    bool ok = sigterm != NULL && sigint != NULL && event_add(sigterm, NULL) == 0 && event_add(sigint, NULL) == 0 &&
-              event_base_dispatch(life->base) >= 0;
-    if (!ok) {
-        error_set(err, ERROR_INTERNAL, "run the event loop");
-    }
-    if (sigterm != NULL) {
-        event_free(sigterm);
-    }
-    if (sigint != NULL) {
-        event_free(sigint);
-    }
-    return ok;
+    return event_base_dispatch(life->base) >= 0 || error_set(err, ERROR_INTERNAL, "run the event loop");
 }
 
 static bool serve_alone(struct life *life, struct error *err) {
@@ -78,7 +85,7 @@ static bool serve_alone(struct life *life, struct error *err) {
     if (ok) {
         log_info(NULL, "ready: backend %s, run folder `%s`", life->operations->name, life->settings->run_dir);
         life->provisioner = &provisioner;
-        ok = run(life, err);
+        ok = watch_signals(life, err) && run(life, err);
         life->provisioner = NULL;
     }
     provisioner_close(&provisioner);
@@ -152,7 +159,8 @@ static bool open_node(struct life *life, struct error *err) {
 
 static bool serve_as_node(struct life *life, struct error *err) {
     struct node_calls *waiting = NULL;
-    bool ok = open_node(life, err);
+    /* Between two roles, too: a node that has just been elected has a lease that the others would wait for. */
+    bool ok = open_node(life, err) && watch_signals(life, err);
     while (ok && !life->is_over) {
         if (node_leads(life->node)) {
             ok = lead(life, waiting, err);
@@ -181,6 +189,7 @@ bool serve(const struct settings *settings, const struct backend_operations *ope
     }
     bool ok = strncmp(settings->database_url, "postgres", strlen("postgres")) == 0 ? serve_as_node(&life, err)
                                                                                    : serve_alone(&life, err);
+    ignore_signals(&life);
     /* What a bufferevent has put off keeps it from its end, which the base would not bring about: one more round does.
      */
     event_base_loop(life.base, EVLOOP_NONBLOCK);

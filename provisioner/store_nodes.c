@@ -83,7 +83,7 @@ struct node_store {
 };
 
 struct node_store *node_store_open(struct store *store, void (*notified)(void *argument, const char *payload),
-                                   void *argument, struct error *err) {
+                                   void (*closing)(void *argument), void *argument, struct error *err) {
     struct node_store *nodes = calloc(1, sizeof *nodes);
     if (nodes == NULL) {
         error_set(err, ERROR_INTERNAL, "out of memory");
@@ -100,7 +100,8 @@ struct node_store *node_store_open(struct store *store, void (*notified)(void *a
     }
     nodes->link->listens = true;
     nodes->link->notified = notified;
-    nodes->link->notified_argument = argument;
+    nodes->link->closing = closing;
+    nodes->link->watcher = argument;
     postgres_link_drop(nodes->link); /* the next one listens from its first moment */
     return nodes;
 }
@@ -108,6 +109,7 @@ struct node_store *node_store_open(struct store *store, void (*notified)(void *a
 void node_store_close(struct node_store *nodes) {
     if (nodes != NULL) {
         nodes->link->notified = NULL;
+        nodes->link->closing = NULL;
         for (int i = 0; i < NODE_STATEMENT_COUNT; i++) {
             database_statement_free(nodes->statements[i]);
         }

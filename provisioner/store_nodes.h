@@ -19,9 +19,10 @@ struct node_store;
 
 /* Works on the connection of `store`, which was made by store_join() and stays open longer. `notified` is called, from
  * inside any function of any store on this connection, with what other nodes announce: it must only take it down.
- * NULL with *err. */
+ * `closing` is called from there too, when the socket of node_store_socket() is being closed: it must only stop
+ * watching it. NULL with *err. */
 struct node_store *node_store_open(struct store *store, void (*notified)(void *argument, const char *payload),
-                                   void *argument, struct error *err);
+                                   void (*closing)(void *argument), void *argument, struct error *err);
 void node_store_close(struct node_store *nodes);
 
 /* The socket of the connection, -1 if there is none now, and a number that is another one for each connection: what

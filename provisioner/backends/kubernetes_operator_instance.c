@@ -73,24 +73,29 @@ static bool has_key(struct kubernetes_instance *instance, const struct kubernete
 /* --- what the operator and the kubelet do ------------------------------------------------------------------------- */
 
 /* Of the condition Ready. */
-static bool is_for_later(const struct kubernetes_terminal *terminal) {
+static bool has_reason(const struct kubernetes_terminal *terminal, const char *wanted) {
     struct json_object *conditions = json_get_array(terminal->status, "conditions");
     for (size_t i = 0; conditions != NULL && i < json_object_array_length(conditions); i++) {
         const char *reason = json_get_string(json_object_array_get_idx(conditions, i), "reason");
-        if (reason != NULL && strcmp(reason, KUBERNETES_REASON_CAPACITY) == 0) {
+        if (reason != NULL && strcmp(reason, wanted) == 0) {
             return true;
         }
     }
     return false;
 }
 
+/* Pods are watched here, too. The operator may speak of one that ended before it was asked for another. */
+static bool is_about_a_pod(const struct kubernetes_terminal *terminal) {
+    return has_reason(terminal, KUBERNETES_REASON_POD_ENDED) || has_reason(terminal, KUBERNETES_REASON_POD_STUCK);
+}
+
 /* A start fails with what the operator says. */
 static bool has_failed(struct kubernetes_instance *instance, const struct kubernetes_terminal *terminal) {
     const char *message = json_get_string(terminal->status, "message");
-    if (strcmp(kubernetes_terminal_phase(terminal), KUBERNETES_PHASE_ERROR) != 0) {
+    if (strcmp(kubernetes_terminal_phase(terminal), KUBERNETES_PHASE_ERROR) != 0 || is_about_a_pod(terminal)) {
         return false;
     }
-    fail_saying(instance, is_for_later(terminal) ? ERROR_CAPACITY : ERROR_BACKEND,
+    fail_saying(instance, has_reason(terminal, KUBERNETES_REASON_CAPACITY) ? ERROR_CAPACITY : ERROR_BACKEND,
                 message == NULL || message[0] == '\0' ? "the operator cannot start it" : message);
     return true;
 }

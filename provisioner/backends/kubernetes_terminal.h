@@ -4,7 +4,9 @@
  * The group and version are settings; names and fields are upstream's. `spec` says what shall be; `status` what is, and
  * when the instance was last used. Of the status the operator writes all but `lastActivityAt`, the provisioner that one
  * alone (and `phase: Pending` where it wakes one); both by merge patches of the status subresource, so that neither
- * overwrites the other. */
+ * overwrites the other. The operator's say which version of the Terminal they are about, and fail if it has changed
+ * since: what it says after a wake-up was decided after it. (`observedGeneration` would not tell: a wake-up is no
+ * change of the spec, so the generation stays.) */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_TERMINAL_H
 #define TERMINALS_PROVISIONER_BACKENDS_KUBERNETES_TERMINAL_H
 
@@ -25,6 +27,10 @@
 #define KUBERNETES_PHASE_ERROR        "Error"
 /* The reason of the condition `Ready` where trying later may help: a quota, an API server that is busy. */
 #define KUBERNETES_REASON_CAPACITY "NoCapacity"
+/* Its reasons for what became of the pod of the Terminal's name, which whoever watches pods knows better: that it is
+ * this one, and not the one before it. */
+#define KUBERNETES_REASON_POD_ENDED "PodEnded"
+#define KUBERNETES_REASON_POD_STUCK "PodCannotStart"
 
 struct kubernetes_terminal {
     struct kubernetes_item item;

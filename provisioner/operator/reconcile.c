@@ -254,13 +254,19 @@ static enum outcome tend_child(struct look *look, const char *kind, const struct
 
 /* --- the pod ------------------------------------------------------------------------------------------------------ */
 
-/* Pods that end soon are made anew with pauses that double, as the kubelet does with containers. */
+/* Somebody has asked for it since its status was written last. */
+static bool is_woken(const struct look *look) {
+    return strcmp(kubernetes_terminal_phase(look->terminal), KUBERNETES_PHASE_PENDING) == 0;
+}
+
+/* Pods that end soon are made anew with pauses that double, as the kubelet does with containers; but somebody who asks
+ * for it now is not told of a pod that ended before. */
 static enum outcome replace_pod(struct look *look, const char *why) {
     struct work *work = look->work;
     bool lasted = work->pod_made_ms == 0 || clock_monotonic_ms() - work->pod_made_ms > POD_LASTING_MS;
     work->pod_failures = lasted ? 0 : work->pod_failures;
     int doublings = work->pod_failures < POD_DOUBLINGS_MAX ? work->pod_failures : POD_DOUBLINGS_MAX;
-    int64_t pause_ms = work->pod_failures == 0 ? 0 : (int64_t)POD_PAUSE_MIN_MS << doublings;
+    int64_t pause_ms = work->pod_failures == 0 || is_woken(look) ? 0 : (int64_t)POD_PAUSE_MIN_MS << doublings;
     int64_t rest_ms =
         work->pod_made_ms + (pause_ms < POD_PAUSE_MAX_MS ? pause_ms : POD_PAUSE_MAX_MS) - clock_monotonic_ms();
     if (rest_ms > 0) {
@@ -317,11 +323,11 @@ static void describe_pod(const struct look *look, struct status *status) {
         status->message[0] = '\0';
     } else if (pod->state == KUBERNETES_POD_STUCK) {
         status->phase = KUBERNETES_PHASE_ERROR;
-        status->reason = "PodCannotStart";
+        status->reason = KUBERNETES_REASON_POD_STUCK;
         snprintf(status->message, sizeof status->message, "its pod cannot start: %s", pod->reason);
     } else if (pod->state == KUBERNETES_POD_ENDED) {
         status->phase = KUBERNETES_PHASE_ERROR;
-        status->reason = "PodEnded";
+        status->reason = KUBERNETES_REASON_POD_ENDED;
         snprintf(status->message, sizeof status->message, "its pod ended: %s", pod->reason);
     }
 }
@@ -377,7 +383,7 @@ static void on_status_written(struct work *work, const struct kubernetes_answer 
         kubernetes_watch_note(terminals, answer->json);
         step(work);
     } else if (answer->status == 404 || answer->status == 409) {
-        again_from_watch(work); /* it is gone, or was used at this very moment */
+        again_from_watch(work); /* it is gone, or was used or woken at this very moment */
     } else {
         kubernetes_answer_error(answer, &work->problem, "write the status");
         log_warning(NULL, "Terminal `%s`: %s", work->name, work->problem.message);
@@ -389,8 +395,7 @@ static void on_status_written(struct work *work, const struct kubernetes_answer 
 static enum outcome tend_status(struct look *look) {
     const struct status status = describe(look);
     bool is_needed = false;
-    bool falls_asleep = look->sleeps && strcmp(kubernetes_terminal_phase(look->terminal), KUBERNETES_PHASE_IDLE) != 0;
-    cleanup_json struct json_object *patch = status_patch(&status, look->terminal, falls_asleep, &is_needed);
+    cleanup_json struct json_object *patch = status_patch(&status, look->terminal, &is_needed);
     const struct kubernetes_request request = {.method = "PATCH",
                                                .api = look->controller->api,
                                                .kind = KUBERNETES_TERMINALS,

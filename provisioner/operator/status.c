@@ -70,7 +70,7 @@ static bool fill(struct json_object *patch, const struct status *status, const s
 }
 
 struct json_object *status_patch(const struct status *status, const struct kubernetes_terminal *terminal,
-                                 bool is_guarded, bool *is_needed) {
+                                 bool *is_needed) {
     struct json_object *patch = json_object_new_object();
     struct json_object *changes = patch == NULL ? NULL : kubernetes_json_object(patch, "status");
     *is_needed = true;
@@ -79,7 +79,7 @@ struct json_object *status_patch(const struct status *status, const struct kuber
         *is_needed = false;
         ok = false;
     }
-    if (ok && is_guarded) {
+    if (ok) {
         struct json_object *metadata = kubernetes_json_object(patch, "metadata");
         ok = metadata != NULL && json_add_string(metadata, "resourceVersion", terminal->item.version);
     }

@@ -15,9 +15,10 @@ struct status {
     bool has_pod, has_service, has_secret; /* there is one of the Terminal's name */
 };
 
-/* A merge patch that makes the Terminal's status say this; NULL with *is_needed false: it says it already. NULL with
- * *is_needed true: no memory. With `is_guarded` it fails if the Terminal has changed since (409). */
+/* A merge patch that makes the Terminal's status say this, and that fails if the Terminal has changed since it was
+ * looked at (409): what was decided before somebody asked for it again is not said afterwards. NULL with *is_needed
+ * false: it says it already. NULL with *is_needed true: no memory. */
 struct json_object *status_patch(const struct status *status, const struct kubernetes_terminal *terminal,
-                                 bool is_guarded, bool *is_needed);
+                                 bool *is_needed);
 
 #endif

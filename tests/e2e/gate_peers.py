@@ -15,6 +15,7 @@ from pathlib import Path
 
 from api_peers import END, PARAMS, STDOUT, FakeProvisioner, record, upper_hex
 from stack import BIN, SANITIZER_MARKS, SLOW, eventually
+from wsclient import xor_mask
 
 INSTANCE_KEY = "key-of-the-instance"
 TOKEN = "token-of-the-client"
@@ -226,7 +227,7 @@ def frame(opcode, payload=b"", masked=True, final=True):
     if not masked:
         return head + payload
     mask = hashlib.sha256(payload).digest()[:4]  # the same in every run: frames are part of the names of tests
-    return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return head + mask + xor_mask(payload, mask)
 
 
 class Frames:
@@ -246,7 +247,7 @@ class Frames:
             assert bool(second & 0x80) != self.masks, "a client masks, a server does not (RFC 6455 §5.1)"
             mask = read_exactly(self.connection, 4) if second & 0x80 else bytes(4)
             payload = read_exactly(self.connection, length)
-            return first & 0x0F, bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+            return first & 0x0F, xor_mask(payload, mask)
         except ConnectionError:
             return None
 

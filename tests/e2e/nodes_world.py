@@ -10,6 +10,7 @@ import json
 import select
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
@@ -158,6 +159,15 @@ class Nodes:
 
     def sql(self, text):
         return psql(self.server.url(self.database), text)
+
+    @contextlib.contextmanager
+    def locked(self, table):
+        """Nobody gets on with this table meanwhile."""
+        with subprocess.Popen(["psql", "-qAtX", "-d", self.server.url(self.database), "-f", "-"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True) as session:
+            print(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';", file=session.stdin, flush=True)
+            assert session.stdout.readline() == "locked\n"
+            yield
 
     def _now(self):
         return int(self.sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT")[0][0])

@@ -105,16 +105,22 @@ def test_the_key_is_in_a_secret_and_in_no_pod(shared, user):
                what="a secret and a service for each pod and no other")
 
 
-def test_a_start_asks_no_more_than_it_must(shared, user):
-    before = len(shared.cluster.calls())
-    shared.run(user, "true")
+def test_a_start_asks_no_more_than_it_must(shared, user, other):
+    def start(who):
+        nonlocal before
+        before = len(shared.cluster.calls())
+        shared.run(who, "true")
+        # Nothing of a start waits for its service.
+        eventually(lambda: len(asked("POST")) >= 4, what="all that a start makes")
 
     def asked(method):
         calls = [(one[0], one[1].split("?")[0].partition("/namespaces/terminals/")[2].split("/")[0]) for one in shared.cluster.calls()[before:]]
         return sorted(kind for which, kind in calls if which == method and kind not in ("terminals", "leases", "events"))
 
-    # Nothing of a start waits for its service.
-    eventually(lambda: len(asked("POST")) >= 4, what="all that a start makes")
+    before = 0
+    start(other)  # meanwhile whoever has just begun lists what there is
+    eventually(lambda: all(shared.cluster.calls("GET", f"{plural}?") for plural in ("pods", "services", "secrets")), what="these lists")
+    start(user)
     assert asked("POST") == ["persistentvolumeclaims", "pods", "secrets", "services"]
     assert len(asked("GET")) <= 1, asked("GET")
 
@@ -417,8 +423,7 @@ def test_a_pod_that_goes_by_anothers_hand_loses_its_route_at_once(shared, user, 
     expect_no_route(shared, address)
     if how == "evicted" and not has_operator(shared):  # who makes another pod at once
         assert "Evicted" in shared.tenant(user)["error"]
-    # (A start in the very moment in which the operator says why the last pod ended can still be told of that.)
-    eventually(lambda: shared.run(user, "cat ~/kept", timeout=30) == "kept\n", 15, what="another pod")
+    assert shared.run(user, "cat ~/kept", timeout=30) == "kept\n"
     assert shared.cluster.pod(user, shared)["metadata"]["uid"] != pod["metadata"]["uid"]
 
 

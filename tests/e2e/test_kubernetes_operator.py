@@ -1,5 +1,6 @@
 """terminals-operator and the backend that asks it: what becomes of Terminal resources, whoever is killed and whatever is deleted."""
 import contextlib
+import datetime
 import json
 import os
 import re
@@ -201,6 +202,94 @@ def test_a_sleeping_terminals_tenant_is_not_forgotten_while_nobody_can_be_asked(
     cluster.expect_empty()
 
 
+# --- who is woken while something is said of what was before ---
+
+def status_path(name):
+    return f"/apis/{API}/namespaces/terminals/terminals/{name}/status"
+
+
+def patch_status(cluster, name, **status):
+    body = json.dumps({"status": status}).encode()
+    return cluster.api.patch("terminals", API, "terminals", name, body, strict=False, is_status=True)
+
+
+def asked(stack, user):
+    """A request under way, which wakes a Terminal: (thread, answers)."""
+    answers_to = []
+    thread = threading.Thread(target=lambda: answers_to.append(stack.execute(user, "echo here", timeout=60)))
+    thread.start()
+    return thread, answers_to
+
+
+def test_a_failure_of_before_a_wake_up_is_not_told_to_who_wakes(shared, user):
+    """The operator has decided that there is no room, and says so only when there is room again and somebody has asked."""
+    shared.run(user, "true")
+    cluster, name = shared.cluster, name_of(shared, user)
+    cluster.api.quota = {"pods": 0}
+    try:
+        with cluster.api.held("PATCH", status_path(name), lambda body: body["status"].get("phase") == "Error") as is_decided:
+            cluster.api.delete("pods", "terminals", name, {"gracePeriodSeconds": 0})
+            eventually(is_decided.is_set, 30, what="the operator's word that there is no room")
+            cluster.api.quota = {}
+            eventually(lambda: shared.tenant(user)["status"] != "running", 15, what="the provisioner's notice")
+            thread, answers_to = asked(shared, user)
+            expect_phase(cluster, name, "Pending")
+    finally:
+        cluster.api.quota = {}
+    thread.join()
+    answers_to[0].expect(200)
+    expect_phase(cluster, name, "Running")
+
+
+def test_the_end_of_the_pod_before_is_not_told_to_who_wakes(cluster):
+    """An operator that has heard of the wake-up, and not yet that it may make another pod, speaks of the one that ended."""
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.run("alice", "true")
+        name, pod = name_of(stack, "alice"), cluster.pod("alice", stack)
+        cluster.stop_operator()
+        pod["status"].update(phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
+        assert cluster.api.put("pods", pod)
+        eventually(lambda: stack.tenant("alice")["status"] != "running", 15, what="the provisioner's notice")
+        thread, answers_to = asked(stack, "alice")
+        expect_phase(cluster, name, "Pending")
+        condition = {"type": "Ready", "status": "False", "reason": "PodEnded", "message": "its pod ended: Evicted"}
+        patch_status(cluster, name, phase="Error", message="its pod ended: Evicted", conditions=[condition])
+        cluster.start_operator()
+        thread.join()
+        answers_to[0].expect(200)
+        assert cluster.pod("alice", stack)["metadata"]["uid"] != pod["metadata"]["uid"]
+    cluster.expect_empty()
+
+
+def test_who_wakes_does_not_wait_for_the_pause_after_a_pod_that_ended(cluster):
+    """Pods that end soon are made anew with growing pauses; nobody who asks meanwhile is told of the last one."""
+    cluster.start_operator()
+    crash = {"spec": {"containers": [{"name": "open-terminal", "command": ["/bin/sh", "-c", "exit 7"]}]}}
+    apply(cluster, "crash", userId="alice", image=IMAGE, persistence={"enabled": False}, podTemplate=crash)
+
+    def wakes():
+        """Once it is in such a pause: what had happened by then."""
+        with cluster.api.lock:
+            pod, said = cluster.pods().get("crash"), phase(cluster, "crash")
+            made = sum(event[1:3] == ("ADDED", "pods") for event in cluster.api.history)
+            if made < 3 or said != "Error" or pod is None or pod["status"]["phase"] != "Failed":
+                return None
+            patch_status(cluster, "crash", phase="Pending", lastActivityAt=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+            return len(cluster.api.history)
+
+    known = eventually(wakes, 30, what="a pause after a pod that ended", interval=0.005)
+
+    def since():
+        with cluster.api.lock:
+            return [(kind, plural, value.get("status", {}).get("phase")) for _, kind, plural, value in cluster.api.history[known:]]
+
+    eventually(lambda: any(event[:2] == ("ADDED", "pods") for event in since()), 30, what="another pod")
+    before = since()[:[event[:2] for event in since()].index(("ADDED", "pods"))]
+    assert ("MODIFIED", "terminals", "Error") not in before, "what ended before was called a failure of what was asked for"
+    cluster.api.delete("terminals", "terminals", "crash", {})
+    cluster.expect_empty()
+
+
 # --- Terminals that others make ---
 
 def test_a_terminal_that_somebody_applies_is_served(cluster):
@@ -288,6 +377,7 @@ def test_an_operator_without_an_api_server_is_alive_and_not_ready(cluster):
 # --- who is killed ---
 
 def test_another_operator_takes_over(cluster):
+    cluster.operators_settings["kubernetes_lease_seconds"] = 6  # who is slow must not lose it, and the test waits for its end
     cluster.start_operator("operator-0")
     eventually(lambda: cluster.leader() == "operator-0", what="a leader")
     cluster.start_operator("operator-1")

@@ -252,6 +252,22 @@ def test_a_restore_waits_for_no_node_and_is_refused_while_one_lives():
         nodes.expect_equal_maps(10)
 
 
+def test_a_node_that_ends_while_it_takes_the_lead_says_goodbye():
+    """Or all others would wait for the end of its lease, and a restore for its silence."""
+    with Nodes(2) as nodes:
+        leader, heir = nodes.leader(), nodes.followers()[0]
+        with nodes.locked("policies"):
+            leader.stop(signal.SIGTERM)
+            # It is between its two roles: what leads reads the policies.
+            eventually(lambda: nodes.sql("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'policies'::regclass"), 20,
+                       what="a leader that is not ready")
+            ending = threading.Thread(target=heir.stop, args=(signal.SIGTERM,))
+            ending.start()
+            eventually(lambda: not heir.process("haproxy"), 20, what="the first step of its end")
+        ending.join()
+        assert not nodes.seen()
+
+
 # --- what dies -------------------------------------------------------------------------------------------------------
 
 
@@ -303,7 +319,7 @@ def test_a_leader_that_is_told_to_end_hands_over_at_once():
 
 
 def test_a_node_without_its_database_serves_who_is_hot_and_learns_the_rest_later():
-    with Nodes(3) as nodes:
+    with Nodes(3) as nodes, ThreadPoolExecutor() as pool:
         cut = nodes.followers()[0]
         others = [node for node in nodes if node is not cut]
         for name in ("alice", "bob"):
@@ -311,10 +327,14 @@ def test_a_node_without_its_database_serves_who_is_hot_and_learns_the_rest_later
         eventually(lambda: is_everywhere(nodes, "bob"), 5, what="the routes")
         eventually(lambda: cut.haproxy_map("identities"), what="the key")
         nodes.cable_of(cut).cut()
+        # The first of them finds out that the database is away; the others come over connections that are made then.
+        asked = [pool.submit(cut.admin, "POST", "/tenants/alice/start", timeout=60) for _ in range(4)]
         assert cut.run("alice", "echo hot") == "hot\n"
         others[1].admin("POST", "/tenants/bob/stop").expect(200)
         others[1].run("carol", "true")
         cut.request("dave", "GET", "/files/list", timeout=60).expect_error(503)
+        for one in asked:
+            one.result().expect_error(503)
         assert cut.run("alice", "echo still-hot") == "still-hot\n"
         nodes.cable_of(cut).mend()
         nodes.expect_equal_maps(20)

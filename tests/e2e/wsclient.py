@@ -13,6 +13,12 @@ import time
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 
+def xor_mask(payload, mask):
+    """A payload under its mask of 4 bytes, or what was under it (RFC 6455 §5.3): as one number, for byte by byte takes a second per megabyte."""
+    key = int.from_bytes((mask * (len(payload) // 4 + 1))[:len(payload)], "big")
+    return (int.from_bytes(payload, "big") ^ key).to_bytes(len(payload), "big")
+
+
 class Refused(Exception):
     """The handshake was answered with something else than 101."""
 
@@ -82,9 +88,7 @@ class WebSocket:
         else:
             head = struct.pack("!BBQ", first, 0x80 | 127, len(payload))
         mask = os.urandom(4)
-        key = int.from_bytes((mask * (len(payload) // 4 + 1))[:len(payload)], "big")
-        masked = (int.from_bytes(payload, "big") ^ key).to_bytes(len(payload), "big")
-        self.sock.sendall(head + mask + masked)
+        self.sock.sendall(head + mask + xor_mask(payload, mask))
 
     def send(self, message):
         """A whole message: str as text, bytes as binary."""

@@ -3,7 +3,7 @@ its pods to life, kubernetes_gc.py deletes what has lost its owner, kubernetes_c
 
 Each refusal names the rule of the real server that it mirrors. Objects are decoded and validated by kubernetes_schema.py.
 What a test may set: `tokens`, `rules`, `quota`, `throttle`, `quota_conflicts`, `is_away`; what it may do: cut_watches(),
-compact(), put(), remove(). `seen` has all requests as (method, path, user, status).
+compact(), put(), remove(), held(). `seen` has all requests as (method, path, user, status).
 """
 import base64
 import contextlib
@@ -57,6 +57,7 @@ class KubernetesApi:
         self.quota_conflicts = 0  # so many creations meet a quota that is just being changed
         self.gone_as_event = True
         self.is_away = False
+        self.holds = []  # of held()
         self.resources = {}  # (version, plural): Resource, of custom resources
         self.seen = []
         self.watches = set()
@@ -206,6 +207,29 @@ class KubernetesApi:
             self.version += 1
             self.compacted = self.version
             self.history.clear()
+
+    @contextlib.contextmanager
+    def held(self, method, path, is_it):
+        """The first request of this method and path whose body `is_it` is on its way until the block ends. Gives an Event: it has come."""
+        hold = (method, path, is_it, threading.Event(), threading.Event())
+        with self.lock:
+            self.holds.append(hold)
+        try:
+            yield hold[3]
+        finally:
+            with self.lock:
+                if hold in self.holds:
+                    self.holds.remove(hold)
+            hold[4].set()
+
+    def wait_while_held(self, method, path, body):
+        with self.lock:
+            hold = next((one for one in self.holds if one[:2] == (method, path) and one[2](json.loads(body))), None)
+            if hold is None:
+                return
+            self.holds.remove(hold)
+        hold[3].set()
+        hold[4].wait()
 
     # --- the verbs ---
 
@@ -558,6 +582,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.is_streaming = False
         try:
             user = self.api.authenticate(self.headers, self.request.getpeercert())
+            self.api.wait_while_held(method, path, body)
             code = self._dispatch(method, path, query, body, user)
         except Refused as refused:
             code = refused.code

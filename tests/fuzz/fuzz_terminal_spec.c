@@ -102,7 +102,7 @@ static void check_status(const struct kubernetes_terminal *terminal) {
                                   .namespace_name = "terminals",
                                   .has_pod = true};
     bool is_needed = false;
-    struct json_object *patch = status_patch(&status, terminal, true, &is_needed);
+    struct json_object *patch = status_patch(&status, terminal, &is_needed);
     require((patch != NULL) == is_needed);
     json_object_put(patch);
 }

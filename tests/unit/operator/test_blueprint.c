@@ -201,7 +201,7 @@ static void test_a_status_is_written_only_where_it_says_something_new(void **sta
                                "\"conditions\": [{\"type\": \"Other\", \"status\": \"True\"}]}");
     bool is_needed = false;
     (void)state;
-    struct json_object *patch = status_patch(&status, terminal, true, &is_needed);
+    struct json_object *patch = status_patch(&status, terminal, &is_needed);
     struct json_object *now = json_get_object(patch, "status");
     assert_true(is_needed);
     assert_string_equal(json_get_string(now, "phase"), "Running");
@@ -211,7 +211,7 @@ static void test_a_status_is_written_only_where_it_says_something_new(void **sta
     assert_string_equal(json_get_string(json_get_object(patch, "metadata"), "resourceVersion"), "7");
     json_object_object_del(now, "message");
     struct kubernetes_terminal *after = terminal_of_text("{}", json_text(now, NULL));
-    assert_null(status_patch(&status, after, false, &is_needed));
+    assert_null(status_patch(&status, after, &is_needed));
     assert_false(is_needed);
     json_object_put(patch);
     terminal_free(terminal);

@@ -2,6 +2,7 @@
 #include "provisioner/activity.h"
 #include "provisioner/audit.h"
 #include "provisioner/audit_retention.h"
+#include "provisioner/backlog.h"
 #include "tests/unit/provisioner/world.h"
 
 /* All that the log holds, oldest first: "action user detail by-request-id\n" */
@@ -87,6 +88,19 @@ static void test_what_happened_while_the_disk_was_full_outlives_us(void **state)
                         "auth_failed bob: caf\xc3\xa9 \"x\"\n\n");
     /* Each turn between the two clocks may lose the rest of a millisecond. */
     assert_true(world_find(world, "ann")->record.last_accessed_at_ms >= accessed_ms - 2);
+    activity_flush(&world->provisioner);
+    expect_file(world, "accesses.backlog", false);
+}
+
+static void test_a_backlog_that_says_nothing_new_goes(void **state) {
+    struct world *world = *state;
+    struct told told = {0};
+    struct error err;
+    world_start(world, "ann", &told);
+    activity_flush(&world->provisioner);
+    const struct kept_access known = {told.tenant->record.route_key, told.tenant->record.last_accessed_at_ms};
+    assert_true(backlog_keep_accesses(world->provisioner.backlog, &known, 1, &err));
+    world_restart(world);
     activity_flush(&world->provisioner);
     expect_file(world, "accesses.backlog", false);
 }
@@ -213,6 +227,7 @@ int main(void) {
                                         world_remove),
         cmocka_unit_test_setup_teardown(test_what_happened_while_the_disk_was_full_outlives_us, world_make,
                                         world_remove),
+        cmocka_unit_test_setup_teardown(test_a_backlog_that_says_nothing_new_goes, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_half_a_line_of_a_backlog_is_left_out, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_deletion_that_could_not_be_written_is_not_in_it, world_make,
                                         world_remove),

@@ -52,7 +52,7 @@ static void join(struct peer *peer) {
     struct error err = {0};
     peer->store = store_join(url, NULL, &err);
     must(peer->store != NULL, &err);
-    peer->nodes = node_store_open(peer->store, hear, peer, &err);
+    peer->nodes = node_store_open(peer->store, hear, NULL, peer, &err);
     must(peer->nodes != NULL, &err);
 }
 
