@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kubernetes_world import Cluster
 from network import Network
-from postgres_server import PostgresServer
+from postgres_server import PostgresServer, psql_program
 from stack import Stack, eventually, psql
 
 _databases = itertools.count(1)
@@ -163,7 +163,7 @@ class Nodes:
     @contextlib.contextmanager
     def locked(self, table):
         """Nobody gets on with this table meanwhile."""
-        with subprocess.Popen(["psql", "-qAtX", "-d", self.server.url(self.database), "-f", "-"], stdin=subprocess.PIPE,
+        with subprocess.Popen([psql_program(), "-qAtX", "-d", self.server.url(self.database), "-f", "-"], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) as session:
             print(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';", file=session.stdin, flush=True)
             assert session.stdout.readline() == "locked\n"

@@ -25,6 +25,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
+from postgres_server import psql_program
 from wsclient import WebSocket
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,7 +50,7 @@ _databases = itertools.count(1)
 
 def psql(url, text):
     """The rows that a statement gives, as tuples of texts; None is SQL NULL."""
-    done = subprocess.run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-F", "\x1f", "-P", "null=\x1e", "-d", url, "-f", "-"],
+    done = subprocess.run([psql_program(), "-qAtX", "-v", "ON_ERROR_STOP=1", "-F", "\x1f", "-P", "null=\x1e", "-d", url, "-f", "-"],
                           input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, f"{text[:1000]}: {done.stderr}"
     lines = done.stdout.split("\n")[:-1]  # and not splitlines(), to which the other separators are ends of lines too
