@@ -241,7 +241,7 @@ class Stack:
         self.report_text = ""
         self.exit_status = None
         self.serve_pid = None
-        eventually(lambda: self._poll_report() or self.serve_pid, what="the reaper's first line")
+        eventually(lambda: self._poll_report() or self.serve_pid, 20, what="the reaper's first line")
         return self
 
     def _poll_report(self):
