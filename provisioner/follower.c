@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/secret.h"
 #include "provisioner/activity.h"
@@ -197,7 +198,7 @@ static void on_beat(void *argument) {
         reread_routes(follower);
     }
     report(follower);
-    node_calls_tend(follower->calls);
+    node_calls_tend(follower->calls, clock_monotonic_ms());
 }
 
 /* --- opening and closing ------------------------------------------------------------------------------------------ */

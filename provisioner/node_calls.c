@@ -15,6 +15,7 @@ struct pending {
     struct ipc_call *call;
     struct json_object *request;
     bool is_sent;
+    int64_t sent_ms; /* last */
     int64_t since_ms;
     struct pending *prev, *next;
 };
@@ -60,6 +61,7 @@ static void fail(struct node_calls *calls, struct pending *pending, const char *
 static bool send_one(struct node_calls *calls, struct pending *pending) {
     struct error err;
     cleanup_json struct json_object *message = json_object_new_object();
+    pending->sent_ms = clock_monotonic_ms();
     pending->is_sent = message != NULL && json_add_int(message, NODE_CALL, pending->id) &&
                        json_add_string(message, "node", node_id(calls->node)) &&
                        json_add(message, "request", json_object_get(pending->request)) &&
@@ -67,13 +69,18 @@ static bool send_one(struct node_calls *calls, struct pending *pending) {
     return pending->is_sent;
 }
 
-static bool is_hopeless(const struct node_calls *calls) {
-    return clock_monotonic_ms() - node_led_ms(calls->node) >= NODE_CALLS_PATIENCE_MS;
+static bool is_hopeless(const struct node_calls *calls, int64_t now_ms) {
+    return now_ms - node_led_ms(calls->node) >= NODE_CALLS_PATIENCE_MS;
+}
+
+/* A leader that is still at it does nothing about the second message. */
+static bool is_to_be_sent(const struct pending *pending, int64_t now_ms) {
+    return !pending->is_sent || (now_ms - pending->sent_ms >= NODE_CALLS_AGAIN_MS && may_be_repeated(pending->request));
 }
 
 void node_calls_forward(struct node_calls *calls, struct ipc_call *call, struct json_object *request) {
     struct error err;
-    struct pending *pending = is_hopeless(calls) ? NULL : calloc(1, sizeof *pending);
+    struct pending *pending = is_hopeless(calls, clock_monotonic_ms()) ? NULL : calloc(1, sizeof *pending);
     if (pending == NULL) {
         error_set(&err, ERROR_CAPACITY, "no node leads, or the database is away: try again later");
         ipc_call_fail(call, &err);
@@ -111,14 +118,14 @@ void node_calls_repeat(struct node_calls *calls, bool is_other) {
     }
 }
 
-void node_calls_tend(struct node_calls *calls) {
+void node_calls_tend(struct node_calls *calls, int64_t now_ms) {
     struct pending *pending;
     struct pending *next;
     bool goes = true;
     DL_FOREACH_SAFE(calls->list, pending, next) {
-        if (is_hopeless(calls) || clock_monotonic_ms() - pending->since_ms >= ANSWER_MAX_MS) {
+        if (is_hopeless(calls, now_ms) || now_ms - pending->since_ms >= ANSWER_MAX_MS) {
             fail(calls, pending, "no node leads, or the database is away: try again later");
-        } else if (goes && !pending->is_sent) {
+        } else if (goes && is_to_be_sent(pending, now_ms)) {
             goes = send_one(calls, pending);
         }
     }

@@ -2,7 +2,8 @@
  *
  * A call waits as long as there is a leader, or there may be one soon (NODE_CALLS_PATIENCE_MS). A leader that dies with
  * it is followed by another one, who is asked again where that does no harm; where it may, the call fails, since nobody
- * knows how far it came. */
+ * knows how far it came. The same leader, too, is asked again what it leaves unanswered, once in NODE_CALLS_AGAIN_MS: a
+ * connection that breaks in the wrong moment takes a message with it, and only one side may notice. */
 #ifndef TERMINALS_PROVISIONER_NODE_CALLS_H
 #define TERMINALS_PROVISIONER_NODE_CALLS_H
 
@@ -12,6 +13,7 @@
 struct node_calls;
 
 #define NODE_CALLS_PATIENCE_MS 15000
+#define NODE_CALLS_AGAIN_MS    10000 /* before it counts as stale (NODE_MAIL_STALE_MS) */
 
 /* `node` outlives it. NULL: no memory. */
 struct node_calls *node_calls_open(struct node *node);
@@ -27,8 +29,9 @@ bool node_calls_take(struct node_calls *calls, struct json_object *message);
 /* There is another leader, or what was sent to the leader may be lost (`is_other` false). */
 void node_calls_repeat(struct node_calls *calls, bool is_other);
 
-/* About once a second: sends what could not be sent, and gives up what has waited for too long. */
-void node_calls_tend(struct node_calls *calls);
+/* About once a second, with the monotonic time: sends what could not be sent or may be lost, and gives up what has
+ * waited for too long. */
+void node_calls_tend(struct node_calls *calls, int64_t now_ms);
 
 /* This node leads: `handle` takes those that wait. */
 void node_calls_hand_over(struct node_calls *calls,

@@ -16,6 +16,8 @@
 #include "provisioner/stops.h"
 #include "provisioner/warm.h"
 
+#define LOOK_AGAIN_SECONDS 1
+
 static void launch(struct provisioner *provisioner, struct tenant *tenant) {
     const struct tenant_record *record = &tenant->record;
     struct error err;
@@ -91,9 +93,13 @@ static void on_timeout(evutil_socket_t fd, short what, void *argument) {
     struct tenant *tenant = argument;
     struct provisioner *provisioner = tenant->provisioner;
     struct error err;
-    error_set(&err, ERROR_TIMEOUT, "the instance was not ready within %lld s%s",
-              (long long)provisioner->settings->start_timeout_seconds,
-              tenant->is_queued ? ", which it spent waiting for its turn" : "");
+    if (tenant->record.error != NULL) { /* starts_look_again() */
+        error_set(&err, ERROR_CAPACITY, "%s", tenant->record.error);
+    } else {
+        error_set(&err, ERROR_TIMEOUT, "the instance was not ready within %lld s%s",
+                  (long long)provisioner->settings->start_timeout_seconds,
+                  tenant->is_queued ? ", which it spent waiting for its turn" : "");
+    }
     if (tenant->is_queued) {
         starts_failed(provisioner, tenant, &err);
     } else {
@@ -101,10 +107,19 @@ static void on_timeout(evutil_socket_t fd, short what, void *argument) {
     }
 }
 
-static bool set_timer(struct provisioner *provisioner, struct tenant *tenant) {
-    const struct timeval timeout = {.tv_sec = provisioner->settings->start_timeout_seconds};
-    tenant->start_timer = event_new(provisioner->base, -1, 0, on_timeout, tenant);
+/* One that was adopted has none yet. */
+static bool set_timer(struct provisioner *provisioner, struct tenant *tenant, int64_t seconds) {
+    const struct timeval timeout = {.tv_sec = seconds};
+    if (tenant->start_timer == NULL) {
+        tenant->start_timer = event_new(provisioner->base, -1, 0, on_timeout, tenant);
+    }
     return tenant->start_timer != NULL && event_add(tenant->start_timer, &timeout) == 0;
+}
+
+void starts_look_again(struct provisioner *provisioner, struct tenant *tenant) {
+    if (!set_timer(provisioner, tenant, LOOK_AGAIN_SECONDS)) {
+        log_error(NULL, "instance %s: its start stays as it is: out of memory", tenant->record.instance_name);
+    }
 }
 
 /* All that a start needs before the backend is asked; nothing is begun if it fails. */
@@ -122,7 +137,7 @@ static bool prepare(struct provisioner *provisioner, struct tenant *tenant, stru
         !tenant_new_instance(provisioner, tenant, err)) {
         return false;
     }
-    if (!set_timer(provisioner, tenant)) {
+    if (!set_timer(provisioner, tenant, provisioner->settings->start_timeout_seconds)) {
         starts_leave(provisioner, tenant);
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }

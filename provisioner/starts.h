@@ -20,6 +20,10 @@ void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct
 void starts_succeeded(struct provisioner *provisioner, struct tenant *tenant);
 void starts_failed(struct provisioner *provisioner, struct tenant *tenant, const struct error *err);
 
+/* Its start has failed, as its record's error says, but whether this node leads is not certain now: gives the start up
+ * in a moment, if this node leads then. */
+void starts_look_again(struct provisioner *provisioner, struct tenant *tenant);
+
 /* The tenant is no longer starting, for whatever reason: gives its place to the next one. */
 void starts_leave(struct provisioner *provisioner, struct tenant *tenant);
 

@@ -110,6 +110,8 @@ void stops_abandon_start(struct provisioner *provisioner, struct tenant *tenant,
     stats_start_failed(&provisioner->stats, reason->code);
     if (!node_may_act(provisioner->node)) {
         /* Perhaps it is another node's by now, and well: who leads, and whether this goes on, is seen in a moment. */
+        tenant_set_error(tenant, reason->message);
+        starts_look_again(provisioner, tenant);
         waiters_tell(&tenant->start_waiters, NULL, reason);
         return;
     }

@@ -15,7 +15,8 @@ void stops_want(struct provisioner *provisioner, struct tenant *tenant, const ch
 void stops_want_deletion(struct provisioner *provisioner, struct tenant *tenant, bool purge, struct json_object *actor,
                          waiter_function *done, void *argument);
 
-/* A start that took too long: tells those who wait, and undoes it; the tenant ends in `error` with this reason. */
+/* A start that took too long: tells those who wait, and undoes it; the tenant ends in `error` with this reason. Where
+ * it is not certain that this node leads, that waits until it is. */
 void stops_abandon_start(struct provisioner *provisioner, struct tenant *tenant, const struct error *reason);
 
 /* Nothing of a `stopping` instance runs any more. The tenant may be gone afterwards. */

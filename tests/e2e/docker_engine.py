@@ -234,5 +234,5 @@ def client(path=None):
     return Client(path or engine())
 
 
-def wait_gone(name, path=None, timeout=10):
+def wait_gone(name, path=None, timeout=30):
     eventually(lambda: client(path).ask("GET", f"/containers/{name}/json")[0] == 404, timeout, what=f"the end of {name}")

@@ -21,9 +21,9 @@ def restart_provisioner(stack, number=signal.SIGKILL, meanwhile=lambda: None):
     os.kill(serve, signal.SIGSTOP)  # nobody starts a new one yet
     os.kill(pid, number)
     try:
-        eventually(lambda: pid not in stack.processes(), what="the provisioner's end")
+        eventually(lambda: pid not in stack.processes(), 20, what="the provisioner's end")
         meanwhile()
     finally:
         os.kill(serve, signal.SIGCONT)
-    eventually(lambda: stack.process("terminals-provisioner") not in ([], [pid]), 10, what="a new provisioner")
-    eventually(lambda: stack.tenants() is not None, 10, what="an answer of the new provisioner")
+    eventually(lambda: stack.process("terminals-provisioner") not in ([], [pid]), 30, what="a new provisioner")
+    eventually(lambda: stack.tenants() is not None, 30, what="an answer of the new provisioner")

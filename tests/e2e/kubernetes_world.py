@@ -132,8 +132,7 @@ class OperatorCluster(Cluster):
         config = self.api.kubeconfig(self.folder / f"kubeconfig-{name}", user=user or {"token": "token-of-operator"})
         environment = _environment()
         self.run_folder(name).mkdir(exist_ok=True)
-        settings = {"image": IMAGE, "kubernetes_kubeconfig": config, "kubernetes_lease_seconds": 3,
-                    "run_dir": self.run_folder(name), **self.operators_settings}
+        settings = {"image": IMAGE, "kubernetes_kubeconfig": config, "run_dir": self.run_folder(name), **self.operators_settings}
         environment.update({f"TERMINALS_{key.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
                             for key, value in settings.items()}, HOSTNAME=name)
         with open(self.folder / f"{name}.err", "ab") as err:

@@ -79,9 +79,9 @@ def test_each_service_can_be_restarted_at_any_time_in_any_order(stack, user):
     for service in ("haproxy", "gate", "provisioner", "api", "haproxy"):
         docker("kill", stack.container(service))
         docker("start", stack.container(service))
-        eventually(lambda: stack.run(user, "echo back") == "back\n", 20, what=f"service after the death of {service}")
+        eventually(lambda: stack.run(user, "echo back") == "back\n", 60, what=f"service after the death of {service}")
     stack.wait_healthy()
-    eventually(lambda: len(stack.haproxy_map("identities")) == 1, what="the key in HAProxy")
+    eventually(lambda: len(stack.haproxy_map("identities")) == 1, 20, what="the key in HAProxy")
     assert instance_of(stack, user)["Id"] == before
 
 
@@ -109,11 +109,11 @@ def test_a_reload_of_haproxy_cuts_no_shell(stack, user):
     with stack.shell(user) as shell:
         haproxy = stack.container("haproxy")
         stack.compose("kill", "-s", "USR2", "haproxy")
-        eventually(lambda: docker("logs", haproxy).count("Loading success") > 1, what="new workers")
+        eventually(lambda: docker("logs", haproxy).count("Loading success") > 1, 20, what="new workers")
         shell.send(b"echo $((6*7))\n")
         shell.read_until(b"42")
     assert stack.run(user, "echo new") == "new\n"
-    eventually(lambda: route_key(user) in stack.haproxy_map("routes"), what="the route in the new worker")
+    eventually(lambda: route_key(user) in stack.haproxy_map("routes"), 20, what="the route in the new worker")
     assert stack.container("haproxy") == haproxy
 
 
@@ -154,7 +154,7 @@ def test_stop_and_start_by_the_administrator(stack, user):
     assert stack.admin("POST", f"/tenants/{user}/start").expect(200).json()["status"] == "running"
     assert stack.run(user, "cat file") == "kept\n"
     stack.admin("DELETE", f"/tenants/{user}?purge=true").expect((200, 204))
-    eventually(lambda: not (stack.state / "homes" / user).exists(), what="the end of the user's folder")
+    eventually(lambda: not (stack.state / "homes" / user).exists(), 20, what="the end of the user's folder")
 
 
 def test_the_services_have_what_they_need_and_no_more(stack):
@@ -187,7 +187,7 @@ def test_the_services_are_healthy_and_say_so(stack):
         assert set(found.values()) == {"healthy"}, found
         return True
 
-    eventually(all_healthy, 40, what="health")
+    eventually(all_healthy, 120, what="health")
     # A check is of one process: it fails for none because another is away.
     docker("stop", "-t", "5", stack.container("provisioner"))
     for service, command in (("api", "terminals check api"), ("gate", "terminals check gate"),
@@ -211,7 +211,7 @@ def test_idle_instances_are_stopped_without_a_cron(images, user):
                       cleanup_interval_seconds=1, api_key="a-key-of-the-settings") as quick:
         quick.run(user, "echo kept > file")
         name = quick.tenant(user)["instance_name"]
-        eventually(lambda: quick.tenant(user)["status"] == "stopped", 20, what="the stop of an idle instance")
+        eventually(lambda: quick.tenant(user)["status"] == "stopped", 60, what="the stop of an idle instance")
         assert docker("ps", "-q", "--filter", f"name={name}") == ""
         assert quick.run(user, "cat file") == "kept\n"
 
@@ -237,7 +237,7 @@ def test_tls_with_a_certificate_of_the_administrators(images, tmp_path):
                 connection.request("GET", "/health")
                 return connection.getresponse().status == 200
 
-        eventually(healthy, 30, what="/health over TLS")
+        eventually(healthy, 120, what="/health over TLS")
         docker("exec", with_tls.container("haproxy"), "/usr/share/terminals/check")
         docker("stop", "-t", "5", with_tls.container("gate"))
         docker("exec", with_tls.container("haproxy"), "/usr/share/terminals/check")

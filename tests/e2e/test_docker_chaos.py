@@ -78,10 +78,10 @@ def test_chaos_leaves_everything_in_agreement(fresh):
             assert (tenant["host"], str(tenant["port"]), tenant["instance_id"]) == (host, port, instance_id)
         return True
 
-    eventually(agree, 30, what="agreement")
+    eventually(agree, 60, what="agreement")
     for user in users:
         assert stack.run(user, "cat ~/kept.txt") == user
-    eventually(agree, 30, what="agreement when everybody is back")
+    eventually(agree, 60, what="agreement when everybody is back")
     assert len(stack.containers()) == len(users)
     print(f"{len(answers)} of {OPERATIONS} operations answered, {len(kills)} kills: {sorted(set(answers))}")  # with -s
     stack.stop(timeout=60 if SLOW == 1 else 30)

@@ -20,7 +20,7 @@ def docker():
 
 
 def route_gone(stack, user):
-    eventually(lambda: route_key(user) not in stack.haproxy_map("routes"), 3, what=f"the end of {user}'s route")
+    eventually(lambda: route_key(user) not in stack.haproxy_map("routes"), 20, what=f"the end of {user}'s route")
 
 
 # --- by somebody else's hand ---
@@ -39,7 +39,7 @@ def test_who_ends_a_container_by_hand_takes_its_route_away(docker, user, how):
     else:
         docker.engine.do(*path[how])
     route_gone(docker, user)
-    eventually(lambda: status(docker, user) == "stopped", what="the tenant's new status")
+    eventually(lambda: status(docker, user) == "stopped", 20, what="the tenant's new status")
     assert docker.tenant(user)["error"]
     assert docker.run(user, "cat ~/mine.txt") == "mine\n"
     assert docker.engine.inspect(name)["Id"] != before
@@ -53,7 +53,7 @@ def test_one_that_uses_up_its_memory_is_started_afresh(docker, user):
     if status(docker, user) == "running":  # the kernel chose the command: nobody lost more than that
         assert docker.run(user, "cat ~/mine.txt") == "mine\n"
         docker.engine.do("POST", f"/containers/{name}/kill")
-    eventually(lambda: status(docker, user) == "stopped", what="its end")
+    eventually(lambda: status(docker, user) == "stopped", 20, what="its end")
     assert docker.run(user, "cat ~/mine.txt") == "mine\n"
 
 
@@ -63,9 +63,9 @@ def test_a_paused_container_that_goes_on_is_taken_back(docker, user):
     name = docker.container(user)
     before = docker.engine.inspect(name)["Id"]
     docker.engine.do("POST", f"/containers/{name}/pause")
-    eventually(lambda: status(docker, user) == "stopped", what="the pause")
+    eventually(lambda: status(docker, user) == "stopped", 20, what="the pause")
     docker.engine.do("POST", f"/containers/{name}/unpause")
-    eventually(lambda: status(docker, user) == "running", what="its return")
+    eventually(lambda: status(docker, user) == "running", 20, what="its return")
     assert "sleep 1000" in docker.run(user, "ps")
     assert docker.engine.inspect(name)["Id"] == before
 
@@ -117,19 +117,19 @@ def test_while_the_engine_is_away_those_who_run_go_on_and_others_are_told_to_com
         stack.run("bob", "true")
         stack.wait_hot("alice", "bob")
         with proxy.away():
-            eventually(lambda: "does not answer" in stack.err(), what="that it is noticed")
+            eventually(lambda: "does not answer" in stack.err(), 20, what="that it is noticed")
             assert stack.run("alice", "echo on") == "on\n"
             began = time.monotonic()
             answer = stack.execute("newcomer", "true").expect_error(503)
             assert answer.header("retry-after")
             assert "Docker" in answer.detail, answer.detail
-            assert time.monotonic() - began < 3 * SLOW
+            assert time.monotonic() - began < 15 * SLOW, "it waited for the engine"
             shell.send(b"echo $((6*7))\n")
             shell.read_until(b"42")
             # Somebody else removes one meanwhile, and nobody tells us.
             stack.engine = docker_engine.client()
             stack.engine.remove(stack.container("bob"))
-        eventually(lambda: status(stack, "bob") == "stopped", 10, what="bob's end noticed")
+        eventually(lambda: status(stack, "bob") == "stopped", 30, what="bob's end noticed")
         assert stack.run("newcomer", "echo new") == "new\n"
         assert stack.run("bob", "echo back") == "back\n"
         shell.send(b"echo $((6*7))\n")
@@ -149,7 +149,7 @@ def test_a_provisioner_that_starts_while_the_engine_is_away_keeps_everybody_serv
             assert stack.run("alice", "echo on") == "on\n"
             stack.execute("bob", "true").expect_error(503)
             stack.execute("newcomer", "true").expect_error(503)
-        eventually(lambda: stack.execute("bob", "true").status == 200, 10, what="bob served")
+        eventually(lambda: stack.execute("bob", "true").status == 200, 30, what="bob served")
         assert "sleep 1000" in stack.run("alice", "ps")
         assert len(stack.containers()) == 2
         stack.stop()
@@ -162,7 +162,7 @@ def test_terminals_can_be_started_before_the_engine(fresh, user):
         stack = fresh(backend="docker", docker_host=proxy.host)
         stack.execute(user, "true").expect_error(503)
         proxy.come_back()
-        eventually(lambda: stack.execute(user, "true").status == 200, 10, what="service")
+        eventually(lambda: stack.execute(user, "true").status == 200, 30, what="service")
         stack.stop()
 
 
@@ -174,10 +174,10 @@ def test_an_engine_that_is_restarted_takes_its_containers_along_and_all_heals(fr
         stack = fresh(backend="docker", docker_host=f"unix://{own.socket}", image=image)
         stack.run(user, "echo mine > ~/mine.txt")
         own.stop()
-        eventually(lambda: status(stack, user) == "stopped", 10, what="that the container ended")
+        eventually(lambda: status(stack, user) == "stopped", 30, what="that the container ended")
         stack.execute(user, "true").expect_error(503)
         own.start()
-        eventually(lambda: stack.execute(user, "true").status == 200, 20, what="service after the restart")
+        eventually(lambda: stack.execute(user, "true").status == 200, 60, what="service after the restart")
         assert stack.run(user, "cat ~/mine.txt") == "mine\n"
         assert len(stack.containers()) == 1
         stack.stop()
@@ -194,7 +194,7 @@ def test_an_engine_behind_a_port(fresh, user):
         assert stack.run(user, "echo far") == "far\n"
         with proxy.away():
             stack.execute("newcomer", "true").expect_error(503)
-        eventually(lambda: stack.execute("newcomer", "true").status == 200, 10, what="service")
+        eventually(lambda: stack.execute("newcomer", "true").status == 200, 30, what="service")
         stack.stop()
 
 
@@ -209,10 +209,10 @@ def test_a_stop_while_the_engine_makes_the_container_leaves_nothing(fresh, user)
             seen = len(proxy.requests)
             thread = threading.Thread(target=lambda: stack.execute(user, "true"))
             thread.start()
-            eventually(lambda step=step, seen=seen: any(re.search(step, line) for line in proxy.requests[seen:]), what=step)
+            eventually(lambda step=step, seen=seen: any(re.search(step, line) for line in proxy.requests[seen:]), 20, what=step)
             stopping = threading.Thread(target=lambda: stack.admin("POST", f"/tenants/{user}/stop"))
             stopping.start()
-            eventually(lambda: status(stack, user) == "stopping", what="the stop")
+            eventually(lambda: status(stack, user) == "stopping", 20, what="the stop")
             go_on.set()
             thread.join()
             stopping.join()

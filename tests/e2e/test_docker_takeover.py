@@ -59,7 +59,7 @@ def test_what_ended_while_nobody_looked_is_noticed(fresh, user, other):
         stack.engine.remove(names[other])
 
     restart_provisioner(stack, meanwhile=meanwhile)
-    eventually(lambda: {status(stack, user), status(stack, other)} == {"stopped"}, what="both noticed")
+    eventually(lambda: {status(stack, user), status(stack, other)} == {"stopped"}, 20, what="both noticed")
     assert not stack.containers()
     assert stack.run(user, "cat ~/mine.txt") == "mine\n"
 
@@ -88,7 +88,7 @@ def test_a_running_one_whose_row_was_lost_is_taken_back(fresh, user):
         subprocess.run(["sqlite3", f"{stack.folder}/terminals.db", "DELETE FROM tenants"], check=True)
 
     restart_provisioner(stack, meanwhile=meanwhile)
-    eventually(lambda: stack.tenants() and status(stack, user) == "running", 10, what="its tenant")
+    eventually(lambda: stack.tenants() and status(stack, user) == "running", 30, what="its tenant")
     assert "sleep 1000" in stack.run(user, "ps")
     assert stack.engine.inspect(stack.container(user))["Id"] == key
 
@@ -104,7 +104,7 @@ def test_containers_of_the_python_terminals_go_on_as_ours(fresh, cleared, user, 
     identity = make_container(stack, name_of(user), python_labels(user), home=home)
     (home / "theirs.txt").write_text("from before\n")
     stack.start()
-    eventually(lambda: stack.tenants() and status(stack, user) == "running", 15, what="its adoption")
+    eventually(lambda: stack.tenants() and status(stack, user) == "running", 30, what="its adoption")
     assert stack.run(user, "cat ~/theirs.txt") == "from before\n"
     assert stack.engine.inspect(name_of(user))["Id"] == identity
     restart_provisioner(stack)
@@ -130,8 +130,8 @@ def test_containers_of_a_policy_that_is_gone_are_ended_if_ours(fresh, cleared, u
         make_container(stack, name_of(other) + "-gone", theirs)
 
     restart_provisioner(stack, meanwhile=meanwhile)
-    docker_engine.wait_gone(name_of(user) + "-gone", timeout=15)
-    eventually(lambda: "is left alone: there is no policy `gone`" in stack.err(), what="the line in the log")
+    docker_engine.wait_gone(name_of(user) + "-gone")
+    eventually(lambda: "is left alone: there is no policy `gone`" in stack.err(), 20, what="the line in the log")
     assert stack.engine.inspect(name_of(other) + "-gone")["State"]["Running"]
     assert {tenant["user_id"] for tenant in stack.tenants()} == {"bystander"}
 

@@ -143,7 +143,7 @@ def test_the_operators_overlay_gives_exactly_the_rights_that_are_used():
     cluster = OperatorCluster()
     cluster.collector.is_enabled = False  # the operator cleans up alone
     try:
-        with kubernetes_stack(cluster=cluster, kubernetes_storage_mode="shared") as stack:
+        with kubernetes_stack(cluster=cluster, kubernetes_storage_mode="shared", kubernetes_lease_seconds=3) as stack:
             policy = {"id": "own", "data": {"storage_mode": "per-user"}}
             stack.admin("POST", "/policies", json_body=policy).expect(201)
             stack.run("alice", "true")

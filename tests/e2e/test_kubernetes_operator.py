@@ -377,6 +377,7 @@ def test_an_operator_without_an_api_server_is_alive_and_not_ready(cluster):
 # --- who is killed ---
 
 def test_another_operator_takes_over(cluster):
+    cluster.operators_settings["kubernetes_lease_seconds"] = 6  # who is slow must not lose it, and the test waits for its end
     cluster.start_operator("operator-0")
     eventually(lambda: cluster.leader() == "operator-0", what="a leader")
     cluster.start_operator("operator-1")

@@ -319,7 +319,7 @@ def test_a_leader_that_is_told_to_end_hands_over_at_once():
 
 
 def test_a_node_without_its_database_serves_who_is_hot_and_learns_the_rest_later():
-    with Nodes(3) as nodes:
+    with Nodes(3) as nodes, ThreadPoolExecutor() as pool:
         cut = nodes.followers()[0]
         others = [node for node in nodes if node is not cut]
         for name in ("alice", "bob"):
@@ -327,10 +327,14 @@ def test_a_node_without_its_database_serves_who_is_hot_and_learns_the_rest_later
         eventually(lambda: is_everywhere(nodes, "bob"), 5, what="the routes")
         eventually(lambda: cut.haproxy_map("identities"), what="the key")
         nodes.cable_of(cut).cut()
+        # The first of them finds out that the database is away; the others come over connections that are made then.
+        asked = [pool.submit(cut.admin, "POST", "/tenants/alice/start", timeout=60) for _ in range(4)]
         assert cut.run("alice", "echo hot") == "hot\n"
         others[1].admin("POST", "/tenants/bob/stop").expect(200)
         others[1].run("carol", "true")
         cut.request("dave", "GET", "/files/list", timeout=60).expect_error(503)
+        for one in asked:
+            one.result().expect_error(503)
         assert cut.run("alice", "echo still-hot") == "still-hot\n"
         nodes.cable_of(cut).mend()
         nodes.expect_equal_maps(20)

@@ -17,7 +17,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-_addresses = itertools.count(os.getpid() % 200 * 200 + 1)
+# Tests that run at the same time, whose processes have numbers near each other, take 62,500 addresses each.
+_addresses = itertools.count(os.getpid() % 200 * 62500)
 
 
 def descendants(pid):

@@ -5,15 +5,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <event2/event.h>
 #include <poll.h>
-#include <sys/socket.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "provisioner/database_internal.h"
 #include "provisioner/follower_maps.h"
-#include "provisioner/node.h"
 #include "provisioner/postgres_link.h"
 #include "provisioner/store_internal.h"
 #include "provisioner/store_nodes.h"
@@ -219,53 +216,6 @@ static void test_a_broken_connection_keeps_its_lead_if_nobody_else_had_it(void *
     assert_true(lead(&world->two, "two") > 1); /* who leaves is not waited for */
 }
 
-/* --- the event loop ----------------------------------------------------------------------------------------------- */
-
-static void note_byte(evutil_socket_t fd, short what, void *argument) {
-    char byte;
-    bool *has_come = argument;
-    (void)what;
-    *has_come = recv(fd, &byte, 1, 0) == 1;
-}
-
-/* It gets the number of the connection's socket, and an event for that number that was left would keep the loop from
- * watching it: whoever asked us there would never be answered. */
-static void test_what_is_opened_when_the_connection_is_lost_is_heard(void **state) {
-    (void)state;
-    static const struct backend_operations operations = {.name = "static"};
-    const struct settings settings = {.database_url = url, .run_dir = folder};
-    struct error err = {0};
-    int ends[2];
-    bool has_come = false;
-    struct event_base *base = event_base_new();
-    struct node *node = node_open(&settings, &operations, base, NULL, &err);
-    must(node != NULL, &err);
-    struct postgres_link *link = database_postgres_link(node_store_of(node)->database);
-    for (int64_t until_ms = clock_monotonic_ms() + 60000; !link->is_connected && clock_monotonic_ms() < until_ms;) {
-        event_base_loop(base, EVLOOP_ONCE); /* a beat, which connects */
-    }
-    assert_true(link->is_connected);
-    int number = PQsocket(link->connection);
-    postgres_link_drop(link); /* as a statement does that gets no answer */
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    if (ends[0] != number) {
-        assert_int_equal(dup2(ends[0], number), number);
-        close(ends[0]);
-    }
-    struct event *readable = event_new(base, number, EV_READ, note_byte, &has_come);
-    assert_int_equal(event_add(readable, NULL), 0);
-    assert_int_equal(send(ends[1], "x", 1, 0), 1);
-    for (int64_t until_ms = clock_monotonic_ms() + 10000; !has_come && clock_monotonic_ms() < until_ms;) {
-        event_base_loop(base, EVLOOP_ONCE);
-    }
-    assert_true(has_come);
-    event_free(readable);
-    close(number);
-    close(ends[1]);
-    node_close(node);
-    event_base_free(base);
-}
-
 /* --- telling ------------------------------------------------------------------------------------------------------ */
 
 static void hear_all(struct peer *peer, int count) {
@@ -405,7 +355,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_who_works_alone_is_not_cut_off_however_long_it_takes, make, remove_it),
         cmocka_unit_test_setup_teardown(test_who_comes_back_after_another_has_led_is_no_leader, make, remove_it),
         cmocka_unit_test_setup_teardown(test_a_broken_connection_keeps_its_lead_if_nobody_else_had_it, make, remove_it),
-        cmocka_unit_test_setup_teardown(test_what_is_opened_when_the_connection_is_lost_is_heard, make, remove_it),
         cmocka_unit_test_setup_teardown(test_announcements_reach_all_others_in_order, make, remove_it),
         cmocka_unit_test_setup_teardown(test_mail_is_taken_once_in_order_by_whom_it_is_for, make, remove_it),
         cmocka_unit_test_setup_teardown(test_what_has_lain_for_long_is_not_done_any_more, make, remove_it),

@@ -1,5 +1,6 @@
 /* What becomes of an instance when people, backends and disks do what they want. */
 #include "provisioner/activity.h"
+#include "provisioner/node_internal.h"
 #include "tests/unit/provisioner/world.h"
 
 static void test_a_first_request_starts_an_instance_with_a_home_and_a_route(void **state) {
@@ -128,6 +129,29 @@ static void test_a_start_that_takes_too_long_is_undone(void **state) {
     fake_backend.events.stopped(&world->provisioner, id);
     assert_int_equal(again.err.code, ERROR_NONE);
     assert_state(again.tenant, INSTANCE_RUNNING);
+}
+
+/* Nobody else would do anything about it. */
+static void test_a_start_that_fails_while_the_lead_is_in_doubt_is_undone_after_it(void **state) {
+    struct world *world = *state;
+    struct told told = {0}, again = {0};
+    struct node doubtful = {.operations = &fake_operations, .term = 1};
+    fake_backend.on_start = FAKE_WAIT;
+    world_start(world, "ann", &told);
+    world_set_database_full(world, true);
+    world->provisioner.node = &doubtful;
+    fake_ready(fake_backend.last_id);
+    assert_int_equal(told.times, 1);
+    assert_int_not_equal(told.err.code, ERROR_NONE);
+    assert_int_equal(fake_backend.stops, 0);
+    world->provisioner.node = NULL;
+    world_set_database_full(world, false);
+    world_start(world, "ann", &again);
+    WORLD_UNTIL(world, again.times == 1);
+    assert_string_equal(again.err.message, told.err.message);
+    assert_int_equal(fake_backend.stops, 1);
+    assert_state(world_tenant(world, "ann"), INSTANCE_ERROR);
+    assert_int_equal(world->provisioner.running_starts, 0);
 }
 
 static void test_an_instance_that_dies_loses_its_route_at_once(void **state) {
@@ -383,6 +407,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_starts_beyond_the_limit_wait_for_their_turn, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_thousands_of_failing_starts_do_not_recurse, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_start_that_takes_too_long_is_undone, world_make, world_remove),
+        cmocka_unit_test_setup_teardown(test_a_start_that_fails_while_the_lead_is_in_doubt_is_undone_after_it,
+                                        world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_an_instance_that_dies_loses_its_route_at_once, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_stop_during_a_start_ends_both, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_stop_of_a_queued_start_needs_no_backend, world_make, world_remove),
