@@ -180,6 +180,10 @@ $(foreach folder,common fcgi-api gate provisioner operator instance cli,$(eval $
 
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
+ifneq ($(SANITIZE),1)
+# What they test is optimized, they are not: half the time to compile. (They are in the sanitized build, with the warnings that come of it.)
+$(BUILD)/tests/unit/%.o: OPTIMIZE = -O0
+endif
 
 # Fuzzers: tests/fuzz/fuzz_<what>.c, each linked with the folder that a first line `// LINK: folder` names, and common. libFuzzer,
 # so clang. clang-programs makes every program of the same objects, with clang's warnings: nothing is compiled for that alone.

@@ -115,7 +115,7 @@ def bench(report, quick):
     except OSError as problem:
         report.note(f"{NODE} was left out: {problem}")
     with contenders(node, "touch ~/a ~/b ~/c") as found:
-        for endpoint in found.values():
+        for endpoint in [] if quick else found.values():
             load(endpoint, SMALL, 50, 1)  # warm up
         for connections in (1, 50, 500):
             small_answers(report, found, connections, count, seconds)
