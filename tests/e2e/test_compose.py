@@ -275,7 +275,7 @@ def test_every_block_of_the_readme_works_when_pasted(images):
             environment = {**engine_environment(), **images.environment, **new.variables(),
                            "TERMINALS_IMAGE": images.environment["INSTANCE_IMAGE"]}
             done = subprocess.run(["sh", "-eu", "-c", script], cwd=images.tree, env=environment, capture_output=True, text=True,
-                                  timeout=120, check=False)
+                                  timeout=600, check=False)
             shown = f"{script}\n--- printed\n{done.stdout}\n{done.stderr}"
             assert done.returncode == 0, shown
             assert '{"detail"' not in done.stdout, shown
