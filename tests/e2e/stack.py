@@ -241,7 +241,7 @@ class Stack:
         self.report_text = ""
         self.exit_status = None
         self.serve_pid = None
-        eventually(lambda: self._poll_report() or self.serve_pid, what="the reaper's first line")
+        eventually(lambda: self._poll_report() or self.serve_pid, 20, what="the reaper's first line")
         return self
 
     def _poll_report(self):
@@ -287,7 +287,8 @@ class Stack:
             for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
-            os.kill(self.serve_pid, number)
+            with contextlib.suppress(ProcessLookupError):  # one that ends by itself: its report is on the way
+                os.kill(self.serve_pid, number)
         try:
             self.wait_exit(timeout)
             self.expect_nothing_left()

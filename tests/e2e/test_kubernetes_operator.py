@@ -353,7 +353,7 @@ def test_a_leader_and_who_waits_for_the_lease_are_both_well_and_who_hangs_is_not
         cluster.start_operator(name)
         for kind in ("livenessProbe", "readinessProbe"):
             eventually(lambda kind=kind, name=name: cluster.probe_operator(kind, name) == (0, ""), 20, what=f"the {kind} of {name}")
-    eventually(cluster.leader, what="a leader")
+    eventually(cluster.leader, 20, what="a leader")
     hung = cluster.operators[cluster.leader()]
     hung.send_signal(signal.SIGSTOP)
     name = next(name for name, process in cluster.operators.items() if process is hung)
@@ -379,9 +379,9 @@ def test_an_operator_without_an_api_server_is_alive_and_not_ready(cluster):
 def test_another_operator_takes_over(cluster):
     cluster.operators_settings["kubernetes_lease_seconds"] = 6  # who is slow must not lose it, and the test waits for its end
     cluster.start_operator("operator-0")
-    eventually(lambda: cluster.leader() == "operator-0", what="a leader")
+    eventually(lambda: cluster.leader() == "operator-0", 20, what="a leader")
     cluster.start_operator("operator-1")
-    eventually(lambda: "watching pods" in cluster.operators_log("operator-1"), what="the second operator")
+    eventually(lambda: "watching pods" in cluster.operators_log("operator-1"), 20, what="the second operator")
     apply(cluster, "one", userId="alice", image=IMAGE)
     expect_phase(cluster, "one", "Running")
     assert cluster.leader() == "operator-0"
