@@ -235,7 +235,7 @@ def stage_unit(tally, sanitize):
 
 
 def stage_fuzz(tally, _):
-    seconds = os.environ.get("FUZZ_SECONDS", "4")
+    seconds = os.environ.get("FUZZ_SECONDS", "2")
     tally.check("clang builds everything without a warning", make("build/release", "clang-programs"))
     if not make("build/release", "fuzzers"):
         tally.check("fuzzers build", False)

@@ -133,6 +133,7 @@ def test_an_admin_signs_in_watches_a_tenant_appear_works_in_its_terminal_and_rea
     drive(fresh(), "journey")
 
 
+@pytest.mark.release_only  # what the page asks for, other tests ask for too; the rest is Chromium's
 def test_each_action_says_what_it_will_do_and_does_it(fresh):
     drive(fresh(), "actions")
 
