@@ -12,8 +12,8 @@
 #include "fcgi-api/openapi.h"
 #include "fcgi-api/uri.h"
 
-#define ASK_TIMEOUT_MS    10000
-#define START_SLACK_S     10 /* the provisioner, which knows why, gives a start up first */
+#define ASK_TIMEOUT_MS    20000 /* a node without a leader, which says 503, gives up before (15 s) */
+#define START_SLACK_S     10    /* the provisioner, which knows why, gives a start up first */
 #define MANY_TIMEOUT_S    3600
 #define MILLISECONDS_IN_S 1000
 

@@ -329,12 +329,13 @@ def test_a_node_without_its_database_serves_who_is_hot_and_learns_the_rest_later
         nodes.cable_of(cut).cut()
         # The first of them finds out that the database is away; the others come over connections that are made then.
         asked = [pool.submit(cut.admin, "POST", "/tenants/alice/start", timeout=60) for _ in range(4)]
+        asked.append(pool.submit(cut.admin, "GET", "/tenants/alice", timeout=60))
         assert cut.run("alice", "echo hot") == "hot\n"
         others[1].admin("POST", "/tenants/bob/stop").expect(200)
         others[1].run("carol", "true")
         cut.request("dave", "GET", "/files/list", timeout=60).expect_error(503)
         for one in asked:
-            one.result().expect_error(503)
+            assert one.result().expect_error(503).header("retry-after")
         assert cut.run("alice", "echo still-hot") == "still-hot\n"
         nodes.cable_of(cut).mend()
         nodes.expect_equal_maps(20)
