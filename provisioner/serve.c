@@ -66,7 +66,7 @@ static bool watch_signals(struct life *life, struct error *err) {
            error_set(err, ERROR_INTERNAL, "watch the signals");
 }
 
-static void ignore_signals(struct life *life) {
+static void unwatch_signals(struct life *life) {
     if (life->sigterm != NULL) {
         event_free(life->sigterm);
     }
@@ -189,7 +189,7 @@ bool serve(const struct settings *settings, const struct backend_operations *ope
     }
     bool ok = strncmp(settings->database_url, "postgres", strlen("postgres")) == 0 ? serve_as_node(&life, err)
                                                                                    : serve_alone(&life, err);
-    ignore_signals(&life);
+    unwatch_signals(&life);
     /* What a bufferevent has put off keeps it from its end, which the base would not bring about: one more round does.
      */
     event_base_loop(life.base, EVLOOP_NONBLOCK);
