@@ -19,6 +19,7 @@ import hot_websocket  # noqa: E402
 import instructions  # noqa: E402
 import maps  # noqa: E402
 import memory  # noqa: E402
+import tenants  # noqa: E402
 import tokens_hot  # noqa: E402
 from report import Report  # noqa: E402
 
@@ -31,6 +32,7 @@ PARTS = {
     "cold": (cold.bench, "first requests, one by one and 100 at once, on `local` and `static`"),
     "docker": (cold.bench_docker, "the same with containers"),
     "memory": (memory.bench, "idle instances, and the control processes with 10,000 tenants"),
+    "tenants": (tenants.bench, "two nodes with 100,000 and 1,000,000 tenants: start, memory, a dead leader"),
     "control": (control.bench, "tenants created, stopped, deleted, listed"),
 }
 
