@@ -75,6 +75,8 @@ void starts_leave(struct provisioner *provisioner, struct tenant *tenant) {
         event_free(tenant->start_timer);
         tenant->start_timer = NULL;
     }
+    free(tenant->start_failure);
+    tenant->start_failure = NULL;
     if (tenant->is_queued) {
         DL_DELETE(provisioner->start_queue, tenant);
         provisioner->queued_starts--;
@@ -93,8 +95,8 @@ static void on_timeout(evutil_socket_t fd, short what, void *argument) {
     struct tenant *tenant = argument;
     struct provisioner *provisioner = tenant->provisioner;
     struct error err;
-    if (tenant->record.error != NULL) { /* starts_look_again() */
-        error_set(&err, ERROR_CAPACITY, "%s", tenant->record.error);
+    if (tenant->start_failure != NULL) {
+        err = *tenant->start_failure;
     } else {
         error_set(&err, ERROR_TIMEOUT, "the instance was not ready within %lld s%s",
                   (long long)provisioner->settings->start_timeout_seconds,
@@ -116,8 +118,11 @@ static bool set_timer(struct provisioner *provisioner, struct tenant *tenant, in
     return tenant->start_timer != NULL && event_add(tenant->start_timer, &timeout) == 0;
 }
 
-void starts_look_again(struct provisioner *provisioner, struct tenant *tenant) {
-    if (!set_timer(provisioner, tenant, LOOK_AGAIN_SECONDS)) {
+void starts_look_again(struct provisioner *provisioner, struct tenant *tenant, const struct error *failure) {
+    if (tenant->start_failure == NULL && (tenant->start_failure = malloc(sizeof *failure)) != NULL) {
+        *tenant->start_failure = *failure;
+    }
+    if (tenant->start_failure == NULL || !set_timer(provisioner, tenant, LOOK_AGAIN_SECONDS)) {
         log_error(NULL, "instance %s: its start stays as it is: out of memory", tenant->record.instance_name);
     }
 }

@@ -20,9 +20,9 @@ void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct
 void starts_succeeded(struct provisioner *provisioner, struct tenant *tenant);
 void starts_failed(struct provisioner *provisioner, struct tenant *tenant, const struct error *err);
 
-/* Its start has failed, as its record's error says, but whether this node leads is not certain now: gives the start up
- * in a moment, if this node leads then. */
-void starts_look_again(struct provisioner *provisioner, struct tenant *tenant);
+/* Its start has failed, but whether this node leads is not certain now: calls stops_abandon_start() with that failure
+ * again in a moment, unless the start has ended in another way by then. */
+void starts_look_again(struct provisioner *provisioner, struct tenant *tenant, const struct error *failure);
 
 /* The tenant is no longer starting, for whatever reason: gives its place to the next one. */
 void starts_leave(struct provisioner *provisioner, struct tenant *tenant);

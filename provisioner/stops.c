@@ -105,13 +105,14 @@ void stops_want(struct provisioner *provisioner, struct tenant *tenant, const ch
 }
 
 void stops_abandon_start(struct provisioner *provisioner, struct tenant *tenant, const struct error *reason) {
-    log_error(json_get_string(tenant->actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
-              reason->message);
-    stats_start_failed(&provisioner->stats, reason->code);
+    if (tenant->start_failure == NULL) { /* else it has been told and counted */
+        log_error(json_get_string(tenant->actor, "request_id"), "start instance %s: %s", tenant->record.instance_name,
+                  reason->message);
+        stats_start_failed(&provisioner->stats, reason->code);
+    }
     if (!node_may_act(provisioner->node)) {
         /* Perhaps it is another node's by now, and well: who leads, and whether this goes on, is seen in a moment. */
-        tenant_set_error(tenant, reason->message);
-        starts_look_again(provisioner, tenant);
+        starts_look_again(provisioner, tenant, reason);
         waiters_tell(&tenant->start_waiters, NULL, reason);
         return;
     }

@@ -41,6 +41,7 @@ static void tenant_free(struct tenant *tenant) {
     audit_row_free(tenant->stop_row);
     secret_free(tenant->key);
     free(tenant->progress);
+    free(tenant->start_failure);
     free(tenant->taken_by);
     free(tenant->record.user_id);
     free(tenant->record.policy_id);

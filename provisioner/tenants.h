@@ -69,7 +69,8 @@ struct tenant {
     int64_t last_reset_ms;  /* the newest due time done with (Unix; resets.h); 0: none */
     int64_t reset_retry_ms; /* not before this (monotonic), after one that failed; 0: any time */
     struct event *start_timer;
-    struct pre_stop *pre_stop; /* under way, or NULL */
+    struct error *start_failure; /* what starts_look_again() is about; NULL: nothing */
+    struct pre_stop *pre_stop;   /* under way, or NULL */
     struct instance_command *warning;
 
     struct json_object *actor;  /* who caused the start, stop or deletion under way, for the audit log */

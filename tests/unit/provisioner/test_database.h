@@ -35,6 +35,12 @@ static inline void test_database_sql(const char *url, const char *sql) {
     database_close(database);
 }
 
+static inline void must(bool ok, const struct error *err) {
+    if (!ok) {
+        fail_msg("%s", err->message);
+    }
+}
+
 /* Writes the URL of a new database; that of a file is in `folder`. */
 static inline void test_database_make(const char *folder, char url[TEST_DATABASE_URL_SIZE]) {
     static int count;

@@ -17,12 +17,6 @@
 static char folder[64];
 static char url[TEST_DATABASE_URL_SIZE];
 
-static void must(bool ok, const struct error *err) {
-    if (!ok) {
-        fail_msg("%s", err->message);
-    }
-}
-
 static int make(void **state) {
     struct error err = {0};
     log_configure("test", LOG_ERROR + 1, LOG_TEXT);

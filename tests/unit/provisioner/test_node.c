@@ -34,12 +34,6 @@ struct node_world {
 static char folder[64];
 static char url[TEST_DATABASE_URL_SIZE];
 
-static void must(bool ok, const struct error *err) {
-    if (!ok) {
-        fail_msg("%s", err->message);
-    }
-}
-
 static int make(void **state) {
     static const struct backend_operations operations = {.name = "static"};
     struct error err = {0};

@@ -35,12 +35,6 @@ struct nodes_world {
 static char folder[64];
 static char url[TEST_DATABASE_URL_SIZE];
 
-static void must(bool ok, const struct error *err) {
-    if (!ok) {
-        fail_msg("%s", err->message);
-    }
-}
-
 static void hear(void *argument, const char *payload) {
     struct peer *peer = argument;
     if (peer->heard_count < HEARD_MAX) {

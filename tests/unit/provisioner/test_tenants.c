@@ -148,7 +148,12 @@ static void test_a_start_that_fails_while_the_lead_is_in_doubt_is_undone_after_i
     world_set_database_full(world, false);
     world_start(world, "ann", &again);
     WORLD_UNTIL(world, again.times == 1);
+    /* Whoever asks then is told the same, and no more of hosts and paths. */
     assert_string_equal(again.err.message, told.err.message);
+    assert_string_equal(error_for_clients(&again.err), error_for_clients(&told.err));
+    assert_string_not_equal(error_for_clients(&again.err), again.err.message);
+    assert_int_equal(again.err.code, told.err.code);
+    assert_int_equal(world->provisioner.stats.starts_failed, 1);
     assert_int_equal(fake_backend.stops, 1);
     assert_state(world_tenant(world, "ann"), INSTANCE_ERROR);
     assert_int_equal(world->provisioner.running_starts, 0);
