@@ -64,7 +64,7 @@ static void add_system(const struct bubblewrap *sandbox, struct string_list *arg
  * already (spawn.c). */
 static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int info_fd,
                         struct string_list *arguments) {
-    string_list_add(arguments, sandbox->program, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
+    string_list_add(arguments, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
                     "--unshare-cgroup-try", "--uid", INSIDE_ID, "--gid", INSIDE_ID, "--cap-drop", "ALL", "--hostname",
                     "terminal", "--unsetenv", sandbox->hidden_variable);
     if (sandbox->user_namespaces_off) {
@@ -84,7 +84,7 @@ static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int 
         string_list_add(arguments, "--perms", "0700", "--size", WARM_HOME_BYTES, "--tmpfs", BUBBLEWRAP_HOME);
     }
     string_list_add(arguments, "--chdir", BUBBLEWRAP_HOME, "--ro-bind", sandbox->binary, INSIDE_PROGRAM, "--remount-ro",
-                    "/", "--");
+                    "/");
 }
 
 void bubblewrap_refresh(const struct bubblewrap *sandbox) {
@@ -94,11 +94,19 @@ void bubblewrap_refresh(const struct bubblewrap *sandbox) {
     }
 }
 
+/* bwrap reads its own arguments from SPAWN_WORDS_FD: none of them show in ps, and it waits for them (spawn.h). Told
+ * nothing it finds an empty file system, and no program in it. */
+static void add_program(const struct bubblewrap *sandbox, const char *program, struct string_list *arguments) {
+    string_list_add(arguments, sandbox->program, "--args");
+    string_list_add_format(arguments, "%d", SPAWN_WORDS_FD);
+    string_list_add(arguments, "--", program);
+}
+
 void bubblewrap_add_command(const struct bubblewrap *sandbox, const char *home, int info_fd,
-                            struct string_list *arguments) {
+                            struct string_list *arguments, struct string_list *words) {
     bubblewrap_refresh(sandbox);
-    add_sandbox(sandbox, home, info_fd, arguments);
-    string_list_add(arguments, INSIDE_PROGRAM);
+    add_program(sandbox, INSIDE_PROGRAM, arguments);
+    add_sandbox(sandbox, home, info_fd, words);
 }
 
 int bubblewrap_parse_info(const char *text) {
@@ -135,17 +143,19 @@ static int wait_for_end(const struct spawned *process) {
 /* Runs `true` in exactly the sandbox an instance gets, our folder taking the home's place. */
 static bool probe(const struct bubblewrap *sandbox, struct error *err) {
     cleanup_string_list struct string_list arguments = {0};
+    cleanup_string_list struct string_list words = {0};
     cleanup_string_list struct string_list environment = {0};
-    add_sandbox(sandbox, sandbox->folder, -1, &arguments);
-    string_list_add(&arguments, "/usr/bin/true");
+    add_program(sandbox, "/usr/bin/true", &arguments);
+    add_sandbox(sandbox, sandbox->folder, -1, &words);
     string_list_add(&environment, "PATH=/usr/bin:/bin");
     int ends[2];
-    if (arguments.failed || environment.failed || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+    if (arguments.failed || words.failed || environment.failed || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
         return error_set(err, ERROR_INTERNAL, "out of memory or descriptors");
     }
     cleanup_close int read_end = ends[0];
     cleanup_close int write_end = ends[1];
     const struct spawn_request request = {.arguments = arguments.strings,
+                                          .words = &words,
                                           .environment = environment.strings,
                                           .folder = "/",
                                           .output_fd = write_end,

@@ -35,11 +35,11 @@ void bubblewrap_close(struct bubblewrap *sandbox);
 /* Makes /etc as all sandboxes see it like the machine's again, those that run included. What goes wrong is logged. */
 void bubblewrap_refresh(const struct bubblewrap *sandbox);
 
-/* Refreshes. Without a `home` (NULL) it has an empty one, over which one can be mounted later. Adds bwrap's command
- * line up to and including the path of the instance's program inside; what follows are that program's arguments. bwrap
- * reports the namespace's init on `info_fd` (-1: not). */
+/* Refreshes. Without a `home` (NULL) it has an empty one, over which one can be mounted later. Adds to `arguments`
+ * bwrap and the path of the instance's program inside, which that program's own follow, and to `words` what bwrap is to
+ * be told once it runs (spawn.h). It reports the namespace's init on `info_fd` (-1: not). */
 void bubblewrap_add_command(const struct bubblewrap *sandbox, const char *home, int info_fd,
-                            struct string_list *arguments);
+                            struct string_list *arguments, struct string_list *words);
 
 /* The pid, in our namespace, of a sandbox's init as bwrap has written it to info_fd; -1 if `text` does not tell. */
 int bubblewrap_parse_info(const char *text);
