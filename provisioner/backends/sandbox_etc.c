@@ -1,8 +1,6 @@
 #include "provisioner/backends/sandbox_etc.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <glob.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,10 +12,10 @@
 #include <uthash.h>
 
 #include "common/cleanup.h"
+#include "provisioner/backends/copied_folder.h"
 
 #define COPY_FOLDER    "etc"
-#define NEXT_FILE      "etc.next" /* a file, before it takes its place */
-#define SETTLE_SECONDS 2          /* more than a tick of any file system's clock */
+#define SETTLE_SECONDS 2 /* more than a tick of any file system's clock */
 
 /* What an instance sees of /etc, as glob(7) patterns. When the provisioner runs as root the instance's kernel uid is 0,
  * so file modes protect nothing: only what may be read by everybody belongs here. That leaves out shadow, private keys,
@@ -74,9 +72,7 @@ struct entry {
 
 struct sandbox_etc {
     char *original;
-    char *path;    /* of the copy */
-    int folder_fd; /* what the copy and NEXT_FILE are in */
-    int copy_fd;
+    struct copied_folder copy;
     uint64_t round;
     struct entry *entries; /* by name, in the order of `visible` */
 };
@@ -114,77 +110,6 @@ static void forget(struct sandbox_etc *etc, struct entry *entry) {
     free(entry);
 }
 
-/* --- the copy's files and folders --------------------------------------------------------------------------------- */
-
-/* Makes a folder where there may be one, or a file that was in its place on the machine too. */
-static bool make_folder(struct sandbox_etc *etc, const char *name, struct error *err) {
-    struct stat status;
-    if (mkdirat(etc->copy_fd, name, 0755) == 0) {
-        return true;
-    }
-    bool exists = errno == EEXIST && fstatat(etc->copy_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
-    if (exists && S_ISDIR(status.st_mode)) {
-        return true;
-    }
-    return (exists && unlinkat(etc->copy_fd, name, 0) == 0 && mkdirat(etc->copy_fd, name, 0755) == 0) ||
-           error_set_errno(err, ERROR_BACKEND, "make the folder `%s/%s`", etc->path, name);
-}
-
-static bool make_parents(struct sandbox_etc *etc, const char *name, struct error *err) {
-    cleanup_free char *parent = strdup(name);
-    if (parent == NULL) {
-        return error_set(err, ERROR_INTERNAL, "out of memory");
-    }
-    for (char *slash = strchr(parent, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (!make_folder(etc, parent, err)) {
-            return false;
-        }
-        *slash = '/';
-    }
-    return true;
-}
-
-/* A file of the next version. Nothing is synced: after a crash of the machine all is copied anew. */
-static int open_next(struct sandbox_etc *etc) {
-    return openat(etc->folder_fd, NEXT_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-}
-
-static bool write_all(int fd, const char *data, size_t length) {
-    while (length > 0) {
-        ssize_t count = write(fd, data, length);
-        if (count < 0 && errno != EINTR) {
-            return false;
-        }
-        data += count > 0 ? count : 0;
-        length -= count > 0 ? (size_t)count : 0;
-    }
-    return true;
-}
-
-/* It takes its place, which an empty folder may have been until now. */
-static bool install_next(struct sandbox_etc *etc, const char *name, struct error *err) {
-    if (!make_parents(etc, name, err)) {
-        return false;
-    }
-    return renameat(etc->folder_fd, NEXT_FILE, etc->copy_fd, name) == 0 ||
-           (errno == EISDIR && unlinkat(etc->copy_fd, name, AT_REMOVEDIR) == 0 &&
-            renameat(etc->folder_fd, NEXT_FILE, etc->copy_fd, name) == 0) ||
-           error_set_errno(err, ERROR_BACKEND, "make `%s/%s`", etc->path, name);
-}
-
-static bool write_ours(struct sandbox_etc *etc, const struct sandbox_file *file, struct error *err) {
-    cleanup_close int fd = open_next(etc);
-    if (fd < 0 || !write_all(fd, file->content, strlen(file->content))) {
-        return error_set_errno(err, ERROR_BACKEND, "write `%s/%s`", etc->path, file->name);
-    }
-    struct entry *entry = install_next(etc, file->name, err) ? find_or_add(etc, file->name, err) : NULL;
-    if (entry != NULL) {
-        entry->is_ours = true;
-    }
-    return entry != NULL;
-}
-
 /* --- copying ------------------------------------------------------------------------------------------------------ */
 
 static bool is_for_everybody(const struct stat *status) {
@@ -209,18 +134,6 @@ static bool is_unchanged(const struct entry *entry, const struct stat *status) {
            is_same_time(&copied->st_mtim, &status->st_mtim) && is_same_time(&copied->st_ctim, &status->st_ctim);
 }
 
-static bool copy_content(int from, int to) {
-    char buffer[16384];
-    ssize_t count;
-    do {
-        count = read(from, buffer, sizeof buffer);
-        if (count > 0 && !write_all(to, buffer, (size_t)count)) {
-            return false;
-        }
-    } while (count > 0 || (count < 0 && errno == EINTR));
-    return count == 0;
-}
-
 static bool refresh_file(struct sandbox_etc *etc, const char *path, const struct stat *status, struct error *err) {
     const char *name = path + strlen(etc->original) + 1;
     struct entry *entry = find(etc, name);
@@ -239,11 +152,7 @@ static bool refresh_file(struct sandbox_etc *etc, const char *path, const struct
     }
     entry->round = etc->round; /* also if this fails: better an older one than none */
     entry->is_folder = false;
-    cleanup_close int to = open_next(etc);
-    if (to < 0 || !copy_content(from, to)) {
-        return error_set_errno(err, ERROR_BACKEND, "copy `%s` to `%s`", path, etc->path);
-    }
-    if (!install_next(etc, name, err)) {
+    if (!copied_folder_copy(&etc->copy, name, from, err)) {
         return false;
     }
     entry->is_settled = is_settled;
@@ -255,8 +164,7 @@ static bool refresh_folder(struct sandbox_etc *etc, const char *path, struct err
     const char *name = path + strlen(etc->original) + 1;
     struct entry *entry = find(etc, name);
     if (entry == NULL || !entry->is_folder) {
-        if (!make_parents(etc, name, err) || !make_folder(etc, name, err) ||
-            (entry = find_or_add(etc, name, err)) == NULL) {
+        if (!copied_folder_make_empty(&etc->copy, name, err) || (entry = find_or_add(etc, name, err)) == NULL) {
             return false;
         }
         entry->is_folder = true;
@@ -275,6 +183,7 @@ static bool refresh_path(struct sandbox_etc *etc, const char *path, struct error
 
 /* What is no longer on the machine. */
 static bool remove_gone(struct sandbox_etc *etc, struct error *err) {
+    struct error later;
     bool removed = true;
     struct entry *entry = NULL;
     struct entry *next = NULL;
@@ -282,10 +191,10 @@ static bool remove_gone(struct sandbox_etc *etc, struct error *err) {
         if (entry->is_ours || entry->round == etc->round) {
             continue;
         }
-        if (unlinkat(etc->copy_fd, entry->name, entry->is_folder ? AT_REMOVEDIR : 0) == 0 || errno == ENOENT) {
+        if (copied_folder_remove(&etc->copy, entry->name, entry->is_folder, removed ? err : &later)) {
             forget(etc, entry);
-        } else if (removed) {
-            removed = error_set_errno(err, ERROR_BACKEND, "remove `%s/%s`", etc->path, entry->name);
+        } else {
+            removed = false;
         }
     }
     return removed;
@@ -316,33 +225,17 @@ bool sandbox_etc_refresh(struct sandbox_etc *etc, struct error *err) {
 
 /* --- its life ----------------------------------------------------------------------------------------------------- */
 
-/* What an earlier life of ours put there and this one does not, or a crash left. */
-static bool remove_strays(const struct sandbox_etc *etc, struct error *err) {
-    char *const roots[] = {etc->path, NULL};
-    FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
-    bool removed = walk != NULL || error_set_errno(err, ERROR_BACKEND, "look through `%s`", etc->path);
-    for (const FTSENT *at = NULL; removed && (at = fts_read(walk)) != NULL;) {
-        if (at->fts_info == FTS_D || at->fts_level == FTS_ROOTLEVEL ||
-            find(etc, at->fts_path + strlen(etc->path) + 1) != NULL) {
-            continue;
-        }
-        bool is_folder = at->fts_info == FTS_DP;
-        if (unlinkat(AT_FDCWD, at->fts_path, is_folder ? AT_REMOVEDIR : 0) != 0 && !(is_folder && errno == ENOTEMPTY)) {
-            removed = error_set_errno(err, ERROR_BACKEND, "remove `%s`", at->fts_path);
-        }
+static bool write_ours(struct sandbox_etc *etc, const struct sandbox_file *file, struct error *err) {
+    struct entry *entry =
+        copied_folder_write(&etc->copy, file->name, file->content, err) ? find_or_add(etc, file->name, err) : NULL;
+    if (entry != NULL) {
+        entry->is_ours = true;
     }
-    if (walk != NULL) {
-        fts_close(walk);
-    }
-    return removed;
+    return entry != NULL;
 }
 
-static bool open_folders(struct sandbox_etc *etc, const char *folder, struct error *err) {
-    etc->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (etc->folder_fd >= 0 && (mkdirat(etc->folder_fd, COPY_FOLDER, 0755) == 0 || errno == EEXIST)) {
-        etc->copy_fd = openat(etc->folder_fd, COPY_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    }
-    return etc->copy_fd >= 0 || error_set_errno(err, ERROR_BACKEND, "make `%s`", etc->path);
+static bool is_known(void *argument, const char *name) {
+    return find(argument, name) != NULL;
 }
 
 static bool fill(struct sandbox_etc *etc, const struct sandbox_file *files, size_t count, struct error *err) {
@@ -351,7 +244,7 @@ static bool fill(struct sandbox_etc *etc, const struct sandbox_file *files, size
             return false;
         }
     }
-    return sandbox_etc_refresh(etc, err) && remove_strays(etc, err);
+    return sandbox_etc_refresh(etc, err) && copied_folder_keep_only(&etc->copy, is_known, etc, err);
 }
 
 struct sandbox_etc *sandbox_etc_open(const char *folder, const char *original, const struct sandbox_file *files,
@@ -361,12 +254,9 @@ struct sandbox_etc *sandbox_etc_open(const char *folder, const char *original, c
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
-    *etc = (struct sandbox_etc){.folder_fd = -1, .copy_fd = -1, .original = strdup(original)};
-    if (asprintf(&etc->path, "%s/" COPY_FOLDER, folder) < 0) {
-        etc->path = NULL;
-    }
-    bool has_memory = (etc->original != NULL && etc->path != NULL) || error_set(err, ERROR_INTERNAL, "out of memory");
-    if (!has_memory || !open_folders(etc, folder, err) || !fill(etc, files, count, err)) {
+    *etc = (struct sandbox_etc){.original = strdup(original), .copy = {.parent_fd = -1, .fd = -1}};
+    bool opened = etc->original != NULL || error_set(err, ERROR_INTERNAL, "out of memory");
+    if (!opened || !copied_folder_open(&etc->copy, folder, COPY_FOLDER, err) || !fill(etc, files, count, err)) {
         sandbox_etc_close(etc);
         return NULL;
     }
@@ -382,19 +272,13 @@ void sandbox_etc_close(struct sandbox_etc *etc) {
     HASH_ITER(hh, etc->entries, entry, next) {
         forget(etc, entry);
     }
-    if (etc->folder_fd >= 0) {
-        close(etc->folder_fd);
-    }
-    if (etc->copy_fd >= 0) {
-        close(etc->copy_fd);
-    }
+    copied_folder_close(&etc->copy);
     free(etc->original);
-    free(etc->path);
     free(etc);
 }
 
 void sandbox_etc_add_mounts(const struct sandbox_etc *etc, struct string_list *arguments) {
-    string_list_add(arguments, "--ro-bind", etc->path, "/etc");
+    string_list_add(arguments, "--ro-bind", etc->copy.path, "/etc");
     for (const struct entry *entry = etc->entries; entry != NULL; entry = entry->hh.next) {
         if (entry->is_folder) {
             string_list_add(arguments, "--ro-bind-try");
