@@ -111,7 +111,9 @@ static void test_a_sandbox_that_may_work_is_not_done_without(void **state) {
     assert_non_null(strstr(err.message, path));
     assert_int_equal(unlink(path), 0);
 
-    cleanup_free char *programs = strdup(getenv("PATH"));
+    const char *path_variable = getenv("PATH");
+    cleanup_free char *programs = strdup(path_variable != NULL ? path_variable : "/usr/bin:/bin");
+    assert_non_null(programs);
     assert_int_equal(setenv("PATH", "/nonexistent", 1), 0);
     struct backend *backend = backend_local.open(&settings, world->base, &events, &err);
     assert_int_equal(setenv("PATH", programs, 1), 0);
@@ -437,7 +439,7 @@ int main(int argc, char **argv) {
     if (getuid() == 0) {
         printf("as nobody:\n");
         fflush(stdout);
-        char copy[64];
+        static char copy[64];
         copy_own_program(copy);
         own_program = copy;
         failures += run_as_nobody(run_tests_of_the_sandbox);
