@@ -118,7 +118,8 @@ def all_c():
 
 
 def make(build, *targets, sanitize=False):
-    return run(["make", "-s", f"-j{JOBS}", f"BUILD={build}", f"SANITIZE={int(sanitize)}", *targets]).returncode == 0
+    """With the names of functions and lines, and no more for a debugger: a seventh less to compile."""
+    return run(["make", "-s", f"-j{JOBS}", f"BUILD={build}", f"SANITIZE={int(sanitize)}", "CFLAGS=-g1", *targets]).returncode == 0
 
 
 def stage_build(tally, sanitize):
