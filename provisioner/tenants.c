@@ -16,7 +16,7 @@
 #include "provisioner/policies.h"
 #include "provisioner/pre_stop.h"
 
-#define KEY_RANDOM_BYTES         32
+#define KEY_RANDOM_BYTES         16
 #define INSTANCE_ID_RANDOM_BYTES 16
 
 struct tenant *tenants_find(struct provisioner *provisioner, const char *route_key) {

@@ -11,7 +11,7 @@
 #include "provisioner/backends/kubernetes_names.h"
 #include "provisioner/backends/kubernetes_pod.h"
 
-#define KEY_RANDOM_BYTES      32
+#define KEY_RANDOM_BYTES      16
 #define MILLISECONDS_A_MINUTE 60000
 #define PACKAGES_NAME         "OPEN_TERMINAL_PACKAGES" /* as Open Terminal's image has them */
 #define PIP_PACKAGES_NAME     "OPEN_TERMINAL_PIP_PACKAGES"

@@ -15,7 +15,7 @@ from pathlib import Path
 from report import RESULTS
 from stack import BIN, REPOSITORY, eventually, free_port, route_key
 
-USER, KEY, INSTANCE_KEY = "bench", "key-of-the-orchestrator", "0123456789abcdef" * 4
+USER, KEY, INSTANCE_KEY = "bench", "key-of-the-orchestrator", "0123456789abcdef" * 2
 LOCK = Path(__file__).with_name("configurable-http-proxy")
 CONFIGURATION = REPOSITORY / "haproxy/haproxy.cfg"
 HAPROXY = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")

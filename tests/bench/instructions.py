@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """What HAProxy executes for a hot request, counted by valgrind: the same on any machine, however busy it is. (User space only: system
 calls are counted, not what the kernel does in them.)
 

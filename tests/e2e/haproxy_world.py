@@ -37,9 +37,9 @@ def free_port():
 
 
 class World:
-    """HAProxy, a gate, a terminals-api and an instance for the user `u`."""
+    """HAProxy, a gate, a terminals-api and an instance for the user `u`. `configuration` is another text than haproxy.cfg's."""
 
-    def __init__(self, **settings):
+    def __init__(self, configuration=None, **settings):
         self.folder = Path(tempfile.mkdtemp(prefix="ha"))
         self.port = free_port()
         self.instance = Peer(("127.0.0.1", 0))
@@ -57,6 +57,10 @@ class World:
             "TERMINALS_RUN_DIR": str(self.folder),
             **{f"TERMINALS_{name}": value for name, value in settings.items()},
         }
+        self.configuration = CONFIGURATION
+        if configuration is not None:
+            self.configuration = self.folder / "haproxy.cfg"
+            self.configuration.write_text(configuration)
         self.log = (self.folder / "log").open("wb")
         self.process = None
 
@@ -67,7 +71,7 @@ class World:
 
     def start(self):
         """Returns when both the worker and the master answer: before that a master loses the signals it gets."""
-        command = [HAPROXY, "-W", "-S", f"{self.folder}/haproxy-master.sock,mode,600", "-f", str(CONFIGURATION)]
+        command = [HAPROXY, "-W", "-S", f"{self.folder}/haproxy-master.sock,mode,600", "-f", str(self.configuration)]
         self.process = subprocess.Popen(command, env=self.environment, stderr=self.log, stdout=self.log)
         deadline = time.monotonic() + 10
         while True:

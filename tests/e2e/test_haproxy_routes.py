@@ -1,11 +1,14 @@
 """What HAProxy sends where: to an instance, to the gate, to what is left of them. The peers are scripted."""
 import os
+import re
 import socket
+import subprocess
 import time
 
 import pytest
+from certificates import make_certificate
 from haproxy_peers import Client, Peer, answer, route_key, upper_hex
-from haproxy_world import INSTANCE_ID, INSTANCE_KEY, KEY, free_port
+from haproxy_world import CONFIGURATION, INSTANCE_ID, INSTANCE_KEY, KEY, free_port
 from haproxy_world import make_world, shared, world  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.release_only  # HAProxy and scripted peers: nothing of ours runs
@@ -147,6 +150,64 @@ def test_a_kept_connection_never_takes_one_asker_for_another(make_world):
     assert client.request("/x", [mine, "X-User-Id: v"]).body == b"gate"
     client.close()
     other.stop()
+
+
+LATER_HAPROXY = {"configuration": CONFIGURATION.read_text().replace("version_before(2.7)", "version_before(2.0)")}
+
+
+@pytest.mark.parametrize("settings", [{}, LATER_HAPROXY, {"USER_RATE_LIMIT": "1000"}], ids=["remembered", "later-haproxy", "looked-up"])
+def test_each_way_through_haproxy_says_the_same(make_world, settings):
+    """Each header once and by itself, as an HTTP/1 parser sees it, to the instance and in the answer."""
+    world = make_world(**settings).start()
+    world.instance.script = lambda request: answer(headers=["Content-Type: application/json"], body=b"{}")
+    client = Client(world.port)
+    for _ in range(3):
+        got = client.request("/x", [f"Authorization: Bearer {KEY}", "X-User-Id: u", "X-Terminal-Context-Id: default", "X-Other: a"])
+        request_id = got.get("X-Request-Id")
+        told = sorted((name.lower(), value) for name, value in world.instance.last.headers)
+        assert told == [
+            ("authorization", f"Bearer {INSTANCE_KEY}"),
+            ("host", "terminals.example"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-host", "terminals.example"),
+            ("x-forwarded-proto", "http"),
+            ("x-other", "a"),
+            ("x-request-id", request_id),
+        ]
+        assert sorted((name.lower(), value) for name, value in got.headers) == [
+            ("content-length", "2"),
+            ("content-type", "application/json"),
+            ("x-content-type-options", "nosniff"),
+            ("x-request-id", request_id),
+        ]
+    client.close()
+
+
+def test_requests_that_overlap_on_one_connection_are_each_users_own(make_world, tmp_path):
+    """Those of HTTP/2, over TLS: curl sends them all at once."""
+    world = make_world(TLS_CERT=make_certificate(tmp_path / "server.pem", "terminals"))
+    users = [f"user-{number}" for number in range(8)]
+    peers = {user: Peer(("127.0.0.1", 0), lambda request, user=user: answer(body=user.encode())) for user in users}
+    for user, peer in peers.items():
+        world.route(user, to=peer.address)
+    world.start()
+    lines = []
+    for number in range(64):
+        user = users[number * 5 % len(users)]
+        lines += [f'url = "https://127.0.0.1:{world.port}/{user}"', f'header = "Authorization: Bearer {KEY}"', f'header = "X-User-Id: {user}"',
+                  f'cacert = "{tmp_path}/server.crt"', f'output = "{world.folder}/answer-{number}"', f'dump-header = "{world.folder}/head-{number}"', "next"]
+    subprocess.run(["curl", "-sS", "--parallel", "--parallel-max", "64", "--config", "-"], input="\n".join(lines[:-1]).encode(), check=True, timeout=30)
+    ids = set()
+    for number in range(64):
+        assert (world.folder / f"answer-{number}").read_text() == users[number * 5 % len(users)]
+        head = (world.folder / f"head-{number}").read_text()
+        assert head.startswith("HTTP/2 200"), head
+        ids |= set(re.findall(r"^x-request-id: (.*)$", head, re.MULTILINE))
+    assert len(ids) == 64
+    for user, peer in peers.items():
+        assert {request.first_line for request in peer.requests} == {f"GET /{user} HTTP/1.1"}
+        assert all(request.get("X-Request-Id") in ids and request.get("X-User-Id") is None for request in peer.requests)
+        peer.stop()
 
 
 @pytest.mark.parametrize("status, says", [

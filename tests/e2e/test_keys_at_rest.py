@@ -33,7 +33,7 @@ def test_the_database_holds_no_instance_key_in_clear(fresh):
     stack = fresh(local_sandbox="none")
     stack.run("alice", "true")
     keys = [route[2] for route in stack.routes().values()]
-    assert len(keys) == 1 and len(keys[0]) == 64, keys
+    assert len(keys) == 1 and len(keys[0]) == 32, keys
     if stack.database:
         content = subprocess.run(["pg_dump", "-d", stack.settings["database_url"]], check=True, stdout=subprocess.PIPE).stdout
         assert b"alice" in content and keys[0].lower().encode() not in content.lower()
