@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "provisioner/backends/program.h"
 #include "provisioner/backends/spawn.h"
 
@@ -24,53 +24,10 @@
 #define PROBE_TIMEOUT_MS  5000
 #define PROBE_ANSWER_SIZE 512
 
-/* What an instance sees of /etc, as glob(7) patterns. When the provisioner runs as root the instance's kernel uid is 0,
- * so file modes protect nothing: only what may be read by everybody belongs here. That leaves out shadow, private keys,
- * machine-id, and configuration in which administrators put passwords (pip.conf, gitconfig, environment, profile.d). */
-static const char *const visible_configuration[] = {
-    "/etc/alternatives",
-    "/etc/bash.bashrc",
-    "/etc/debian_version",
-    "/etc/fonts",
-    "/etc/gai.conf",
-    "/etc/host.conf",
-    "/etc/hosts",
-    "/etc/inputrc",
-    "/etc/java-*-openjdk/security",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/locale.alias",
-    "/etc/localtime",
-    "/etc/magic",
-    "/etc/magic.mime",
-    "/etc/mime.types",
-    "/etc/networks",
-    "/etc/nsswitch.conf",
-    "/etc/os-release",
-    "/etc/perl",
-    "/etc/pki/ca-trust/extracted",
-    "/etc/pki/tls/certs",
-    "/etc/protocols",
-    "/etc/python3*",
-    "/etc/resolv.conf",
-    "/etc/rpc",
-    "/etc/services",
-    "/etc/shells",
-    "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
-    "/etc/terminfo",
-    "/etc/timezone",
-    "/etc/vim",
-};
-
 /* On a system with merged /usr these are links into it, on others folders of their own. */
 static const char *const system_folders[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
 
-static const struct {
-    const char *name;
-    const char *content;
-} account_files[] = {
+static const struct sandbox_file account_files[] = {
     {"passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\n" BUBBLEWRAP_USER ":x:" INSIDE_ID ":" INSIDE_ID
                "::" BUBBLEWRAP_HOME ":/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
     {"group", "root:x:0:\ntty:x:5:\n" BUBBLEWRAP_USER ":x:" INSIDE_ID ":\nnogroup:x:65534:\n"},
@@ -93,21 +50,7 @@ static void add_system(const struct bubblewrap *sandbox, struct string_list *arg
             string_list_add(arguments, "--ro-bind", folder, folder);
         }
     }
-    glob_t found = {0};
-    for (size_t i = 0; i < sizeof visible_configuration / sizeof *visible_configuration; i++) {
-        if (glob(visible_configuration[i], i == 0 ? 0 : GLOB_APPEND, NULL, &found) == GLOB_NOSPACE) {
-            arguments->failed = true;
-        }
-    }
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        string_list_add(arguments, "--ro-bind-try", found.gl_pathv[i], found.gl_pathv[i]);
-    }
-    globfree(&found);
-    for (size_t i = 0; i < sizeof account_files / sizeof *account_files; i++) {
-        string_list_add(arguments, "--ro-bind");
-        string_list_add_format(arguments, "%s/%s", sandbox->accounts_folder, account_files[i].name);
-        string_list_add_format(arguments, "/etc/%s", account_files[i].name);
-    }
+    sandbox_etc_add_mounts(sandbox->etc, arguments);
     if (sandbox->interpreter_folder != NULL) {
         string_list_add(arguments, "--ro-bind", sandbox->interpreter_folder, sandbox->interpreter_folder);
     }
@@ -121,7 +64,7 @@ static void add_system(const struct bubblewrap *sandbox, struct string_list *arg
  * already (spawn.c). */
 static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int info_fd,
                         struct string_list *arguments) {
-    string_list_add(arguments, sandbox->program, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
+    string_list_add(arguments, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
                     "--unshare-cgroup-try", "--uid", INSIDE_ID, "--gid", INSIDE_ID, "--cap-drop", "ALL", "--hostname",
                     "terminal", "--unsetenv", sandbox->hidden_variable);
     if (sandbox->user_namespaces_off) {
@@ -141,13 +84,29 @@ static void add_sandbox(const struct bubblewrap *sandbox, const char *home, int 
         string_list_add(arguments, "--perms", "0700", "--size", WARM_HOME_BYTES, "--tmpfs", BUBBLEWRAP_HOME);
     }
     string_list_add(arguments, "--chdir", BUBBLEWRAP_HOME, "--ro-bind", sandbox->binary, INSIDE_PROGRAM, "--remount-ro",
-                    "/", "--");
+                    "/");
+}
+
+void bubblewrap_refresh(const struct bubblewrap *sandbox) {
+    struct error err;
+    if (!sandbox_etc_refresh(sandbox->etc, &err)) {
+        log_warning(NULL, "instances see an older /etc: %s", err.message);
+    }
+}
+
+/* bwrap reads its own arguments from SPAWN_WORDS_FD: none of them show in ps, and it waits for them (spawn.h). Told
+ * nothing it finds an empty file system, and no program in it. */
+static void add_program(const struct bubblewrap *sandbox, const char *program, struct string_list *arguments) {
+    string_list_add(arguments, sandbox->program, "--args");
+    string_list_add_format(arguments, "%d", SPAWN_WORDS_FD);
+    string_list_add(arguments, "--", program);
 }
 
 void bubblewrap_add_command(const struct bubblewrap *sandbox, const char *home, int info_fd,
-                            struct string_list *arguments) {
-    add_sandbox(sandbox, home, info_fd, arguments);
-    string_list_add(arguments, INSIDE_PROGRAM);
+                            struct string_list *arguments, struct string_list *words) {
+    bubblewrap_refresh(sandbox);
+    add_program(sandbox, INSIDE_PROGRAM, arguments);
+    add_sandbox(sandbox, home, info_fd, words);
 }
 
 int bubblewrap_parse_info(const char *text) {
@@ -157,33 +116,17 @@ int bubblewrap_parse_info(const char *text) {
     return at != NULL && sscanf(at + strlen(member), "%d", &pid) == 1 && pid > 0 ? pid : -1;
 }
 
-static bool write_file(const char *path, const char *content, struct error *err) {
-    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0 || write(fd, content, strlen(content)) != (ssize_t)strlen(content)) {
-        return error_set_errno(err, ERROR_BACKEND, "write `%s`", path);
-    }
-    return true;
-}
-
-static bool write_accounts(struct bubblewrap *sandbox, const char *run_dir, struct error *err) {
-    if (asprintf(&sandbox->accounts_folder, "%s/sandbox", run_dir) < 0) {
-        sandbox->accounts_folder = NULL;
+static bool open_etc(struct bubblewrap *sandbox, const char *run_dir, struct error *err) {
+    if (asprintf(&sandbox->folder, "%s/sandbox", run_dir) < 0) {
+        sandbox->folder = NULL;
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
-    if (mkdir(sandbox->accounts_folder, 0755) != 0 && errno != EEXIST) {
-        return error_set_errno(err, ERROR_BACKEND, "make `%s`", sandbox->accounts_folder);
+    if (mkdir(sandbox->folder, 0755) != 0 && errno != EEXIST) {
+        return error_set_errno(err, ERROR_BACKEND, "make `%s`", sandbox->folder);
     }
-    for (size_t i = 0; i < sizeof account_files / sizeof *account_files; i++) {
-        cleanup_free char *path = NULL;
-        if (asprintf(&path, "%s/%s", sandbox->accounts_folder, account_files[i].name) < 0) {
-            path = NULL;
-            return error_set(err, ERROR_INTERNAL, "out of memory");
-        }
-        if (!write_file(path, account_files[i].content, err)) {
-            return false;
-        }
-    }
-    return true;
+    sandbox->etc =
+        sandbox_etc_open(sandbox->folder, "/etc", account_files, sizeof account_files / sizeof *account_files, err);
+    return sandbox->etc != NULL;
 }
 
 /* Waits for the end of a process by its pidfd; kills it when it takes too long. Returns its wait status, -1 if that is
@@ -197,20 +140,22 @@ static int wait_for_end(const struct spawned *process) {
     return waitpid(process->pid, &status, 0) == process->pid ? status : -1;
 }
 
-/* Runs `true` in exactly the sandbox an instance gets, the account folder taking the home's place. */
+/* Runs `true` in exactly the sandbox an instance gets, our folder taking the home's place. */
 static bool probe(const struct bubblewrap *sandbox, struct error *err) {
     cleanup_string_list struct string_list arguments = {0};
+    cleanup_string_list struct string_list words = {0};
     cleanup_string_list struct string_list environment = {0};
-    add_sandbox(sandbox, sandbox->accounts_folder, -1, &arguments);
-    string_list_add(&arguments, "/usr/bin/true");
+    add_program(sandbox, "/usr/bin/true", &arguments);
+    add_sandbox(sandbox, sandbox->folder, -1, &words);
     string_list_add(&environment, "PATH=/usr/bin:/bin");
     int ends[2];
-    if (arguments.failed || environment.failed || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+    if (arguments.failed || words.failed || environment.failed || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
         return error_set(err, ERROR_INTERNAL, "out of memory or descriptors");
     }
     cleanup_close int read_end = ends[0];
     cleanup_close int write_end = ends[1];
     const struct spawn_request request = {.arguments = arguments.strings,
+                                          .words = &words,
                                           .environment = environment.strings,
                                           .folder = "/",
                                           .output_fd = write_end,
@@ -238,7 +183,8 @@ void bubblewrap_close(struct bubblewrap *sandbox) {
     free(sandbox->program);
     free(sandbox->binary);
     free(sandbox->interpreter_folder);
-    free(sandbox->accounts_folder);
+    free(sandbox->folder);
+    sandbox_etc_close(sandbox->etc);
     *sandbox = (struct bubblewrap){0};
 }
 
@@ -254,7 +200,7 @@ bool bubblewrap_open(struct bubblewrap *sandbox, const char *run_dir, const char
         opened = error_set(err, ERROR_INTERNAL, "out of memory");
     }
     opened = opened && program_interpreter_folder(binary, &sandbox->interpreter_folder, err) &&
-             write_accounts(sandbox, run_dir, err);
+             open_etc(sandbox, run_dir, err);
     if (opened && !probe(sandbox, err)) {
         sandbox->user_namespaces_off = false; /* an older bwrap, or a kernel that does not let it */
         opened = probe(sandbox, err);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "common/error.h"
+#include "provisioner/backends/sandbox_etc.h"
 #include "provisioner/backends/string_list.h"
 
 #define BUBBLEWRAP_HOME "/home/user"
@@ -19,22 +20,26 @@ struct bubblewrap {
     char *program;               /* bwrap's path */
     char *binary;                /* the instance's program, outside */
     char *interpreter_folder;    /* a Python virtual environment that the binary is a script of, else NULL */
-    char *accounts_folder;       /* our passwd and group */
+    char *folder;                /* ours, below the run folder */
+    struct sandbox_etc *etc;     /* what it sees of /etc, in that folder */
     const char *hidden_variable; /* removed from the environment of what runs inside */
     bool user_namespaces_off;    /* nothing inside may make user namespaces of its own: bwrap 0.8 */
 };
 
-/* Finds bwrap in PATH, writes the account files below `run_dir` and runs `true` in a sandbox, which takes some 10 ms.
+/* Finds bwrap in PATH, makes the sandboxes' /etc below `run_dir` and runs `true` in a sandbox, which takes some 10 ms.
  * False with ERROR_BACKEND and a sentence that tells what to do; *sandbox then needs no close. */
 bool bubblewrap_open(struct bubblewrap *sandbox, const char *run_dir, const char *binary, const char *hidden_variable,
                      struct error *err);
 void bubblewrap_close(struct bubblewrap *sandbox);
 
-/* Without a `home` (NULL) it has an empty one, over which one can be mounted later. Adds bwrap's command line up to and
- * including the path of the instance's program inside; what follows are that program's arguments. bwrap reports the
- * namespace's init on `info_fd` (-1: not). */
+/* Makes /etc as all sandboxes see it like the machine's again, those that run included. What goes wrong is logged. */
+void bubblewrap_refresh(const struct bubblewrap *sandbox);
+
+/* Refreshes. Without a `home` (NULL) it has an empty one, over which one can be mounted later. Adds to `arguments`
+ * bwrap and the path of the instance's program inside, which that program's own follow, and to `words` what bwrap is to
+ * be told once it runs (spawn.h). It reports the namespace's init on `info_fd` (-1: not). */
 void bubblewrap_add_command(const struct bubblewrap *sandbox, const char *home, int info_fd,
-                            struct string_list *arguments);
+                            struct string_list *arguments, struct string_list *words);
 
 /* The pid, in our namespace, of a sandbox's init as bwrap has written it to info_fd; -1 if `text` does not tell. */
 int bubblewrap_parse_info(const char *text);

@@ -15,6 +15,7 @@
 #define SWEEP_PAUSE_MS   10
 #define SWEEPS_MAX       500 /* looks for processes nobody owns: a fork bomb may need several */
 #define RUN_FOLDER_CHARS 16
+#define REFRESH_SECONDS  10 /* until an instance that runs sees that a file of /etc has changed */
 
 /* A process with our mark that ran before we did. */
 struct local_leftover {
@@ -72,6 +73,23 @@ static bool open_sandbox(struct backend *backend, const struct settings *setting
     return true;
 }
 
+static void on_refresh_timer(evutil_socket_t fd, short what, void *argument) {
+    struct backend *backend = argument;
+    (void)fd;
+    (void)what;
+    bubblewrap_refresh(&backend->sandbox);
+}
+
+static bool start_refreshing(struct backend *backend, struct error *err) {
+    static const struct timeval pause = {.tv_sec = REFRESH_SECONDS};
+    if (!backend->sandboxed) {
+        return true;
+    }
+    backend->refresh_timer = event_new(backend->base, -1, EV_PERSIST, on_refresh_timer, backend);
+    return (backend->refresh_timer != NULL && event_add(backend->refresh_timer, &pause) == 0) ||
+           error_set(err, ERROR_INTERNAL, "out of memory");
+}
+
 static bool open_parts(struct backend *backend, const struct settings *settings, struct error *err) {
     char digest[DIGEST_HEX_SIZE];
     cleanup_free char *run_dir = realpath(settings->run_dir, NULL);
@@ -115,6 +133,9 @@ static void local_close(struct backend *backend) {
     if (backend->sweep_timer != NULL) {
         event_free(backend->sweep_timer);
     }
+    if (backend->refresh_timer != NULL) {
+        event_free(backend->refresh_timer);
+    }
     bubblewrap_close(&backend->sandbox);
     free(backend->binary);
     free(backend->warm_dir);
@@ -138,7 +159,7 @@ static struct backend *local_open(const struct settings *settings, struct event_
         local_close(backend);
         return NULL;
     }
-    if (!open_parts(backend, settings, err)) {
+    if (!open_parts(backend, settings, err) || !start_refreshing(backend, err)) {
         local_close(backend);
         return NULL;
     }

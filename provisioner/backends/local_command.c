@@ -74,11 +74,11 @@ static void build_environment(const struct local_command *command, struct string
     add_policy(command, environment);
 }
 
-void local_command_build(const struct local_command *command, struct string_list *arguments,
+void local_command_build(const struct local_command *command, struct string_list *arguments, struct string_list *words,
                          struct string_list *environment) {
     build_environment(command, environment);
     if (command->sandbox != NULL) {
-        bubblewrap_add_command(command->sandbox, command->home, command->info_fd, arguments);
+        bubblewrap_add_command(command->sandbox, command->home, command->info_fd, arguments, words);
     } else {
         string_list_add(arguments, command->binary);
     }

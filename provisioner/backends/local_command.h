@@ -28,8 +28,9 @@ struct local_command {
  * out. */
 bool local_command_may_set(const char *variable);
 
-/* Fills two empty lists; check their `failed`. The key is in the environment only: arguments show in ps. */
-void local_command_build(const struct local_command *command, struct string_list *arguments,
+/* Fills three empty lists; check their `failed`. `words` are for a sandbox (bubblewrap.h) and stay empty without. The
+ * key is in the environment only: arguments show in ps. */
+void local_command_build(const struct local_command *command, struct string_list *arguments, struct string_list *words,
                          struct string_list *environment);
 
 #endif

@@ -60,6 +60,7 @@ struct backend {
     char *warm_dir; /* homes of warm instances without a sandbox (local_warm.h) */
     struct bubblewrap sandbox;
     bool sandboxed;
+    struct event *refresh_timer; /* of what sandboxes see of /etc */
     int start_timeout_ms;
     char mark_prefix[32]; /* "<16 hex digits for this run folder>:" */
     char boot_id[PROCESS_BOOT_ID_SIZE];

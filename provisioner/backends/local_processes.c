@@ -128,6 +128,7 @@ static bool spawn(struct local_instance *instance, int info_write_fd, void (*on_
     char mark[LOCAL_MARK_SIZE];
     local_instance_mark(instance, mark);
     cleanup_string_list struct string_list arguments = {0};
+    cleanup_string_list struct string_list words = {0};
     cleanup_string_list struct string_list environment = {0};
     const struct local_command command = {
         .sandbox = backend->sandboxed ? &backend->sandbox : NULL,
@@ -139,11 +140,12 @@ static bool spawn(struct local_instance *instance, int info_write_fd, void (*on_
         .port = instance->reference.port,
         .info_fd = info_write_fd < 0 ? -1 : SPAWN_INFO_FD,
     };
-    local_command_build(&command, &arguments, &environment);
-    if (arguments.failed || environment.failed) {
+    local_command_build(&command, &arguments, &words, &environment);
+    if (arguments.failed || words.failed || environment.failed) {
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     const struct spawn_request request = {.arguments = arguments.strings,
+                                          .words = backend->sandboxed ? &words : NULL,
                                           .environment = environment.strings,
                                           .folder = instance->home == NULL ? "/" : instance->home,
                                           .output_fd = instance->output_fd,
@@ -153,7 +155,8 @@ static bool spawn(struct local_instance *instance, int info_write_fd, void (*on_
     }
     if (!process_watch_start(&instance->process, backend->base, spawned->pid, spawned->pidfd, on_end, instance, err)) {
         spawn_abandon(spawned);
-        waitpid(spawned->pid, NULL, 0); /* it exits at once */
+        kill(spawned->pid, SIGKILL);
+        waitpid(spawned->pid, NULL, 0);
         return false;
     }
     return true;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/resource.h>
@@ -19,7 +20,8 @@
 #define OUT_OF_MEMORY_SCORE "500" /* the kernel shall end instances long before us */
 #define EXIT_NOT_STARTED    127
 
-/* Everything from here to run_child() happens between fork and exec: async-signal-safe calls only. */
+/* Everything from here to run_child() happens between fork or vfork and exec: async-signal-safe calls only, and nothing
+ * is changed in memory that we use. */
 
 static void child_complain(const char *what, const char *path) {
     const char *reason = strerrordesc_np(errno);
@@ -59,8 +61,9 @@ static void child_set_limits(void) {
     }
 }
 
-/* Moves the descriptors to 0..3 and the socket that it waits on to 4, and closes all others. Each is first lifted above
- * the target numbers, so that no dup2() hits one that is still needed. */
+/* Moves the descriptors to 0..3 and the socket that it waits on to 4, which the program inherits only if it is what
+ * waits, and closes all others. Each is first lifted above the target numbers, so that no dup2() hits one that is still
+ * needed. */
 static bool child_arrange_descriptors(const struct spawn_request *request, int go_fd) {
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     int sources[] = {null_fd, request->output_fd < 0 ? null_fd : request->output_fd,
@@ -74,26 +77,30 @@ static bool child_arrange_descriptors(const struct spawn_request *request, int g
     for (int i = 0; i < COUNT; i++) {
         if (sources[i] < 0) {
             close(i);
-        } else if (dup3(sources[i], i, i == COUNT - 1 ? O_CLOEXEC : 0) < 0) {
+        } else if (dup3(sources[i], i, i == SPAWN_WORDS_FD && request->words == NULL ? O_CLOEXEC : 0) < 0) {
             return false;
         }
     }
     return null_fd >= 0 && close_range(COUNT, ~0U, 0) == 0;
 }
 
-static void __attribute__((noreturn)) run_child(const struct spawn_request *request, int go_fd) {
+static bool child_await_go(void) {
     char go = 0;
+    ssize_t count;
+    do {
+        count = read(SPAWN_WORDS_FD, &go, 1);
+    } while (count < 0 && errno == EINTR);
+    return count == 1;
+}
+
+static void __attribute__((noreturn)) run_child(const struct spawn_request *request, int go_fd) {
     setsid(); /* also: no controlling terminal, so no TIOCSTI into somebody's shell */
     umask(022);
     if (!child_arrange_descriptors(request, go_fd)) {
         _exit(EXIT_NOT_STARTED);
     }
     child_set_limits();
-    ssize_t count;
-    do {
-        count = read(SPAWN_INFO_FD + 1, &go, 1);
-    } while (count < 0 && errno == EINTR);
-    if (count != 1) {
+    if (request->words == NULL && !child_await_go()) {
         _exit(0); /* abandoned, or our parent is gone */
     }
     child_reset_signals();
@@ -106,49 +113,88 @@ static void __attribute__((noreturn)) run_child(const struct spawn_request *requ
     _exit(EXIT_NOT_STARTED);
 }
 
+/* vfork() lends the child our memory and stops us until its execve(2): it must return from no function of ours, and
+ * what it changes there is changed for us, which is errno. The rest (descriptors, signal handlers, limits, folder) is
+ * its own, as with fork(). */
+static pid_t make_child(const struct spawn_request *request, int read_end, int write_end) {
+    /* NOLINTBEGIN(clang-analyzer-unix.Vfork,clang-analyzer-security.insecureAPI.vfork): POSIX promises less than Linux
+     */
+    pid_t pid = request->words == NULL ? fork() : vfork();
+    if (pid == 0) {
+        close(write_end);
+        run_child(request, read_end);
+    }
+    /* NOLINTEND(clang-analyzer-unix.Vfork,clang-analyzer-security.insecureAPI.vfork) */
+    return pid;
+}
+
+/* A program that waits gets its words in one message; the other's copy of us gets one that says no more than go. */
+static bool prepare_words(const struct string_list *words, struct spawned *spawned, struct error *err) {
+    static const char *const go[] = {"go"};
+    const char *const *strings = words == NULL ? go : (const char *const *)words->strings;
+    size_t count = words == NULL ? 1 : words->count;
+    for (size_t i = 0; i < count; i++) {
+        spawned->words_length += strlen(strings[i]) + 1;
+    }
+    spawned->words = malloc(spawned->words_length + 1);
+    if (spawned->words == NULL) {
+        return error_set(err, ERROR_INTERNAL, "out of memory");
+    }
+    char *at = spawned->words;
+    for (size_t i = 0; i < count; i++) {
+        at = stpcpy(at, strings[i]) + 1;
+    }
+    return true;
+}
+
 bool spawn_held(const struct spawn_request *request, struct spawned *spawned, struct error *err) {
     int ends[2];
+    *spawned = (struct spawned){.pid = -1, .pidfd = -1, .go_fd = -1};
+    if (!prepare_words(request->words, spawned, err)) {
+        return false;
+    }
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+        spawn_abandon(spawned);
         return error_set_errno(err, ERROR_BACKEND, "make a socket pair");
     }
     cleanup_close int read_end = ends[0];
-    cleanup_close int write_end = ends[1];
+    spawned->go_fd = ends[1];
     /* A handler of ours (libevent's) must not run in the child: it would write into our event loop. */
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(write_end);
-        run_child(request, read_end);
-    }
+    spawned->pid = make_child(request, read_end, spawned->go_fd);
     int fork_errno = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
-    if (pid < 0) {
+    if (spawned->pid < 0) {
+        spawn_abandon(spawned);
         errno = fork_errno;
         return error_set_errno(err, ERROR_BACKEND, "fork");
     }
     /* Our own child, not reaped yet: its pid cannot have been reused. */
-    int pidfd = pidfd_open(pid, 0);
-    if (pidfd < 0) {
+    spawned->pidfd = pidfd_open(spawned->pid, 0);
+    if (spawned->pidfd < 0) {
         error_set_errno(err, ERROR_BACKEND, "open a pidfd");
-        close(steal_fd(&write_end)); /* the child exits */
-        waitpid(pid, NULL, 0);
+        spawn_abandon(spawned);
+        kill(spawned->pid, SIGKILL);
+        waitpid(spawned->pid, NULL, 0);
         return false;
     }
-    *spawned = (struct spawned){.pid = pid, .pidfd = pidfd, .go_fd = steal_fd(&write_end)};
     return true;
 }
 
 void spawn_release(struct spawned *spawned) {
-    if (send(spawned->go_fd, "g", 1, MSG_NOSIGNAL) != 1) {
-        errno = 0; /* it was killed while it waited; its pidfd tells */
+    ssize_t sent = send(spawned->go_fd, spawned->words, spawned->words_length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0 && (size_t)sent < spawned->words_length) {
+        pidfd_send_signal(spawned->pidfd, SIGKILL, NULL, 0); /* it must not make do with half of them */
     }
-    spawn_abandon(spawned);
+    spawn_abandon(spawned); /* nothing sent: it was killed while it waited, or ends now; its pidfd tells */
 }
 
 void spawn_abandon(struct spawned *spawned) {
-    close(spawned->go_fd);
-    spawned->go_fd = -1;
+    if (spawned->go_fd >= 0) {
+        close(steal_fd(&spawned->go_fd));
+    }
+    free(steal_pointer(&spawned->words));
 }

@@ -1,4 +1,5 @@
 """Two users never see each other: files, processes, keys, and the system they stand on."""
+import hashlib
 import os
 import re
 import stat
@@ -57,6 +58,21 @@ def test_the_system_is_read_only(sandboxed, user):
         answer = sandboxed.execute(user, f"touch {folder}/intruder-$$").expect(200).json()
         assert answer["exit_code"] != 0, f"{folder} is writable"
     assert not list(Path("/usr").glob("intruder-*")) + list(Path("/").glob("intruder-*"))
+
+
+def test_etc_is_the_machines_without_its_secrets(sandboxed, user):
+    seen = set(sandboxed.run(user, "ls -A /etc").split())
+    assert not seen & {"shadow", "gshadow", "machine-id", "ssh", "sudoers", "environment", "profile.d", "gitconfig", "pip.conf"}, seen
+    needed = {"hosts", "resolv.conf", "nsswitch.conf", "ld.so.cache"} & set(os.listdir("/etc"))
+    assert needed | {"passwd", "group"} <= seen, seen
+    for name in ("hosts", "resolv.conf", "nsswitch.conf", "localtime", "os-release", "services", "ssl/openssl.cnf"):
+        outside = Path("/etc", name)
+        if outside.exists():
+            inside = sandboxed.run(user, f"sha256sum < /etc/{name}").split()[0]
+            assert inside == hashlib.sha256(outside.read_bytes()).hexdigest(), name
+    for name in ("alternatives", "ssl/certs"):
+        if Path("/etc", name).exists():
+            assert int(sandboxed.run(user, f"ls -A /etc/{name} | wc -l")) == len(os.listdir(Path("/etc", name))), name
 
 
 def test_what_belongs_to_terminals_is_out_of_sight(sandboxed, user):

@@ -85,6 +85,16 @@ static void test_the_sandbox_shows_its_own_home_and_nothing_of_others(void **sta
     free(report);
 }
 
+static void test_a_sandbox_that_cannot_be_run_says_why(void **state) {
+    struct world *world = *state;
+    free(world->backend->sandbox.program);
+    world->backend->sandbox.program = strdup("/nonexistent/bwrap");
+    start(world);
+    await_event(world, FAILED);
+    assert_non_null(strstr(world->failure.message, "/nonexistent/bwrap"));
+    assert_int_equal(processes(world), 0);
+}
+
 static void test_an_instance_that_ends_at_once_says_why(void **state) {
     struct world *world = *state;
     write_home(world, "exit", "");
@@ -341,14 +351,17 @@ static void test_a_provisioner_killed_in_a_start_leaves_no_orphan(void **state) 
         start(world);
         _exit(0);
     }
-    close(ends[1]); /* the held process has closed its copy; the provisioner's goes with it */
+    close(ends[1]); /* the held process has closed its copy, or never ran; the provisioner's goes with it */
     int status;
     assert_int_equal(waitpid(provisioner, &status, 0), provisioner);
     assert_true(WIFSIGNALED(status));
     struct pollfd closed = {.fd = ends[0], .events = POLLIN};
     assert_int_equal(poll(&closed, 1, 5000), 1);
     close(ends[0]);
-    assert_int_equal(processes(world), 0);
+    await_processes(world, 0);
+    char path[160];
+    snprintf(path, sizeof path, "%s/report", world->home);
+    assert_int_equal(access(path, F_OK), -1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
@@ -381,6 +394,7 @@ static int run_tests_of_the_sandbox(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_the_sandbox_shows_its_own_home_and_nothing_of_others),
         TEST(test_a_killed_bwrap_takes_all_of_its_sandbox_along),
+        TEST(test_a_sandbox_that_cannot_be_run_says_why),
     };
     return run_every_test() + cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,7 @@ static int count(const struct string_list *environment, const char *variable, co
 
 static void build(const char *env, struct string_list *environment) {
     cleanup_string_list struct string_list arguments = {0};
+    cleanup_string_list struct string_list words = {0};
     cleanup_json struct json_object *object = env == NULL ? NULL : json_parse_object(env, strlen(env), NULL);
     const struct local_command command = {.binary = "/bin/x",
                                           .home = "/home/of/user",
@@ -32,8 +33,9 @@ static void build(const char *env, struct string_list *environment) {
                                           .port = 9000,
                                           .info_fd = -1,
                                           .env = object};
-    local_command_build(&command, &arguments, environment);
-    assert_false(arguments.failed || environment->failed);
+    local_command_build(&command, &arguments, &words, environment);
+    assert_false(arguments.failed || words.failed || environment->failed);
+    assert_int_equal(words.count, 0);
 }
 
 static void test_a_policy_adds_variables_and_replaces_defaults(void **state) {
