@@ -122,7 +122,7 @@ static bool open_etc(struct bubblewrap *sandbox, const char *run_dir, struct err
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     if (mkdir(sandbox->folder, 0755) != 0 && errno != EEXIST) {
-        return error_set_errno(err, ERROR_BACKEND, "make `%s`", sandbox->folder);
+        return error_set_errno(err, ERROR_INTERNAL, "make `%s`", sandbox->folder);
     }
     sandbox->etc =
         sandbox_etc_open(sandbox->folder, "/etc", account_files, sizeof account_files / sizeof *account_files, err);
@@ -162,6 +162,7 @@ static bool probe(const struct bubblewrap *sandbox, struct error *err) {
                                           .info_fd = -1};
     struct spawned process;
     if (!spawn_held(&request, &process, err)) {
+        err->code = ERROR_INTERNAL; /* it says nothing about bwrap */
         return false;
     }
     cleanup_close int pidfd = process.pidfd;
@@ -170,6 +171,10 @@ static bool probe(const struct bubblewrap *sandbox, struct error *err) {
     int status = wait_for_end(&process);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         return true;
+    }
+    if (!WIFEXITED(status)) {
+        return error_set(err, ERROR_TIMEOUT, "%s did not run `true` within %d s", sandbox->program,
+                         PROBE_TIMEOUT_MS / 1000);
     }
     char said[PROBE_ANSWER_SIZE] = "";
     ssize_t length = read(read_end, said, sizeof said - 1);
@@ -201,7 +206,7 @@ bool bubblewrap_open(struct bubblewrap *sandbox, const char *run_dir, const char
     }
     opened = opened && program_interpreter_folder(binary, &sandbox->interpreter_folder, err) &&
              open_etc(sandbox, run_dir, err);
-    if (opened && !probe(sandbox, err)) {
+    if (opened && !probe(sandbox, err) && (opened = err->code == ERROR_BACKEND)) {
         sandbox->user_namespaces_off = false; /* an older bwrap, or a kernel that does not let it */
         opened = probe(sandbox, err);
     }

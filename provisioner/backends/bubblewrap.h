@@ -27,7 +27,8 @@ struct bubblewrap {
 };
 
 /* Finds bwrap in PATH, makes the sandboxes' /etc below `run_dir` and runs `true` in a sandbox, which takes some 10 ms.
- * False with ERROR_BACKEND and a sentence that tells what to do; *sandbox then needs no close. */
+ * False with a sentence that tells what to do, and ERROR_BACKEND if bwrap cannot be used on this machine, another code
+ * if that is not known (a full disk, no memory, a machine too busy); *sandbox then needs no close. */
 bool bubblewrap_open(struct bubblewrap *sandbox, const char *run_dir, const char *binary, const char *hidden_variable,
                      struct error *err);
 void bubblewrap_close(struct bubblewrap *sandbox);

@@ -24,7 +24,7 @@ static bool make_folder(const struct copied_folder *folder, const char *name, st
         return true;
     }
     return (exists && unlinkat(folder->fd, name, 0) == 0 && mkdirat(folder->fd, name, 0755) == 0) ||
-           error_set_errno(err, ERROR_BACKEND, "make the folder `%s/%s`", folder->path, name);
+           error_set_errno(err, ERROR_INTERNAL, "make the folder `%s/%s`", folder->path, name);
 }
 
 static bool make_parents(const struct copied_folder *folder, const char *name, struct error *err) {
@@ -67,7 +67,7 @@ static bool install_next(const struct copied_folder *folder, const char *name, s
     return renameat(folder->parent_fd, folder->next, folder->fd, name) == 0 ||
            (errno == EISDIR && unlinkat(folder->fd, name, AT_REMOVEDIR) == 0 &&
             renameat(folder->parent_fd, folder->next, folder->fd, name) == 0) ||
-           error_set_errno(err, ERROR_BACKEND, "make `%s/%s`", folder->path, name);
+           error_set_errno(err, ERROR_INTERNAL, "make `%s/%s`", folder->path, name);
 }
 
 static bool copy_content(int from, int to) {
@@ -85,7 +85,7 @@ static bool copy_content(int from, int to) {
 bool copied_folder_write(const struct copied_folder *folder, const char *name, const char *content, struct error *err) {
     cleanup_close int to = open_next(folder);
     if (to < 0 || !write_all(to, content, strlen(content))) {
-        return error_set_errno(err, ERROR_BACKEND, "write `%s/%s`", folder->path, name);
+        return error_set_errno(err, ERROR_INTERNAL, "write `%s/%s`", folder->path, name);
     }
     return install_next(folder, name, err);
 }
@@ -93,7 +93,7 @@ bool copied_folder_write(const struct copied_folder *folder, const char *name, c
 bool copied_folder_copy(const struct copied_folder *folder, const char *name, int from, struct error *err) {
     cleanup_close int to = open_next(folder);
     if (to < 0 || !copy_content(from, to)) {
-        return error_set_errno(err, ERROR_BACKEND, "make the copy `%s/%s`", folder->path, name);
+        return error_set_errno(err, ERROR_INTERNAL, "make the copy `%s/%s`", folder->path, name);
     }
     return install_next(folder, name, err);
 }
@@ -104,14 +104,14 @@ bool copied_folder_make_empty(const struct copied_folder *folder, const char *na
 
 bool copied_folder_remove(const struct copied_folder *folder, const char *name, bool is_folder, struct error *err) {
     return unlinkat(folder->fd, name, is_folder ? AT_REMOVEDIR : 0) == 0 || errno == ENOENT ||
-           error_set_errno(err, ERROR_BACKEND, "remove `%s/%s`", folder->path, name);
+           error_set_errno(err, ERROR_INTERNAL, "remove `%s/%s`", folder->path, name);
 }
 
 bool copied_folder_keep_only(const struct copied_folder *folder, bool (*belongs)(void *argument, const char *name),
                              void *argument, struct error *err) {
     char *const roots[] = {folder->path, NULL};
     FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
-    bool removed = walk != NULL || error_set_errno(err, ERROR_BACKEND, "look through `%s`", folder->path);
+    bool removed = walk != NULL || error_set_errno(err, ERROR_INTERNAL, "look through `%s`", folder->path);
     for (const FTSENT *at = NULL; removed && (at = fts_read(walk)) != NULL;) {
         if (at->fts_info == FTS_D || at->fts_level == FTS_ROOTLEVEL ||
             belongs(argument, at->fts_path + strlen(folder->path) + 1)) {
@@ -119,7 +119,7 @@ bool copied_folder_keep_only(const struct copied_folder *folder, bool (*belongs)
         }
         bool is_folder = at->fts_info == FTS_DP;
         if (unlinkat(AT_FDCWD, at->fts_path, is_folder ? AT_REMOVEDIR : 0) != 0 && !(is_folder && errno == ENOTEMPTY)) {
-            removed = error_set_errno(err, ERROR_BACKEND, "remove `%s`", at->fts_path);
+            removed = error_set_errno(err, ERROR_INTERNAL, "remove `%s`", at->fts_path);
         }
     }
     if (walk != NULL) {
@@ -144,7 +144,7 @@ bool copied_folder_open(struct copied_folder *folder, const char *parent, const 
         folder->fd = openat(folder->parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
     if (folder->fd < 0) {
-        error_set_errno(err, ERROR_BACKEND, "make `%s`", folder->path);
+        error_set_errno(err, ERROR_INTERNAL, "make `%s`", folder->path);
         copied_folder_close(folder);
         return false;
     }

@@ -69,6 +69,10 @@ static bool open_sandbox(struct backend *backend, const struct settings *setting
     if (settings->local_sandbox == SANDBOX_BWRAP) {
         return error_set(err, why.code, "TERMINALS_LOCAL_SANDBOX=bwrap, but %s", why.message);
     }
+    if (why.code != ERROR_BACKEND) {
+        /* A full disk must not cost anybody the walls around them. */
+        return error_set(err, why.code, "whether sandboxes work is not known: %s", why.message);
+    }
     warn_about_no_isolation(why.message);
     return true;
 }

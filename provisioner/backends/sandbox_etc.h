@@ -25,7 +25,7 @@ struct sandbox_file {
 };
 
 /* Makes or puts right `<folder>/etc`, where folder exists; `original` is /etc itself, or what stands for it in a test.
- * NULL with ERROR_BACKEND. */
+ * NULL with ERROR_INTERNAL. */
 struct sandbox_etc *sandbox_etc_open(const char *folder, const char *original, const struct sandbox_file *files,
                                      size_t count, struct error *err);
 

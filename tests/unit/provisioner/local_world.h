@@ -29,6 +29,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "provisioner/backends/local_command.h"
 #include "provisioner/backends/local_instance.h"

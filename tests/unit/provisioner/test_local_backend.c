@@ -95,6 +95,31 @@ static void test_a_sandbox_that_cannot_be_run_says_why(void **state) {
     assert_int_equal(processes(world), 0);
 }
 
+/* As on a full disk: whoever asked for a sandbox where there can be one is not left without. */
+static void test_a_sandbox_that_may_work_is_not_done_without(void **state) {
+    struct world *world = *state;
+    const struct backend_events events = {0};
+    struct error err;
+    struct settings settings = world->settings;
+    char path[256];
+    settings.local_sandbox = SANDBOX_AUTO;
+    settings.run_dir = world->home;
+    snprintf(path, sizeof path, "%s/sandbox", world->home);
+    write_home(world, "sandbox", "no folder");
+    assert_null(backend_local.open(&settings, world->base, &events, &err));
+    assert_int_equal(err.code, ERROR_INTERNAL);
+    assert_non_null(strstr(err.message, path));
+    assert_int_equal(unlink(path), 0);
+
+    cleanup_free char *programs = strdup(getenv("PATH"));
+    assert_int_equal(setenv("PATH", "/nonexistent", 1), 0);
+    struct backend *backend = backend_local.open(&settings, world->base, &events, &err);
+    assert_int_equal(setenv("PATH", programs, 1), 0);
+    assert_non_null(backend);
+    assert_false(backend->sandboxed);
+    backend_local.close(backend);
+}
+
 static void test_an_instance_that_ends_at_once_says_why(void **state) {
     struct world *world = *state;
     write_home(world, "exit", "");
@@ -395,6 +420,7 @@ static int run_tests_of_the_sandbox(void) {
         TEST(test_the_sandbox_shows_its_own_home_and_nothing_of_others),
         TEST(test_a_killed_bwrap_takes_all_of_its_sandbox_along),
         TEST(test_a_sandbox_that_cannot_be_run_says_why),
+        TEST(test_a_sandbox_that_may_work_is_not_done_without),
     };
     return run_every_test() + cmocka_run_group_tests(tests, NULL, NULL);
 }
