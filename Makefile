@@ -18,7 +18,7 @@ WARNINGS = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototyp
 HARDENING = -fstack-protector-strong -fPIE -fno-strict-aliasing
 CFLAGS ?= -g
 ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(OPTIMIZE) $(WARNINGS) $(HARDENING) -D_GNU_SOURCE -I. -MMD -MP
-# For the unit tests, which are many: gold (of binutils, where it is there) links in a third of the time.
+# For unit tests and fuzzers, which are many: gold (of binutils, where it is there) links in a third of the time.
 LINK_FAST := $(if $(shell command -v ld.gold),-fuse-ld=gold)
 ALL_LDFLAGS = $(LDFLAGS) $(filter -fsanitize=%,$(OPTIMIZE)) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 
@@ -189,10 +189,22 @@ endif
 # so clang. clang-programs makes every program of the same objects, with clang's warnings: nothing is compiled for that alone.
 FUZZERS = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SANITIZE = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
-FUZZ_FLAGS = -std=gnu17 -g1 -O1 $(FUZZ_SANITIZE) $(WARNINGS) $(HARDENING) -D_GNU_SOURCE -I. -MMD -MP
+FUZZ_OPTIMIZE = -g1 -O1 $(FUZZ_SANITIZE)
+FUZZ_FLAGS = -std=gnu17 $(FUZZ_OPTIMIZE) $(WARNINGS) $(HARDENING) -D_GNU_SOURCE -I. -MMD -MP
 .PHONY: fuzzers clang-programs
 fuzzers: $(FUZZERS)
 clang-programs: $(addprefix build/fuzz/bin/,$(PROGRAMS))
+
+# What fuzzers meet of a folder: all of it or, where that is little, these. A source that is missing here is one that the linker misses.
+FUZZED_fcgi-api    = $(filter-out %/main.c,$(SRC_terminals-api))
+FUZZED_gate        = $(filter-out %/main.c,$(SRC_terminals-gate))
+FUZZED_instance    = $(filter-out %/main.c,$(SRC_open-terminal))
+FUZZED_provisioner = sql/embedded_sql.c $(addprefix provisioner/,histogram.c migrations.c postgres_link.c run_folder.c $(addprefix database,\
+        .c _catalog.c _dump.c _load.c _postgres.c _sqlite.c) $(addprefix backends/,curl_answer.c curl_loop.c $(addprefix kubernetes_,\
+        call.c client.c config.c names.c pod.c watch.c)))
+FUZZED_operator    = $(addprefix provisioner/,policy.c security_context.c operator/blueprint.c operator/status.c $(addprefix backends/,\
+        curl_answer.c curl_loop.c $(addprefix kubernetes_,call.c client.c config.c container.c json.c manifest.c names.c security.c \
+        template.c terminal.c watch.c)))
 
 build/fuzz/objects/%.o: %.c
 	@mkdir -p $(@D)
@@ -201,6 +213,9 @@ build/fuzz/objects/sql/embedded_sql.o: $(BUILD)/sql/embedded_sql.c
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -c -o $@ $<
 build/fuzz/objects/tests/%.o: FUZZ_FLAGS += -Wno-missing-prototypes # it is libFuzzer that calls LLVMFuzzerTestOneInput()
+# The others are compiled for clang's warnings, and to see that clang builds them: plainly, in a third of the time.
+$(patsubst %.c,build/fuzz/objects/%.o,$(filter-out $(foreach folder,fcgi-api gate instance provisioner operator,$(FUZZED_$(folder))),\
+    $(sort $(foreach program,$(PROGRAMS),$(SRC_$(program)))))): FUZZ_OPTIMIZE = -O0
 build/fuzz/libcommon.a: $(patsubst %.c,build/fuzz/objects/%.o,$(wildcard common/*.c))
 	@rm -f $@
 	$(AR) rcs $@ $^
@@ -208,20 +223,20 @@ build/fuzz/libcommon.a: $(patsubst %.c,build/fuzz/objects/%.o,$(wildcard common/
 define fuzz_program_rule
 build/fuzz/bin/$(1): $$(patsubst %.c,build/fuzz/objects/%.o,$$(SRC_$(1))) build/fuzz/libcommon.a
 	@mkdir -p $$(@D)
-	clang $$(FUZZ_SANITIZE) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$(1))
+	clang $$(LINK_FAST) $$(FUZZ_SANITIZE) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$(1))
 endef
 $(foreach program,$(PROGRAMS),$(eval $(call fuzz_program_rule,$(program))))
 
 define fuzz_folder_rule
-build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(filter-out %/main.c,$$(SRC_$$(UNIT_FOLDER_$(1)))))
+build/fuzz/lib$(1).a: $$(patsubst %.c,build/fuzz/objects/%.o,$$(FUZZED_$(1)))
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 endef
-$(foreach folder,fcgi-api gate provisioner operator instance cli,$(eval $(call fuzz_folder_rule,$(folder))))
+$(foreach folder,fcgi-api gate instance provisioner operator,$(eval $(call fuzz_folder_rule,$(folder))))
 
 define fuzz_rule
 $(1): build/fuzz/objects/tests/fuzz/$(notdir $(1)).o $(if $(2),build/fuzz/lib$(2).a) build/fuzz/libcommon.a
-	clang $$(FUZZ_SANITIZE) -fsanitize=fuzzer -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(2))) -lyaml -ljson-c -lcrypto -lm
+	clang $$(LINK_FAST) $$(FUZZ_SANITIZE) -fsanitize=fuzzer -o $$@ $$^ $$(LIB_$$(UNIT_FOLDER_$(2))) -lyaml -ljson-c -lcrypto -lm
 endef
 $(foreach fuzzer,$(FUZZERS),$(eval $(call fuzz_rule,$(fuzzer),$(shell sed -n '1s|^// LINK: *||p' tests/fuzz/$(notdir $(fuzzer)).c))))
 

@@ -23,6 +23,7 @@ enum { CLASS_LOOK = 0, CLASS_END = 1, CLASS_FIRST = 2 }; /* CLASS_LOOK: the byte
 struct state {
     uint32_t places; /* where in automaton->places its list is */
     uint32_t place_count;
+    uint32_t hash; /* of the list and the two below */
     bool is_start; /* no character of the text was taken yet */
     bool was_word; /* the last one was \w */
 };
@@ -122,7 +123,8 @@ static const uint32_t *places_of(const struct regex_automaton *automaton, const 
 static uint32_t find_state(struct regex_automaton *automaton, bool is_start, bool was_word) {
     const struct regex_run *run = &automaton->run;
     size_t bytes = run->led_count * sizeof(uint32_t);
-    size_t slot = hash_of(run->led, run->led_count, is_start, was_word) & (automaton->hash_size - 1);
+    uint32_t hash = hash_of(run->led, run->led_count, is_start, was_word);
+    size_t slot = hash & (automaton->hash_size - 1);
     uint32_t row;
     for (; (row = automaton->by_hash[slot]) != 0; slot = (slot + 1) & (automaton->hash_size - 1)) {
         const struct state *state = &automaton->states[row];
@@ -133,7 +135,7 @@ static uint32_t find_state(struct regex_automaton *automaton, bool is_start, boo
     }
     row = (uint32_t)automaton->row_count;
     automaton->states[row] = (struct state){(uint32_t)(automaton->places.length / sizeof(uint32_t)),
-                                            (uint32_t)run->led_count, is_start, was_word};
+                                            (uint32_t)run->led_count, hash, is_start, was_word};
     if (!buffer_append(&automaton->places, run->led, bytes)) {
         return 0;
     }
@@ -149,10 +151,9 @@ static bool make_start(struct regex_automaton *automaton) {
     return automaton->start != 0;
 }
 
+/* There is a free slot: by_hash has two for each row. */
 static void note_by_hash(struct regex_automaton *automaton, uint32_t row) {
-    const struct state *state = &automaton->states[row];
-    const uint32_t *places = state->place_count > 0 ? places_of(automaton, state) : NULL;
-    size_t slot = hash_of(places, state->place_count, state->is_start, state->was_word) & (automaton->hash_size - 1);
+    size_t slot = automaton->states[row].hash & (automaton->hash_size - 1);
     while (automaton->by_hash[slot] != 0) {
         slot = (slot + 1) & (automaton->hash_size - 1);
     }

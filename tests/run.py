@@ -118,7 +118,8 @@ def all_c():
 
 
 def make(build, *targets, sanitize=False):
-    return run(["make", "-s", f"-j{JOBS}", f"BUILD={build}", f"SANITIZE={int(sanitize)}", *targets]).returncode == 0
+    """With the names of functions and lines, and no more for a debugger: a seventh less to compile."""
+    return run(["make", "-s", f"-j{JOBS}", f"BUILD={build}", f"SANITIZE={int(sanitize)}", "CFLAGS=-g1", *targets]).returncode == 0
 
 
 def stage_build(tally, sanitize):
@@ -141,7 +142,7 @@ def stage_lint(tally, _):
          "--error-exitcode=1", f"-j{JOBS}", "-I.", "-D_GNU_SOURCE", *[f"--suppress={kind}" for kind in CPPCHECK_SUPPRESSED],
          *c_sources()]).returncode == 0)
     tidy = subprocess.run(
-        ["xargs", "-P", JOBS, "-n", "4", "sh", "-c",
+        ["xargs", "-P", JOBS, "-n", "12", "sh", "-c",
          'clang-tidy --quiet "$@" -- -std=gnu17 -D_GNU_SOURCE -I. -Ibuild/release 2>/dev/null', "tidy"],
         input="\n".join(c_sources()), text=True, cwd=ROOT, check=False)
     tally.check("clang-tidy", tidy.returncode == 0)
@@ -235,7 +236,7 @@ def stage_unit(tally, sanitize):
 
 
 def stage_fuzz(tally, _):
-    seconds = os.environ.get("FUZZ_SECONDS", "2")
+    seconds = os.environ.get("FUZZ_SECONDS", "1")
     tally.check("clang builds everything without a warning", make("build/release", "clang-programs"))
     if not make("build/release", "fuzzers"):
         tally.check("fuzzers build", False)

@@ -7,6 +7,7 @@ It has a port and a folder of its own, ends with Ctrl-C, and fails the test if a
 reported something.
 """
 import contextlib
+import functools
 import hashlib
 import http.client
 import itertools
@@ -19,7 +20,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.parse
@@ -73,6 +73,19 @@ def eventually(check, timeout=5, what="it", interval=0.02):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not happen within {timeout * SLOW} s: {problem!r}")
         time.sleep(interval)
+
+
+@functools.cache
+def reaper_program():
+    """reaper.c, which nobody may have compiled yet. One comes with each stack: Python would take longer to start than all that it does."""
+    source = Path(__file__).with_name("reaper.c")
+    program = REPOSITORY / "build" / f"reaper-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+    if not program.exists():
+        program.parent.mkdir(exist_ok=True)
+        made = program.with_name(f"{program.name}.{os.getpid()}")  # several workers may be at it at once
+        subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", made, source], check=True)
+        made.rename(program)
+    return program
 
 
 def free_port():
@@ -232,8 +245,7 @@ class Stack:
         reader, writer = os.pipe()
         with open(self.out_path, "ab") as out, open(self.err_path, "ab") as err:
             self.reaper = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("reaper.py")), str(writer),
-                 *self.command("serve", *arguments)],
+                [str(reaper_program()), str(writer), *self.command("serve", *arguments)],
                 cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 pass_fds=[writer])
         os.close(writer)
@@ -373,9 +385,14 @@ class Stack:
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 with contextlib.suppress(OSError):
-                    text = Path(f"/proc/{entry}/stat").read_text(errors="replace")
-                    after_name = text[text.rindex(")") + 2:].split()
-                    if after_name[0] not in "ZX":
+                    # Not by pathlib and a text file: this is done for every process of the machine, again and again.
+                    descriptor = os.open(f"/proc/{entry}/stat", os.O_RDONLY)
+                    try:
+                        text = os.read(descriptor, 4096)
+                    finally:
+                        os.close(descriptor)
+                    after_name = text[text.rindex(b")") + 2:].split(None, 2)
+                    if after_name[0] not in b"ZX":
                         parents[int(entry)] = int(after_name[1])
         found = {}
 

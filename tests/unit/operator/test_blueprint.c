@@ -178,7 +178,7 @@ static void test_a_key_is_new_each_time_and_a_claim_has_no_owner(void **state) {
     struct json_object *other = blueprint_secret(&blueprint, &err);
     struct json_object *claim = blueprint_claim(&blueprint, &err);
     const char *key = json_get_string(json_get_object(one, "stringData"), "api-key");
-    assert_int_equal(strlen(key), 64);
+    assert_int_equal(strlen(key), 32);
     assert_string_not_equal(key, json_get_string(json_get_object(other, "stringData"), "api-key"));
     assert_null(json_get_array(json_get_object(claim, "metadata"), "ownerReferences"));
     json_object_put(one);

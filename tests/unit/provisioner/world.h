@@ -239,7 +239,7 @@ static void fake_start(struct backend *backend, const struct instance_spec *spec
     fake_backend.starts++;
     strcpy(fake_backend.last_id, spec->instance_id);
     strcpy(fake_backend.last_home, spec->home == NULL ? "" : spec->home); /* NULL: a warm one */
-    assert_int_equal(strlen(spec->key), 64);
+    assert_int_equal(strlen(spec->key), 32);
     assert_non_null(spec->policy);
     assert_string_equal(spec->policy->id, spec->policy_id);
     snprintf(fake_backend.last_env, sizeof fake_backend.last_env, "%s",
