@@ -128,11 +128,7 @@ static void forget_leftovers(struct backend *backend) {
 }
 
 static void local_close(struct backend *backend) {
-    struct local_instance *instance = NULL;
-    struct local_instance *next = NULL;
-    HASH_ITER(hh, backend->instances, instance, next) {
-        local_instance_free(instance);
-    }
+    local_instances_close(backend);
     forget_leftovers(backend);
     if (backend->sweep_timer != NULL) {
         event_free(backend->sweep_timer);
@@ -158,7 +154,7 @@ static struct backend *local_open(const struct settings *settings, struct event_
     backend->ports.first = (uint16_t)settings->local_port_range_start;
     backend->start_timeout_ms = (int)settings->start_timeout_seconds * 1000;
     backend->sweep_timer = evtimer_new(base, on_sweep_timer, backend);
-    if (backend->sweep_timer == NULL) {
+    if (backend->sweep_timer == NULL || !local_instances_open(backend)) {
         error_set(err, ERROR_INTERNAL, "out of memory");
         local_close(backend);
         return NULL;

@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "common/secret.h"
+#include "provisioner/backends/local_hunt.h"
 #include "provisioner/backends/local_processes.h"
 #include "provisioner/backends/local_warm.h"
 #include "provisioner/health_probe.h"
@@ -15,7 +16,6 @@
 #define STOP_GRACE_MS       3000
 #define ADOPT_TIMEOUT_MS    10000
 #define CHECK_TIMEOUT_MS    2000
-#define LEFTOVER_PAUSE_MS   5   /* between two looks for processes that still carry the mark */
 #define SANDBOX_END_WAIT_MS 200 /* bwrap ends right after its init; if not, it is helped */
 #define TRIES_MAX           5   /* ports tried for one start */
 
@@ -58,6 +58,7 @@ static void forget_processes(struct local_instance *instance) {
 
 void local_instance_free(struct local_instance *instance) {
     HASH_DEL(instance->backend->instances, instance);
+    local_hunt_cancel(instance);
     health_probe_cancel(instance->probe);
     forget_processes(instance);
     waiting_checks_drop(&instance->checks);
@@ -135,11 +136,11 @@ static void continue_ending(struct local_instance *instance) {
     if (process_watch_is_running(&instance->process) || process_watch_is_running(&instance->init)) {
         return; /* their ends come back here */
     }
-    if (local_processes_kill_leftovers(instance) > 0) {
-        set_timer(instance, LEFTOVER_PAUSE_MS); /* they may have forked meanwhile: until none is found */
-        return;
+    if (instance->has_leftovers) {
+        local_hunt_begin(instance); /* finish() follows */
+    } else {
+        finish(instance);
     }
-    finish(instance);
 }
 
 static void begin_ending(struct local_instance *instance, enum local_outcome outcome) {
@@ -217,6 +218,19 @@ static void on_timer(evutil_socket_t fd, short what, void *argument) {
     default: /* its init has ended, and bwrap has not noticed */
         process_watch_signal(&instance->process, SIGKILL);
     }
+}
+
+bool local_instances_open(struct backend *backend) {
+    return local_hunt_open(backend, finish);
+}
+
+void local_instances_close(struct backend *backend) {
+    struct local_instance *instance = NULL;
+    struct local_instance *next = NULL;
+    HASH_ITER(hh, backend->instances, instance, next) {
+        local_instance_free(instance);
+    }
+    local_hunt_close(backend);
 }
 
 /* --- the beginning ------------------------------------------------------------------------------------------------ */

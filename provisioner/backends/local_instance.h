@@ -45,10 +45,13 @@ struct local_instance {
     struct process_watch process; /* what we forked: bwrap, or the instance itself */
     struct process_watch init;    /* pid 1 of the sandbox: its end is the end of everything inside */
     bool has_leftovers;           /* processes that only their mark betrays may be running */
+    bool is_hunted;               /* they are being ended (local_hunt.h) */
+    bool has_nothing_left;        /* as far as the look under way has seen */
     struct health_probe *probe;
     struct event *timer;
     struct waiting_check *checks;
-    struct local_handover *handover; /* under way, or NULL */
+    struct local_handover *handover;    /* under way, or NULL */
+    struct local_instance *prev, *next; /* of the hunted */
     UT_hash_handle hh;
 };
 
@@ -66,12 +69,19 @@ struct backend {
     char boot_id[PROCESS_BOOT_ID_SIZE];
     struct local_ports ports;
     struct local_instance *instances; /* by id */
+    struct local_instance *hunted;    /* local_hunt.h */
+    struct event *hunt_timer;
+    void (*on_hunted)(struct local_instance *instance);
     struct local_leftover *leftovers; /* marked processes found at start, until the sweep */
     bool leftovers_known;
     struct event *sweep_timer;
     int sweeps;
     bool has_said_what_it_ignores; /* of policies */
 };
+
+/* Before the first and after the last: what instances share. False: no memory. Closing forgets those that there are. */
+bool local_instances_open(struct backend *backend);
+void local_instances_close(struct backend *backend);
 
 /* A new entry of backend->instances. NULL: no memory. */
 struct local_instance *local_instance_new(struct backend *backend, const char *id);

@@ -247,30 +247,6 @@ void local_processes_kill(struct local_instance *instance) {
     process_watch_signal(&instance->process, SIGKILL);
 }
 
-struct leftover_hunt {
-    const char *mark;
-    int found;
-};
-
-static void kill_leftover(void *argument, pid_t pid, const char *value) {
-    struct leftover_hunt *hunt = argument;
-    if (strcmp(value, hunt->mark) == 0) {
-        hunt->found++;
-        process_kill_marked(pid, LOCAL_MARK, value);
-    }
-}
-
-int local_processes_kill_leftovers(const struct local_instance *instance) {
-    char mark[LOCAL_MARK_SIZE];
-    if (!instance->has_leftovers) {
-        return 0;
-    }
-    local_instance_mark(instance, mark);
-    struct leftover_hunt hunt = {.mark = mark};
-    process_for_each_marked(LOCAL_MARK, mark, kill_leftover, &hunt);
-    return hunt.found;
-}
-
 void local_processes_forget(struct local_instance *instance) {
     process_watch_stop(&instance->process);
     process_watch_stop(&instance->init);

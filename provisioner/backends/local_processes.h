@@ -1,6 +1,5 @@
-/* local_processes.h - the processes of a local instance: the one that was forked (bwrap, or the instance itself), the
- * init of its sandbox, and what only their mark betrays. When they begin and end, local_instance.h says. The event
- * loop's thread only. */
+/* local_processes.h - the processes of a local instance: the one that was forked (bwrap, or the instance itself) and
+ * the init of its sandbox. When they begin and end, local_instance.h says. The event loop's thread only. */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_LOCAL_PROCESSES_H
 #define TERMINALS_PROVISIONER_BACKENDS_LOCAL_PROCESSES_H
 
@@ -31,10 +30,6 @@ bool local_processes_terminate(struct local_instance *instance);
 
 /* SIGKILL to what was forked and to the init, with which everything inside ends. `on_end` follows. */
 void local_processes_kill(struct local_instance *instance);
-
-/* SIGKILL to what still carries the instance's mark; returns how many there were. They may have forked meanwhile: only
- * when there were none, nothing is left. Reads all of /proc. */
-int local_processes_kill_leftovers(const struct local_instance *instance);
 
 /* Lets go of them, running or not, and of their port. */
 void local_processes_forget(struct local_instance *instance);

@@ -217,6 +217,32 @@ static void test_a_stop_is_polite_then_forceful_and_leaves_nothing(void **state)
     assert_int_equal(world->events[GONE], 0);
 }
 
+/* Each with something that outlives it and that only its mark betrays. */
+static void test_many_stopped_at_once_leave_nothing(void **state) {
+    enum { COUNT = 6 };
+    struct world *world = *state;
+    char ids[COUNT][sizeof ID];
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(ids[i], sizeof ids[i], "%032x", (unsigned)i + 1);
+        snprintf(world->home, sizeof world->home, "%s/home-%d", world->folder, i);
+        assert_int_equal(mkdir(world->home, 0700), 0);
+        write_home(world, "before", "setsid sleep 1000 >/dev/null 2>&1 &\n");
+        const struct instance_spec spec = spec_of(world, ids[i]);
+        backend_local.start(world->backend, &spec);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        await_event(world, READY);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        backend_local.stop(world->backend, ids[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        await_event(world, STOPPED);
+    }
+    assert_int_equal(processes(world), 0);
+    assert_int_equal(world->events[FAILED] + world->events[GONE], 0);
+}
+
 static void test_a_start_can_be_abandoned(void **state) {
     struct world *world = *state;
     write_home(world, "deaf", "");
@@ -404,6 +430,7 @@ static int run_every_test(void) {
         TEST(test_an_instance_that_never_answers_times_out_and_is_ended),
         TEST(test_a_killed_instance_is_noticed_and_leaves_nothing),
         TEST(test_a_stop_is_polite_then_forceful_and_leaves_nothing),
+        TEST(test_many_stopped_at_once_leave_nothing),
         TEST(test_a_start_can_be_abandoned),
         TEST(test_an_instance_can_be_started_again_at_once),
         TEST(test_a_check_tells_the_living_from_the_dead),
