@@ -155,7 +155,6 @@ static bool spawn(struct local_instance *instance, int info_write_fd, void (*on_
     }
     if (!process_watch_start(&instance->process, backend->base, spawned->pid, spawned->pidfd, on_end, instance, err)) {
         spawn_abandon(spawned);
-        kill(spawned->pid, SIGKILL);
         waitpid(spawned->pid, NULL, 0);
         return false;
     }

@@ -147,6 +147,13 @@ static bool prepare_words(const struct string_list *words, struct spawned *spawn
     return true;
 }
 
+static void let_go(struct spawned *spawned) {
+    if (spawned->go_fd >= 0) {
+        close(steal_fd(&spawned->go_fd));
+    }
+    free(steal_pointer(&spawned->words));
+}
+
 bool spawn_held(const struct spawn_request *request, struct spawned *spawned, struct error *err) {
     int ends[2];
     *spawned = (struct spawned){.pid = -1, .pidfd = -1, .go_fd = -1};
@@ -154,7 +161,7 @@ bool spawn_held(const struct spawn_request *request, struct spawned *spawned, st
         return false;
     }
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-        spawn_abandon(spawned);
+        let_go(spawned);
         return error_set_errno(err, ERROR_BACKEND, "make a socket pair");
     }
     cleanup_close int read_end = ends[0];
@@ -168,7 +175,7 @@ bool spawn_held(const struct spawn_request *request, struct spawned *spawned, st
     int fork_errno = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     if (spawned->pid < 0) {
-        spawn_abandon(spawned);
+        let_go(spawned);
         errno = fork_errno;
         return error_set_errno(err, ERROR_BACKEND, "fork");
     }
@@ -176,9 +183,9 @@ bool spawn_held(const struct spawn_request *request, struct spawned *spawned, st
     spawned->pidfd = pidfd_open(spawned->pid, 0);
     if (spawned->pidfd < 0) {
         error_set_errno(err, ERROR_BACKEND, "open a pidfd");
-        spawn_abandon(spawned);
         kill(spawned->pid, SIGKILL);
         waitpid(spawned->pid, NULL, 0);
+        let_go(spawned);
         return false;
     }
     return true;
@@ -189,12 +196,11 @@ void spawn_release(struct spawned *spawned) {
     if (sent >= 0 && (size_t)sent < spawned->words_length) {
         pidfd_send_signal(spawned->pidfd, SIGKILL, NULL, 0); /* it must not make do with half of them */
     }
-    spawn_abandon(spawned); /* nothing sent: it was killed while it waited, or ends now; its pidfd tells */
+    let_go(spawned); /* nothing sent: it was killed while it waited, or ends now; its pidfd tells */
 }
 
 void spawn_abandon(struct spawned *spawned) {
-    if (spawned->go_fd >= 0) {
-        close(steal_fd(&spawned->go_fd));
-    }
-    free(steal_pointer(&spawned->words));
+    /* Before it learns that there is nothing to do: bwrap would make a sandbox first, whose init could outlive it. */
+    kill(spawned->pid, SIGKILL);
+    let_go(spawned);
 }

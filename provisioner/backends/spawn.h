@@ -43,7 +43,7 @@ bool spawn_held(const struct spawn_request *request, struct spawned *spawned, st
  * with 127. */
 void spawn_release(struct spawned *spawned);
 
-/* Lets it exit without having done anything; it is to be reaped as any other. */
+/* Kills it before it has done anything; it has not been reaped yet, and is to be as any other. */
 void spawn_abandon(struct spawned *spawned);
 
 #endif
