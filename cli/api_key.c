@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/digest.h"
 #include "common/secret.h"
+#include "common/write_whole.h"
 
 #define KEY_BYTES      32
 #define KEY_HEX_LENGTH (2 * (size_t)KEY_BYTES)
@@ -49,21 +50,6 @@ static char *read_key(const char *path, struct error *err) {
     }
     key[KEY_HEX_LENGTH] = '\0';
     return steal_pointer(&key);
-}
-
-static bool write_whole(int fd, const char *text, size_t length) {
-    while (length > 0) {
-        ssize_t written = write(fd, text, length);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written < 0) {
-            return false;
-        }
-        text += written;
-        length -= (size_t)written;
-    }
-    return true;
 }
 
 /* link(2) rather than rename(2): of two that start at once, both end up with the key of the first. */

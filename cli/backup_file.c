@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/write_whole.h"
 
 #define CHUNK_BYTES   (1024UL * 1024)
 #define ARGUMENTS_MAX 32
@@ -45,18 +46,6 @@ static bool format_line(EVP_MD_CTX *digest, int64_t length, char line[LINE_BYTES
         snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
     }
     snprintf(line, LINE_BYTES + 1, LINE_FORMAT, (long long)length, hex);
-    return true;
-}
-
-static bool write_whole(int fd, const char *bytes, size_t length) {
-    while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno != EINTR) {
-            return false;
-        }
-        bytes += written > 0 ? written : 0;
-        length -= written > 0 ? (size_t)written : 0;
-    }
     return true;
 }
 

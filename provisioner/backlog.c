@@ -59,7 +59,7 @@ void backlog_close(struct backlog *backlog) {
  */
 
 /* In one write, or not at all: half a line would spoil the next one. */
-static bool write_whole(int fd, const struct buffer *text) {
+static bool append_whole(int fd, const struct buffer *text) {
     off_t before = lseek(fd, 0, SEEK_END);
     ssize_t written = before < 0 ? -1 : write(fd, text->data, text->length);
     if (written == (ssize_t)text->length) {
@@ -88,7 +88,7 @@ bool backlog_keep_audit(struct backlog *backlog, const struct audit_record *reco
         backlog->audit_fd =
             open(backlog->audit_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
     }
-    return (backlog->audit_fd >= 0 && write_whole(backlog->audit_fd, &line)) ||
+    return (backlog->audit_fd >= 0 && append_whole(backlog->audit_fd, &line)) ||
            error_set_errno(err, ERROR_INTERNAL, "write `%s`", backlog->audit_path);
 }
 
@@ -104,7 +104,7 @@ bool backlog_keep_accesses(struct backlog *backlog, const struct kept_access *ac
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     cleanup_close int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || !write_whole(fd, &text) || rename(temporary, backlog->accesses_path) != 0) {
+    if (fd < 0 || !append_whole(fd, &text) || rename(temporary, backlog->accesses_path) != 0) {
         error_set_errno(err, ERROR_INTERNAL, "write `%s`", backlog->accesses_path);
         unlink(temporary);
         return false;

@@ -129,15 +129,14 @@ static bool open_etc(struct bubblewrap *sandbox, const char *run_dir, struct err
     return sandbox->etc != NULL;
 }
 
-/* Waits for the end of a process by its pidfd; kills it when it takes too long. Returns its wait status, -1 if that is
- * not known. */
-static int wait_for_end(const struct spawned *process) {
+/* Waits for the end of a process by its pidfd. False: it took too long, and was killed. */
+static bool wait_for_end(const struct spawned *process, int *status) {
     struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
-    int status = -1;
-    if (poll(&ended, 1, PROBE_TIMEOUT_MS) != 1) {
+    bool has_ended = poll(&ended, 1, PROBE_TIMEOUT_MS) == 1;
+    if (!has_ended) {
         kill(process->pid, SIGKILL);
     }
-    return waitpid(process->pid, &status, 0) == process->pid ? status : -1;
+    return waitpid(process->pid, status, 0) == process->pid && has_ended;
 }
 
 /* Runs `true` in exactly the sandbox an instance gets, our folder taking the home's place. */
@@ -168,13 +167,13 @@ static bool probe(const struct bubblewrap *sandbox, struct error *err) {
     cleanup_close int pidfd = process.pidfd;
     (void)pidfd;
     spawn_release(&process);
-    int status = wait_for_end(&process);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        return true;
-    }
-    if (!WIFEXITED(status)) {
+    int status = 0;
+    if (!wait_for_end(&process, &status)) {
         return error_set(err, ERROR_TIMEOUT, "%s did not run `true` within %d s", sandbox->program,
                          PROBE_TIMEOUT_MS / 1000);
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        return true;
     }
     char said[PROBE_ANSWER_SIZE] = "";
     ssize_t length = read(read_end, said, sizeof said - 1);

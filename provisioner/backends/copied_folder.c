@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/write_whole.h"
 
 #define NEXT_SUFFIX ".next" /* a file, before it takes its place */
 
@@ -47,18 +48,6 @@ static int open_next(const struct copied_folder *folder) {
     return openat(folder->parent_fd, folder->next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 }
 
-static bool write_all(int fd, const char *data, size_t length) {
-    while (length > 0) {
-        ssize_t count = write(fd, data, length);
-        if (count < 0 && errno != EINTR) {
-            return false;
-        }
-        data += count > 0 ? count : 0;
-        length -= count > 0 ? (size_t)count : 0;
-    }
-    return true;
-}
-
 /* It takes its place, which an empty folder may have been until now. */
 static bool install_next(const struct copied_folder *folder, const char *name, struct error *err) {
     if (!make_parents(folder, name, err)) {
@@ -75,7 +64,7 @@ static bool copy_content(int from, int to) {
     ssize_t count;
     do {
         count = read(from, buffer, sizeof buffer);
-        if (count > 0 && !write_all(to, buffer, (size_t)count)) {
+        if (count > 0 && !write_whole(to, buffer, (size_t)count)) {
             return false;
         }
     } while (count > 0 || (count < 0 && errno == EINTR));
@@ -84,7 +73,7 @@ static bool copy_content(int from, int to) {
 
 bool copied_folder_write(const struct copied_folder *folder, const char *name, const char *content, struct error *err) {
     cleanup_close int to = open_next(folder);
-    if (to < 0 || !write_all(to, content, strlen(content))) {
+    if (to < 0 || !write_whole(to, content, strlen(content))) {
         return error_set_errno(err, ERROR_INTERNAL, "write `%s/%s`", folder->path, name);
     }
     return install_next(folder, name, err);

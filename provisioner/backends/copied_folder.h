@@ -3,7 +3,7 @@
  *
  * Names are paths below the folder; the folders on the way are made. Nothing is synced: after a crash whoever owns the
  * folder copies all of it anew, and keeps only what belongs there. One writer. Errors are ERROR_INTERNAL
- * (ERROR_INTERNAL: no memory) and leave what was there. Not thread-safe. */
+ * and leave what was there. Not thread-safe. */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_COPIED_FOLDER_H
 #define TERMINALS_PROVISIONER_BACKENDS_COPIED_FOLDER_H
 

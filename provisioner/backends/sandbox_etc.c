@@ -1,5 +1,6 @@
 #include "provisioner/backends/sandbox_etc.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <stdint.h>
@@ -117,6 +118,12 @@ static bool is_for_everybody(const struct stat *status) {
     return (S_ISDIR(status->st_mode) || S_ISREG(status->st_mode)) && (status->st_mode & wanted) == wanted;
 }
 
+/* What the machine says of a path that instances shall not see either. Anything else (no descriptor is left, the disk
+ * cannot be read) says nothing about it, and its copy stays. */
+static bool means_hidden(int number) {
+    return number == ENOENT || number == ENOTDIR || number == ELOOP || number == EACCES || number == EPERM;
+}
+
 /* A file that changes again within the tick of its time stamp in which it was read shows no trace of that: such a copy
  * is not relied on. */
 static bool has_settled(const struct stat *status) {
@@ -134,6 +141,13 @@ static bool is_unchanged(const struct entry *entry, const struct stat *status) {
            is_same_time(&copied->st_mtim, &status->st_mtim) && is_same_time(&copied->st_ctim, &status->st_ctim);
 }
 
+/* Better an older one than none. */
+static void keep(const struct sandbox_etc *etc, struct entry *entry) {
+    if (entry != NULL) {
+        entry->round = etc->round;
+    }
+}
+
 static bool refresh_file(struct sandbox_etc *etc, const char *path, const struct stat *status, struct error *err) {
     const char *name = path + strlen(etc->original) + 1;
     struct entry *entry = find(etc, name);
@@ -143,14 +157,21 @@ static bool refresh_file(struct sandbox_etc *etc, const char *path, const struct
     }
     struct stat opened;
     cleanup_close int from = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (from < 0 || fstat(from, &opened) != 0 || !S_ISREG(opened.st_mode) || !is_for_everybody(&opened)) {
-        return true; /* it is gone, or out of our reach: so it is for instances */
+    if (from < 0 || fstat(from, &opened) != 0) {
+        if (means_hidden(errno)) {
+            return true;
+        }
+        keep(etc, entry);
+        return error_set_errno(err, ERROR_INTERNAL, "open `%s`", path);
+    }
+    if (!S_ISREG(opened.st_mode) || !is_for_everybody(&opened)) {
+        return true;
     }
     bool is_settled = has_settled(&opened);
     if ((entry = find_or_add(etc, name, err)) == NULL) {
         return false;
     }
-    entry->round = etc->round; /* also if this fails: better an older one than none */
+    entry->round = etc->round; /* also if this fails */
     entry->is_folder = false;
     if (!copied_folder_copy(&etc->copy, name, from, err)) {
         return false;
@@ -175,7 +196,14 @@ static bool refresh_folder(struct sandbox_etc *etc, const char *path, struct err
 
 static bool refresh_path(struct sandbox_etc *etc, const char *path, struct error *err) {
     struct stat status;
-    if (stat(path, &status) != 0 || !is_for_everybody(&status)) {
+    if (stat(path, &status) != 0) {
+        if (means_hidden(errno)) {
+            return true;
+        }
+        keep(etc, find(etc, path + strlen(etc->original) + 1));
+        return error_set_errno(err, ERROR_INTERNAL, "look at `%s`", path);
+    }
+    if (!is_for_everybody(&status)) {
         return true;
     }
     return S_ISDIR(status.st_mode) ? refresh_folder(etc, path, err) : refresh_file(etc, path, &status, err);
@@ -200,6 +228,12 @@ static bool remove_gone(struct sandbox_etc *etc, struct error *err) {
     return removed;
 }
 
+/* glob(3) goes on where this returns 0. */
+static int on_unread_folder(const char *path, int number) {
+    (void)path;
+    return !means_hidden(number);
+}
+
 bool sandbox_etc_refresh(struct sandbox_etc *etc, struct error *err) {
     glob_t found = {0};
     struct error later;
@@ -211,9 +245,11 @@ bool sandbox_etc_refresh(struct sandbox_etc *etc, struct error *err) {
         if (asprintf(&pattern, "%s/%s", etc->original, visible[i]) < 0) {
             pattern = NULL;
         }
-        if (pattern == NULL || glob(pattern, flags, NULL, &found) == GLOB_NOSPACE) {
+        int answer = pattern == NULL ? GLOB_NOSPACE : glob(pattern, flags, on_unread_folder, &found);
+        if (answer != 0 && answer != GLOB_NOMATCH) {
             globfree(&found);
-            return error_set(err, ERROR_INTERNAL, "out of memory");
+            return answer == GLOB_NOSPACE ? error_set(err, ERROR_INTERNAL, "out of memory")
+                                          : error_set_errno(err, ERROR_INTERNAL, "look for `%s`", pattern);
         }
     }
     for (size_t i = 0; i < found.gl_pathc; i++) {

@@ -240,6 +240,26 @@ static void test_with_a_full_disk_the_older_copy_stays_and_all_else_goes_on(void
     assert_shows(machine, "hosts", "192.0.2.1 much-longer-than-the-limit-lets-it-be\n");
 }
 
+/* Who cannot look knows nothing, and takes nothing away from instances that run. */
+static void test_without_descriptors_what_there_is_stays(void **state) {
+    struct machine *machine = *state;
+    struct error err;
+    struct rlimit before;
+    make_folder(machine->original, "vim");
+    write_file(machine->original, "vim/vimrc", "set ruler\n");
+    refresh(machine);
+    write_file(machine->original, "services", "x 1/tcp\n");
+    getrlimit(RLIMIT_NOFILE, &before);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max});
+    bool refreshed = sandbox_etc_refresh(machine->etc, &err);
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_false(refreshed);
+    assert_shows(machine, "services", "ssh 22/tcp\n");
+    assert_shows(machine, "vim/vimrc", "set ruler\n");
+    refresh(machine);
+    assert_shows(machine, "services", "x 1/tcp\n");
+}
+
 /* Whatever a kill left, and what an earlier version showed and this one does not. */
 static void test_a_new_life_puts_right_what_it_finds(void **state) {
     struct machine *machine = *state;
@@ -277,6 +297,7 @@ int main(void) {
         TEST(test_what_is_removed_or_becomes_something_else_is_so_here),
         TEST(test_nobody_sees_half_a_file),
         TEST(test_with_a_full_disk_the_older_copy_stays_and_all_else_goes_on),
+        TEST(test_without_descriptors_what_there_is_stays),
         TEST(test_a_new_life_puts_right_what_it_finds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
