@@ -7,6 +7,7 @@
 #define HASH_NONFATAL_OOM 1 /* uthash would exit() */
 #include <uthash.h>
 
+#include "common/cleanup.h"
 #include "common/digest.h"
 #include "common/ipc.h"
 
@@ -40,19 +41,27 @@ static bool message_begin(struct message *message) {
     return message->routes != NULL && message->shells != NULL;
 }
 
-/* Takes the lists over. */
-static void message_send(struct activity *activity, struct message *message) {
-    struct json_object *request = ipc_request("activity");
-    if (request != NULL && message->routes != NULL && message->shells != NULL &&
-        json_add(request, "routes", json_object_get(message->routes)) &&
-        json_add(request, "shells", json_object_get(message->shells)) &&
-        json_add_int(request, "websockets", activity->streams)) {
-        provisioner_client_tell(activity->provisioner, request, false);
-    } else {
-        json_object_put(request);
-    }
+/* Takes the lists over. NULL: no memory. */
+static struct json_object *message_end(const struct activity *activity, struct message *message) {
+    cleanup_json struct json_object *request = ipc_request("activity");
+    bool ok = request != NULL && message->routes != NULL && message->shells != NULL &&
+              json_add(request, "routes", json_object_get(message->routes)) &&
+              json_add(request, "shells", json_object_get(message->shells)) &&
+              json_add_int(request, "websockets", activity->streams);
     json_object_put(message->routes);
     json_object_put(message->shells);
+    return ok ? steal_pointer(&request) : NULL;
+}
+
+static void message_send(struct activity *activity, struct message *message) {
+    provisioner_client_tell(activity->provisioner, message_end(activity, message), false);
+}
+
+/* By its reports the provisioner knows the gate: without one it would call a gate that nobody has used yet away. */
+static struct json_object *greet(void *context) {
+    struct message message;
+    message_begin(&message);
+    return message_end(context, &message);
 }
 
 static bool add_key(struct message *message, struct json_object *list, const char *route_key) {
@@ -113,6 +122,7 @@ struct activity *activity_new(struct event_base *base, struct provisioner_client
         free(activity);
         return NULL;
     }
+    provisioner_client_greet_with(provisioner, greet, activity);
     return activity;
 }
 

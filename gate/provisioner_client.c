@@ -36,6 +36,8 @@ struct provisioner_client {
     struct event_base *base;
     struct sockaddr_un address;
     struct endpoint endpoint;
+    provisioner_greeting *greeting;
+    void *greeting_context;
     struct event timer; /* the next attempt to connect, and calls that have waited long enough */
     bool is_heard;      /* it has said something over this connection */
     int retry_ms;
@@ -221,7 +223,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context) {
         return;
     }
     if (try_to_connect(client)) {
-        provisioner_client_tell(client, ipc_request("ping"), false);
+        provisioner_client_tell(client, client->greeting(client->greeting_context), false);
         wait_to_be_heard(client);
         send_all(client);
         return;
@@ -229,6 +231,16 @@ static void on_timer(evutil_socket_t fd, short what, void *context) {
     expire(client);
     client->retry_ms = client->retry_ms * 2 < RETRY_MAX_MS ? client->retry_ms * 2 : RETRY_MAX_MS;
     set_timer(client, client->retry_ms);
+}
+
+static struct json_object *ping(void *context) {
+    (void)context;
+    return ipc_request("ping");
+}
+
+void provisioner_client_greet_with(struct provisioner_client *client, provisioner_greeting *greeting, void *context) {
+    client->greeting = greeting;
+    client->greeting_context = context;
 }
 
 struct provisioner_client *provisioner_client_new(struct event_base *base, const char *socket_path, int away_ms,
@@ -241,6 +253,7 @@ struct provisioner_client *provisioner_client_new(struct event_base *base, const
         return NULL;
     }
     client->base = base;
+    client->greeting = ping;
     client->away_ms = away_ms;
     client->endpoint = ENDPOINT_CLOSED;
     client->retry_ms = RETRY_FIRST_MS;

@@ -24,6 +24,11 @@ typedef void provisioner_callback(void *context, struct json_object *answer, con
 struct provisioner_client *provisioner_client_new(struct event_base *base, const char *socket_path, int away_ms,
                                                   struct error *err);
 
+/* What is said first over each connection (ipc_request(); NULL: no memory), from the loop: whose connection it is.
+ * Without one it is a "ping": the provisioner counts as away until it has answered something. */
+typedef struct json_object *provisioner_greeting(void *context);
+void provisioner_client_greet_with(struct provisioner_client *client, provisioner_greeting *greeting, void *context);
+
 /* Ends without calling back. */
 void provisioner_client_free(struct provisioner_client *client);
 

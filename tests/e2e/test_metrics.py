@@ -1,6 +1,8 @@
 """`/metrics`: what Prometheus reads, what Grafana and the alerts make of it, and who may."""
 import json
+import os
 import re
+import signal
 import subprocess
 
 import yaml
@@ -75,6 +77,18 @@ def test_one_scrape_has_haproxys_metrics_and_ours(stack, user):
     shell = stack.shell(user)
     eventually(lambda: value(samples(scrape(stack)), "terminals_websockets") >= 1, what="the open shell")
     shell.close()
+
+
+def test_a_gate_that_nobody_has_used_yet_is_no_problem(fresh):
+    stack = fresh()
+
+    def nothing_is_wrong():
+        assert value(samples(scrape(stack)), "terminals_problem", what="gate", severity="error") == 0
+        return True
+
+    eventually(nothing_is_wrong, what="a gate that has said who it is")
+    os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)
+    eventually(nothing_is_wrong, what="one that has said so to the next provisioner")
 
 
 def test_a_failed_start_is_counted_by_its_cause(fresh):
