@@ -8,6 +8,7 @@
 #include "provisioner/backends/kubernetes_instance.h"
 #include "provisioner/backends/kubernetes_json.h"
 #include "provisioner/backends/kubernetes_options.h"
+#include "provisioner/backends/kubernetes_roundup.h"
 #include "provisioner/backends/kubernetes_terminal.h"
 
 #define RETRY_MIN_MS 50
@@ -58,6 +59,11 @@ static void forget(struct kubernetes_instance *instance) {
         backend->events.stopped(backend->events.owner, id);
     }
     kubernetes_end_pass_name_on(backend, name);
+}
+
+static void leave_to_roundup(struct kubernetes_instance *instance) {
+    kubernetes_roundup_again(instance->backend->roundup);
+    forget(instance);
 }
 
 static bool is_forgettable(const struct kubernetes_instance *instance) {
@@ -115,7 +121,7 @@ static void on_removed(void *argument, const struct kubernetes_answer *answer) {
         instance->removal++;
         step_remove(instance);
     } else if (answer->status == 0 && is_forgettable(instance)) {
-        forget(instance); /* nobody shall wait for the API server to come back: the roundup deals with the rest */
+        leave_to_roundup(instance); /* nobody shall wait for the API server to come back */
     } else {
         if (instance->tries % 10 == 3) {
             kubernetes_answer_error(answer, &err, "remove what is left of an instance");
@@ -173,7 +179,7 @@ static void on_forced(void *argument, const struct kubernetes_answer *answer) {
     if (answer->status == 404 || answer->status == 409) {
         kubernetes_end_pod_is_gone(instance);
     } else if (answer->status == 0 && is_forgettable(instance)) {
-        forget(instance);
+        leave_to_roundup(instance);
     } else {
         kubernetes_instance_set_timer(instance, RETRY_MAX_MS);
     }

@@ -8,6 +8,7 @@
 #include "common/secret.h"
 #include "provisioner/backends/kubernetes_operator.h"
 #include "provisioner/backends/kubernetes_purge.h"
+#include "provisioner/backends/kubernetes_roundup.h"
 
 #define ADOPT_TIMEOUT_MS 10000
 #define BLIND_TIMEOUT_MS 2000 /* for an adoption while the API server is away: it answers where it did, or not */
@@ -157,6 +158,7 @@ void kubernetes_instance_fail(struct kubernetes_instance *instance, const struct
 }
 
 void kubernetes_instance_fail_leaving_all(struct kubernetes_instance *instance, const struct error *err) {
+    kubernetes_roundup_again(instance->backend->roundup);
     instance->has_objects = false;
     kubernetes_instance_fail(instance, err);
 }
@@ -198,8 +200,7 @@ static void on_probed(void *argument, const struct error *err) {
         instance->has_objects = true;
         become_ready(instance);
     } else if (instance->is_blind) {
-        kubernetes_instance_fail_leaving_all(instance,
-                                             err); /* the roundup finds what is left when there is somebody to ask */
+        kubernetes_instance_fail_leaving_all(instance, err);
     } else {
         kubernetes_instance_fail(instance, err);
     }
@@ -222,12 +223,9 @@ void kubernetes_instance_probe(struct kubernetes_instance *instance, const char 
 
 /* --- adoption ----------------------------------------------------------------------------------------------------- */
 
-/* The API server is away: whoever answers where the instance did is it, until the next list says otherwise. */
-static void adopt_blindly(struct kubernetes_instance *instance) {
+void kubernetes_instance_adopt_blindly(struct kubernetes_instance *instance, const struct error *why) {
     if (instance->address.port == 0) {
-        struct error err;
-        kubernetes_away_error(instance->backend, &err);
-        kubernetes_instance_fail_leaving_all(instance, &err);
+        kubernetes_instance_fail_leaving_all(instance, why);
         return;
     }
     instance->is_blind = true;
@@ -273,7 +271,8 @@ void kubernetes_instance_begin(struct kubernetes_instance *instance) {
         instance->state = KUBERNETES_WAITING;
     } else if (instance->is_adoption) {
         if (state == KUBERNETES_LINK_AWAY) {
-            adopt_blindly(instance);
+            kubernetes_away_error(instance->backend, &err);
+            kubernetes_instance_adopt_blindly(instance, &err);
         } else if (instance->backend->has_operator) {
             kubernetes_operator_adopt(instance);
         } else {

@@ -124,8 +124,12 @@ bool kubernetes_instance_may_go_on(struct kubernetes_instance *instance);
 
 /* Ends what there is of it, then tells `failed`. */
 void kubernetes_instance_fail(struct kubernetes_instance *instance, const struct error *err);
-/* Without removing anything: what is there is not this instance's, or stays as it is. */
+/* Without removing anything: what is there is not this instance's, or stays as it is, until the roundup has looked. */
 void kubernetes_instance_fail_leaving_all(struct kubernetes_instance *instance, const struct error *err);
+
+/* It ran before us, and the API server cannot be asked, for `why`: whoever answers where it did is it, until a list or
+ * an event says otherwise. */
+void kubernetes_instance_adopt_blindly(struct kubernetes_instance *instance, const struct error *why);
 
 /* It was ready and is not any more: tells `gone`, then ends what `has_objects` says there is, without anybody waiting.
  */

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "provisioner/backends/kubernetes_instance.h"
 #include "provisioner/backends/kubernetes_options.h"
+#include "provisioner/backends/kubernetes_roundup.h"
 
 /* labelSelector=app.kubernetes.io/managed-by=terminals,terminals.instance-id */
 #define LIST_QUERY      "?labelSelector=app.kubernetes.io%2Fmanaged-by%3Dterminals%2Cterminals.instance-id"
@@ -45,6 +46,9 @@ static void on_removed(void *argument, const struct kubernetes_answer *answer) {
     if (answer->status != 200 && answer->status != 404 && answer->status != 409) {
         kubernetes_answer_error(answer, &err, "remove what a predecessor left");
         log_warning(NULL, "%s", err.message);
+        if (answer->status == 0) {
+            kubernetes_roundup_again(leftover->all->backend->roundup);
+        }
     }
     leftover_free(leftover);
 }
@@ -141,6 +145,9 @@ static void on_list(void *argument, const struct kubernetes_answer *answer) {
     if (answer->status != 200 || items == NULL) {
         kubernetes_answer_error(answer, &err, "look for what predecessors left");
         log_warning(NULL, "%s", err.message);
+        if (answer->status == 0) {
+            kubernetes_roundup_again(all->backend->roundup);
+        }
     }
     for (size_t i = 0; items != NULL && i < json_object_array_length(items); i++) {
         struct json_object *item = json_object_array_get_idx(items, i);

@@ -37,6 +37,21 @@ static void fail_saying(struct kubernetes_instance *instance, enum error_code co
 
 /* --- the key ------------------------------------------------------------------------------------------------------ */
 
+/* What ran before us is not ended for that, and mostly has the key that its last provisioner wrote down. */
+static void has_no_key(struct kubernetes_instance *instance, const struct kubernetes_answer *answer) {
+    struct error err;
+    if (answer->status == 200) {
+        error_set(&err, ERROR_BACKEND, "the secret that its Terminal names holds no key");
+    } else {
+        kubernetes_answer_error(answer, &err, "read the instance's key");
+    }
+    if (instance->is_adoption) {
+        kubernetes_instance_adopt_blindly(instance, &err);
+    } else {
+        kubernetes_instance_fail(instance, &err);
+    }
+}
+
 static void on_secret(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_instance *instance = argument;
     if (!kubernetes_instance_may_go_on(instance)) {
@@ -46,10 +61,8 @@ static void on_secret(void *argument, const struct kubernetes_answer *answer) {
     if (answer->status == 404 && instance->tries++ < TRIES_MAX) {
         instance->is_key_missing = true;
         kubernetes_instance_set_timer(instance, RETRY_MS); /* somebody deleted it: the operator makes another */
-    } else if (answer->status != 200) {
-        fail_with(instance, answer, "read the instance's key");
     } else if (key == NULL) {
-        fail_saying(instance, ERROR_BACKEND, "the secret that its Terminal names holds no key");
+        has_no_key(instance, answer);
     } else {
         secret_free((char *)instance->spec.key);
         instance->spec.key = steal_pointer(&key);

@@ -16,6 +16,7 @@
 
 #define PROBE_TIMEOUT_MS 10000
 #define ID_RANDOM_BYTES  16
+#define AGAIN_SECONDS    5
 
 /* A pod that nobody knows. */
 struct stranger {
@@ -39,6 +40,7 @@ struct stranger {
 struct kubernetes_roundup {
     struct backend *backend;
     bool is_allowed;
+    struct event *again;
     struct stranger *strangers;
     struct kubernetes_leftovers *leftovers;
 };
@@ -53,6 +55,12 @@ static void stranger_free(struct stranger *stranger) {
     free(stranger->secret_key);
     secret_free(stranger->key);
     free(stranger);
+}
+
+/* Nothing can be said of it now. */
+static void leave_for_later(struct stranger *stranger) {
+    kubernetes_roundup_again(stranger->roundup);
+    stranger_free(stranger);
 }
 
 static struct instance_spec spec_of(const struct stranger *stranger) {
@@ -91,7 +99,7 @@ static struct kubernetes_instance *make_instance(struct stranger *stranger) {
 /* Nobody wants it. */
 static void send_away(struct stranger *stranger, const char *why) {
     if (!backend_may_end_strangers(&stranger->roundup->backend->events)) {
-        stranger_free(stranger);
+        leave_for_later(stranger);
         return;
     }
     struct kubernetes_instance *instance = stranger->is_ours ? make_instance(stranger) : NULL;
@@ -150,7 +158,7 @@ static void probe(struct stranger *stranger) {
     stranger->probe = health_probe_start(backend->base, stranger->address, KUBERNETES_PORT, stranger->key,
                                          PROBE_TIMEOUT_MS, on_probed, stranger);
     if (stranger->probe == NULL) {
-        stranger_free(stranger);
+        leave_for_later(stranger);
     }
 }
 
@@ -160,10 +168,10 @@ static void on_secret(void *argument, const struct kubernetes_answer *answer) {
     stranger->key = kubernetes_secret_key_of(answer->json, stranger->secret_key);
     if (stranger->key != NULL) {
         probe(stranger);
-    } else if (answer->status == 0) {
-        stranger_free(stranger); /* the next list finds it again */
-    } else {
+    } else if (answer->status == 200 || answer->status == 404) {
         send_away(stranger, "its secret holds no key");
+    } else {
+        leave_for_later(stranger);
     }
 }
 
@@ -204,7 +212,7 @@ static void begin(struct stranger *stranger, const struct kubernetes_pod *pod) {
             .method = "GET", .kind = "secrets", .name = pod->secret_name, .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
         stranger->call = kubernetes_call_start(stranger->roundup->backend->client, &request, on_secret, stranger);
         if (stranger->call == NULL) {
-            stranger_free(stranger);
+            leave_for_later(stranger);
         }
     } else {
         send_away(stranger, "it has no key");
@@ -275,6 +283,24 @@ void kubernetes_roundup_begin(struct kubernetes_roundup *roundup) {
     }
 }
 
+static void on_again(evutil_socket_t fd, short what, void *argument) {
+    struct kubernetes_roundup *roundup = argument;
+    (void)fd;
+    (void)what;
+    if (kubernetes_link_state(roundup->backend) == KUBERNETES_LINK_UP) {
+        kubernetes_roundup_begin(roundup);
+    } else {
+        kubernetes_roundup_again(roundup);
+    }
+}
+
+void kubernetes_roundup_again(struct kubernetes_roundup *roundup) {
+    const struct timeval pause = {.tv_sec = AGAIN_SECONDS};
+    if (evtimer_pending(roundup->again, NULL) == 0) {
+        evtimer_add(roundup->again, &pause);
+    }
+}
+
 void kubernetes_roundup_allow(struct kubernetes_roundup *roundup) {
     roundup->is_allowed = true;
     kubernetes_roundup_begin(roundup);
@@ -290,8 +316,14 @@ void kubernetes_roundup_abandon(struct kubernetes_roundup *roundup) {
 
 struct kubernetes_roundup *kubernetes_roundup_open(struct backend *backend) {
     struct kubernetes_roundup *roundup = calloc(1, sizeof *roundup);
-    if (roundup != NULL) {
-        roundup->backend = backend;
+    if (roundup == NULL) {
+        return NULL;
+    }
+    roundup->backend = backend;
+    roundup->again = evtimer_new(backend->base, on_again, roundup);
+    if (roundup->again == NULL) {
+        free(roundup);
+        return NULL;
     }
     return roundup;
 }
@@ -299,6 +331,7 @@ struct kubernetes_roundup *kubernetes_roundup_open(struct backend *backend) {
 void kubernetes_roundup_close(struct kubernetes_roundup *roundup) {
     if (roundup != NULL) {
         kubernetes_roundup_abandon(roundup);
+        event_free(roundup->again);
         free(roundup);
     }
 }

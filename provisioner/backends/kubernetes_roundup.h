@@ -20,6 +20,10 @@ void kubernetes_roundup_begin(struct kubernetes_roundup *roundup);
 /* The API server is away: what is under way comes to nothing. */
 void kubernetes_roundup_abandon(struct kubernetes_roundup *roundup);
 
+/* Something may be left that a list would tell of, but watches go on without one: looks again in AGAIN_SECONDS, and
+ * until the API server can be asked. (kubernetes_roundup.c) */
+void kubernetes_roundup_again(struct kubernetes_roundup *roundup);
+
 /* Looks at one pod that appeared. */
 void kubernetes_roundup_look(struct kubernetes_roundup *roundup, const struct kubernetes_pod *pod);
 

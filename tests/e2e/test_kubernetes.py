@@ -470,6 +470,16 @@ def test_while_the_api_server_is_away_what_runs_serves_on(backend):
         assert stack.cluster.pod("alice", stack)["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
+def test_what_could_not_be_removed_is_once_the_api_server_answers():
+    """Nothing but the one answer is lost: the watches go on, so no list tells of what is left."""
+    with kubernetes_stack() as stack:
+        policy(stack, "noimage", {"image": "no/such:1"})
+        with stack.cluster.api.breaking("DELETE", "/api/v1/namespaces/terminals/pods/") as asked:
+            fails(stack, "alice", 502, "no/such:1", prefix="/p/noimage")
+            assert asked and stack.cluster.pods()
+        eventually(lambda: not stack.cluster.pods(), 30, what="the end of the pod that could not start")
+
+
 def test_a_killed_provisioner_leaves_no_orphan_and_loses_no_pod():
     with kubernetes_stack() as stack:
         stack.run("alice", "echo mine > ~/mine")

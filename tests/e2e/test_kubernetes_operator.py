@@ -427,13 +427,31 @@ def test_all_are_killed_in_turn_and_it_converges(cluster):
             thread.join()
 
         def settled():
-            running = {tenant["instance_name"] for tenant in stack.tenants() if tenant["status"] == "running"}
-            left = {plural: set(cluster.api.all(plural)) for plural in ("terminals", "pods", "services", "secrets")}
-            assert all(names == running for names in left.values()), (running, left)
+            tenants = stack.tenants()
+            running = {tenant["instance_name"] for tenant in tenants if tenant["status"] == "running"}
+            wrong = {plural: names ^ running for plural in ("terminals", "pods", "services", "secrets")
+                     if (names := set(cluster.api.all(plural))) != running}
+            assert not wrong, (wrong, {tenant["instance_name"]: (tenant["status"], tenant["error"]) for tenant in tenants})
             return True
 
         eventually(settled, 30, what="a Terminal, pod, service and secret for each running tenant and no other")
         assert stack.run("alice", "cat ~/mine") == "mine\n"
+    cluster.expect_empty()
+
+
+def test_a_pod_whose_key_cannot_be_read_at_the_moment_is_not_ended_for_it(cluster):
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.run("alice", "echo mine > ~/mine")
+        pod = cluster.pod("alice", stack)
+        with cluster.api.breaking("GET", "/api/v1/namespaces/terminals/secrets/") as asked:
+            os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)
+            eventually(lambda: asked and "adopted at" in stack.err(), 15, what="its adoption all the same")
+            assert stack.run("alice", "cat ~/mine") == "mine\n"
+        assert stack.tenant("alice")["status"] == "running" and "did not outlive" not in stack.err()
+        # It is watched as any other.
+        cluster.api.delete("pods", "terminals", pod["metadata"]["name"], {"gracePeriodSeconds": 0})
+        eventually(lambda: cluster.pod("alice", stack)["metadata"]["uid"] != pod["metadata"]["uid"], 15, what="another pod")
+        eventually(lambda: stack.run("alice", "echo here", timeout=5) == "here\n", 15, what="service by that one")
     cluster.expect_empty()
 
 

@@ -58,6 +58,7 @@ class KubernetesApi:
         self.gone_as_event = True
         self.is_away = False
         self.holds = []  # of held()
+        self.breaks = []  # of breaking()
         self.resources = {}  # (version, plural): Resource, of custom resources
         self.seen = []
         self.watches = set()
@@ -221,6 +222,23 @@ class KubernetesApi:
                 if hold in self.holds:
                     self.holds.remove(hold)
             hold[4].set()
+
+    @contextlib.contextmanager
+    def breaking(self, method, path):
+        """Until the block ends, the connection breaks on which this is asked below `path`. Gives a list of what was."""
+        asked = []
+        one = (method, path, asked)
+        self.breaks.append(one)
+        try:
+            yield asked
+        finally:
+            self.breaks.remove(one)
+
+    def break_if_wanted(self, method, path):
+        for wanted, prefix, asked in list(self.breaks):
+            if method == wanted and path.startswith(prefix):
+                asked.append(path)
+                raise OSError
 
     def wait_while_held(self, method, path, body):
         with self.lock:
@@ -583,6 +601,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             user = self.api.authenticate(self.headers, self.request.getpeercert())
             self.api.wait_while_held(method, path, body)
+            self.api.break_if_wanted(method, path)
             code = self._dispatch(method, path, query, body, user)
         except Refused as refused:
             code = refused.code
