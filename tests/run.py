@@ -9,8 +9,8 @@ Each stage says how many of its tests passed and failed; a stage that dies count
 once more before that line, and what each stage cost, in seconds of the clock and of a processor. In CI (CI=true) a skipped
 test is a failure too. Where only a few tests of a stage fail, they are run once more, with none of its others beside them: one that
 passes then counts as passed, and is listed with what it failed with, because there is a race in it or in what it tests.
-The end-to-end tests wait more than they compute: so the engine's, which one worker runs, are beside the others', and fuzz and
-lint beside everything at the lowest priority.
+The end-to-end tests wait more than they compute: so the engine's, which one worker runs, and then a moment of the benchmarks, are beside
+the others', and fuzz and lint beside everything at the lowest priority.
 """
 import argparse
 import concurrent.futures
@@ -33,7 +33,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CI = os.environ.get("CI") == "true"
 JOBS = str(os.cpu_count() or 2)
 E2E_WORKERS = str(2 * int(JOBS) + 1)  # they wait more than they compute
-# Below the ephemeral range, for instances (tests/e2e/stack.py): the engine's tests run at the same time as others.
+# Below the ephemeral range, for instances (tests/e2e/stack.py): the engine's tests and the benchmarks run at the same time as others.
 E2E_PORTS, ENGINE_PORTS = "10000-28000", "28000-30000"
 EVIDENCE_MAX_CHARACTERS = 2000  # of one failure, in the list at the end
 EVIDENCE_MAX_LINES = 20  # of one unit test
@@ -359,7 +359,7 @@ def stage_bench(tally, _):
         tally.check("the benchmarks build", False)
         return
     done = run(["/usr/bin/python3", "tests/bench/bench.py", "--quick"],
-               env=dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, "build/release/bin")))
+               env=dict(os.environ, TERMINALS_BIN=os.path.join(ROOT, "build/release/bin"), TERMINALS_TEST_PORTS=ENGINE_PORTS))
     tally.check("the benchmarks run", done.returncode == 0)
 
 
@@ -402,11 +402,6 @@ def write_report(path, tally):
                    "doubts": tally.doubts, "costs": costs.rows}, file)
 
 
-def join_all(asides, tally):
-    while asides:
-        asides.pop(0).join(tally)
-
-
 def keep_python_compiled():
     """Beside what else is built: a worker of pytest's otherwise compiles all tests, asserts rewritten, before its first one."""
     os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(ROOT, "build/pycache")
@@ -427,21 +422,22 @@ def main():
         wanted.append("build")  # first, so that no two stages build the same thing at once
     keep_python_compiled()
     tally = Tally()
-    in_the_way, idle = [], []  # asides: what benchmarks wait for, and what nobody does
+    asides = []
+    if arguments.in_turn:
+        beside = []
+    else:
+        beside = [(names, niceness) for group, niceness, of in [(("engine", "bench"), 0, "e2e"), (("fuzz", "lint"), 19, "build")]
+                  if of in wanted and (names := [name for name in group if name in wanted])]
     for name in [name for name in STAGES if name in wanted]:
-        if name == "engine" and "e2e" in wanted and not arguments.in_turn:
-            in_the_way.append(Aside(["engine"], 0, arguments.sanitize))
+        if any(name in names for names, _ in beside):
             continue
-        if name in ("fuzz", "lint") and len(wanted) > 1 and not arguments.in_turn:
-            if not idle:
-                idle.append(Aside([name for name in ("fuzz", "lint") if name in wanted], 19))
-            continue
-        if name == "bench":
-            join_all(in_the_way, tally)
         print(f"\n=== {name}", flush=True)
         with costs.of(name):
             STAGES[name](tally, arguments.sanitize)
-    join_all(in_the_way + idle, tally)
+        if name == "build":
+            asides = [Aside(names, niceness, arguments.sanitize) for names, niceness in beside]
+    for aside in asides:
+        aside.join(tally)
     if arguments.report:
         write_report(arguments.report, tally)
         return
