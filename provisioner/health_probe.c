@@ -23,6 +23,7 @@ struct health_probe {
     struct event *pause;
     struct http_call *get; /* the try under way, or NULL during a pause */
     char last_failure[128];
+    bool is_refused; /* the last try was */
     health_probe_done *done;
     void *argument;
 };
@@ -42,8 +43,9 @@ void health_probe_cancel(struct health_probe *probe) {
 static void finish(struct health_probe *probe, const struct error *err) {
     health_probe_done *done = probe->done;
     void *argument = probe->argument;
+    bool is_refused = probe->is_refused;
     health_probe_cancel(probe);
-    done(argument, err);
+    done(argument, err, is_refused);
 }
 
 static void pause_or_give_up(struct health_probe *probe) {
@@ -66,6 +68,7 @@ static void on_answer(void *argument, int status, const char *body, size_t lengt
     (void)body;
     (void)length;
     probe->get = NULL;
+    probe->is_refused = status == 0 && strcmp(failure, HTTP_CALL_REFUSED) == 0;
     if (status == 200) {
         finish(probe, NULL);
         return;
@@ -97,6 +100,7 @@ static void on_pause_over(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     if (!try_once(probe)) { /* out of descriptors or memory: perhaps not for long */
+        probe->is_refused = false;
         snprintf(probe->last_failure, sizeof probe->last_failure, "cannot connect");
         pause_or_give_up(probe);
     }

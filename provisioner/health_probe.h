@@ -6,14 +6,16 @@
 #define TERMINALS_PROVISIONER_HEALTH_PROBE_H
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/error.h"
 
 struct health_probe;
 
-/* `err` is NULL when it answered, else says what came last (ERROR_TIMEOUT). */
-typedef void health_probe_done(void *argument, const struct error *err);
+/* `err` is NULL when it answered, else says what came last (ERROR_TIMEOUT). `is_refused`: that was a refused
+ * connection. Nobody listens there, while whoever is silent may be busy, stopped, or cut off from us. */
+typedef void health_probe_done(void *argument, const struct error *err, bool is_refused);
 
 /* Probes http://host:port/health, with `key` as bearer token unless it is NULL, for timeout_ms at most. The texts are
  * copied. Calls `done` once, later, unless cancelled before. NULL: no memory, or `host` is not an IP address. */

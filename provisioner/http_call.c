@@ -146,7 +146,7 @@ static void on_event(struct bufferevent *connection, short what, void *argument)
     struct http_call *call = argument;
     (void)connection;
     if ((what & BEV_EVENT_ERROR) != 0) {
-        fail(call, strerror(EVUTIL_SOCKET_ERROR()));
+        fail(call, strerrordesc_np(EVUTIL_SOCKET_ERROR()));
     } else if ((what & BEV_EVENT_EOF) != 0) {
         judge(call);
     }

@@ -5,11 +5,15 @@
 #ifndef TERMINALS_PROVISIONER_HTTP_CALL_H
 #define TERMINALS_PROVISIONER_HTTP_CALL_H
 
+#include <errno.h>
 #include <event2/event.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct http_call;
+
+#define HTTP_CALL_REFUSED strerrordesc_np(ECONNREFUSED)
 
 /* Borrowed during the call. */
 struct http_call_request {
@@ -22,7 +26,8 @@ struct http_call_request {
     size_t body_max_bytes; /* 0: the status is all that is asked for */
 };
 
-/* `status` is 0, with `body` NULL and `failure` saying why, when there was no complete answer. `body` is borrowed and
+/* `status` is 0, with `body` NULL and `failure` saying why, when there was no complete answer; HTTP_CALL_REFUSED, where
+ * nobody listens. `body` is borrowed and
  * followed by a NUL. */
 typedef void http_call_done(void *argument, int status, const char *body, size_t length, const char *failure);
 

@@ -168,7 +168,8 @@ static void become_ready(struct docker_instance *instance) {
     explicit_bzero(&address, sizeof address);
 }
 
-static void on_probed(void *argument, const struct error *err) {
+static void on_probed(void *argument, const struct error *err, bool is_refused) {
+    (void)is_refused;
     struct docker_instance *instance = argument;
     struct error refusal;
     instance->probe = NULL;

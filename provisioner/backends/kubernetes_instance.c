@@ -187,7 +187,8 @@ void kubernetes_instance_end_ready(struct kubernetes_instance *instance, const c
     kubernetes_end_begin(instance, instance->outcome);
 }
 
-static void on_probed(void *argument, const struct error *err) {
+static void on_probed(void *argument, const struct error *err, bool is_refused) {
+    (void)is_refused;
     struct kubernetes_instance *instance = argument;
     instance->probe = NULL;
     if (instance->state == KUBERNETES_READY) {

@@ -138,7 +138,8 @@ static void offer(struct stranger *stranger) {
     send_away(stranger, err.message);
 }
 
-static void on_probed(void *argument, const struct error *err) {
+static void on_probed(void *argument, const struct error *err, bool is_refused) {
+    (void)is_refused;
     struct stranger *stranger = argument;
     stranger->probe = NULL;
     if (err == NULL) {

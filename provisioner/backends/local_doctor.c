@@ -70,7 +70,8 @@ struct probe {
     struct error err; /* ERROR_NONE: it answers */
 };
 
-static void on_probed(void *argument, const struct error *err) {
+static void on_probed(void *argument, const struct error *err, bool is_refused) {
+    (void)is_refused;
     struct probe *probe = argument;
     probe->err = err == NULL ? (struct error){0} : *err;
     event_base_loopbreak(probe->base);

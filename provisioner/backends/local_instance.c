@@ -235,7 +235,7 @@ void local_instances_close(struct backend *backend) {
 
 /* --- the beginning ------------------------------------------------------------------------------------------------ */
 
-static void on_probed(void *argument, const struct error *err);
+static void on_probed(void *argument, const struct error *err, bool is_refused);
 
 static bool start_probe(struct local_instance *instance, int timeout_ms, const char *key, struct error *err) {
     instance->probe = health_probe_start(instance->backend->base, LOOPBACK, instance->reference.port, key, timeout_ms,
@@ -281,7 +281,8 @@ static void accept_answer(struct local_instance *instance) {
     become_ready(instance);
 }
 
-static void on_probed(void *argument, const struct error *err) {
+static void on_probed(void *argument, const struct error *err, bool is_refused) {
+    (void)is_refused;
     struct local_instance *instance = argument;
     instance->probe = NULL;
     if (instance->state == LOCAL_READY) {

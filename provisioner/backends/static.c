@@ -177,7 +177,8 @@ static void raise_failed(struct backend *backend, const char *id, const struct e
     backend->events.failed(backend->events.owner, id, &unknown);
 }
 
-static void on_started(void *argument, const struct error *err) {
+static void on_started(void *argument, const struct error *err, bool is_refused) {
+    (void)is_refused;
     struct static_start *start = argument;
     struct backend *backend = start->backend;
     char id[ID_SIZE];
@@ -242,7 +243,8 @@ static void static_stop(struct backend *backend, const char *instance_id) {
 
 /* --- questions ---------------------------------------------------------------------------------------------------- */
 
-static void on_checked(void *argument, const struct error *err) {
+static void on_checked(void *argument, const struct error *err, bool is_refused) {
+    (void)is_refused;
     struct static_check *check = argument;
     struct backend *backend = check->backend;
     struct static_check **link = &backend->checks;
