@@ -1,14 +1,16 @@
 """A Kubernetes API server as strict as the real one (1.36), as far as Terminals speaks to it. kubernetes_kubelet.py brings
-its pods to life, kubernetes_gc.py deletes what has lost its owner, kubernetes_crd.py has custom resources.
+its pods to life, kubernetes_gc.py deletes what has lost its owner, kubernetes_crd.py has custom resources, kubernetes_faults.py
+what goes wrong on the way.
 
 Each refusal names the rule of the real server that it mirrors. Objects are decoded and validated by kubernetes_schema.py.
 What a test may set: `tokens`, `rules`, `quota`, `throttle`, `quota_conflicts`, `is_away`; what it may do: cut_watches(),
-compact(), put(), remove(), held(). `seen` has all requests as (method, path, user, status).
+compact(), put(), remove(), and what Faults can. `seen` has all requests as (method, path, user, status).
 """
 import base64
 import contextlib
 import copy
 import http.server
+import io
 import json
 import re
 import socket
@@ -19,6 +21,7 @@ import urllib.parse
 import uuid
 
 from kubernetes_crd import Resource
+from kubernetes_faults import Faults
 from kubernetes_pod_security import baseline_problems, restricted_problems
 from kubernetes_schema import KINDS, META, BadType, metadata_problems, problems, unknown_fields
 
@@ -42,8 +45,9 @@ def now():
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-class KubernetesApi:
+class KubernetesApi(Faults):
     def __init__(self, certificate, namespace="terminals", port=0, host="127.0.0.1"):
+        super().__init__()
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.objects = {}  # (plural, namespace, name): object
@@ -57,8 +61,6 @@ class KubernetesApi:
         self.quota_conflicts = 0  # so many creations meet a quota that is just being changed
         self.gone_as_event = True
         self.is_away = False
-        self.holds = []  # of held()
-        self.breaks = []  # of breaking()
         self.resources = {}  # (version, plural): Resource, of custom resources
         self.seen = []
         self.watches = set()
@@ -208,46 +210,6 @@ class KubernetesApi:
             self.version += 1
             self.compacted = self.version
             self.history.clear()
-
-    @contextlib.contextmanager
-    def held(self, method, path, is_it):
-        """The first request of this method and path whose body `is_it` is on its way until the block ends. Gives an Event: it has come."""
-        hold = (method, path, is_it, threading.Event(), threading.Event())
-        with self.lock:
-            self.holds.append(hold)
-        try:
-            yield hold[3]
-        finally:
-            with self.lock:
-                if hold in self.holds:
-                    self.holds.remove(hold)
-            hold[4].set()
-
-    @contextlib.contextmanager
-    def breaking(self, method, path):
-        """Until the block ends, the connection breaks on which this is asked below `path`. Gives a list of what was."""
-        asked = []
-        one = (method, path, asked)
-        self.breaks.append(one)
-        try:
-            yield asked
-        finally:
-            self.breaks.remove(one)
-
-    def break_if_wanted(self, method, path):
-        for wanted, prefix, asked in list(self.breaks):
-            if method == wanted and path.startswith(prefix):
-                asked.append(path)
-                raise OSError
-
-    def wait_while_held(self, method, path, body):
-        with self.lock:
-            hold = next((one for one in self.holds if one[:2] == (method, path) and one[2](json.loads(body))), None)
-            if hold is None:
-                return
-            self.holds.remove(hold)
-        hold[3].set()
-        hold[4].wait()
 
     # --- the verbs ---
 
@@ -601,8 +563,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             user = self.api.authenticate(self.headers, self.request.getpeercert())
             self.api.wait_while_held(method, path, body)
-            self.api.break_if_wanted(method, path)
-            code = self._dispatch(method, path, query, body, user)
+            if self.api.is_broken(method, path, after=False):
+                raise OSError
+            if self.api.is_broken(method, path, after=True):
+                self.close_connection, self.wfile = True, io.BytesIO()  # where the answer goes
+            prepared = self.api.prepared_answer(method, path)
+            if prepared is not None:
+                code, value = prepared
+                self._respond(code, value)
+            else:
+                code = self._dispatch(method, path, query, body, user)
         except Refused as refused:
             code = refused.code
             self._respond(code, refused.status, refused.headers)

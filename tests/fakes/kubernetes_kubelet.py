@@ -1,8 +1,8 @@
 """Scheduler and kubelet of the fake API server: a pod becomes a process (the native instance) on a loopback address of its
 own, with its claim as its home.
 
-What a test may set: `images` (others cannot be pulled), `node_labels`, `has_room`, `delay`. Files of a claim lie in
-`folder/<claim>`, of a sub-path below that.
+What a test may set: `images` (others cannot be pulled), `node_labels`, `has_room`, `delay` (of pods that come from now on). Files of
+a claim lie in `folder/<claim>`, of a sub-path below that.
 """
 import base64
 import contextlib
@@ -72,7 +72,7 @@ class Kubelet:
             return
         meta = value["metadata"]
         if kind == "ADDED":
-            threading.Thread(target=self._run, args=(value,), daemon=True).start()
+            threading.Thread(target=self._run, args=(value, self.delay), daemon=True).start()
         elif kind == "DELETED":
             threading.Thread(target=self._kill, args=(meta["uid"], signal.SIGKILL), daemon=True).start()
         elif "deletionTimestamp" in meta and meta["uid"] not in self.known:
@@ -153,8 +153,8 @@ class Kubelet:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _run(self, pod):
-        time.sleep(self.delay)
+    def _run(self, pod, delay):
+        time.sleep(delay)
         pod["status"] = {"phase": "Pending"}
         if not self._schedule(pod):
             return
