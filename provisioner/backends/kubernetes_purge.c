@@ -97,14 +97,17 @@ static void ask(struct kubernetes_purge *purge, const struct kubernetes_request 
 static void on_pod_removed(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_purge *purge = argument;
     struct error err = purge->err;
-    (void)answer; /* one that stays is removed by the roundup, or ends at its deadline */
+    /* One that stays is removed by the roundup, or ends at its deadline. */
     purge->call = NULL;
+    if (json_get_int(json_get_object(answer->json, "metadata"), "deletionGracePeriodSeconds", 0) > 0) {
+        kubernetes_watch_note(purge->backend->pods, answer->json); /* it is still there: the next start waits for it */
+    }
     finish(purge, err.code == ERROR_NONE ? NULL : &err);
 }
 
-/* It has done what it can. */
-static void remove_pod(struct kubernetes_purge *purge) {
-    cleanup_json struct json_object *options = kubernetes_delete_options(purge->uid, 0);
+/* With a grace of 0 s what runs may go on for a moment when the pod is gone already. */
+static void remove_pod(struct kubernetes_purge *purge, int grace_s) {
+    cleanup_json struct json_object *options = kubernetes_delete_options(purge->uid, grace_s);
     const struct kubernetes_request request = {.method = "DELETE",
                                                .kind = "pods",
                                                .name = purge->pod,
@@ -118,6 +121,10 @@ static void remove_pod(struct kubernetes_purge *purge) {
     }
 }
 
+static bool finds_no_node(const struct kubernetes_pod *pod) {
+    return pod->state == KUBERNETES_POD_UNSCHEDULABLE && strstr(pod->reason, "ersistent") == NULL;
+}
+
 static void pod_is(struct kubernetes_purge *purge, const struct kubernetes_pod *pod, bool is_gone) {
     if (is_gone || pod->state == KUBERNETES_POD_TERMINATING) {
         error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files was deleted");
@@ -125,42 +132,70 @@ static void pod_is(struct kubernetes_purge *purge, const struct kubernetes_pod *
         error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files failed: %s", pod->reason);
     } else if (pod->state == KUBERNETES_POD_STUCK) {
         error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files cannot start: %s", pod->reason);
-    } else if (pod->state == KUBERNETES_POD_UNSCHEDULABLE && strstr(pod->reason, "ersistent") == NULL) {
+    } else if (finds_no_node(pod)) {
         error_set(&purge->err, ERROR_CAPACITY, "the pod that removes the files finds no node: %s", pod->reason);
     } else if (pod->state != KUBERNETES_POD_ENDED) {
         return;
     }
-    remove_pod(purge);
+    remove_pod(purge, 0); /* it has done what it can */
+}
+
+/* Of the instance whose files a pod removes. False: it is no pod of ours. */
+static bool name_of(const struct kubernetes_pod *pod, char name[KUBERNETES_NAME_SIZE]) {
+    size_t length = strlen(pod->item.name);
+    size_t rest = length - strlen(PODS_SUFFIX);
+    if (length < strlen(PODS_SUFFIX) || rest >= KUBERNETES_NAME_SIZE ||
+        strcmp(pod->item.name + rest, PODS_SUFFIX) != 0) {
+        return false;
+    }
+    memcpy(name, pod->item.name, rest);
+    name[rest] = '\0';
+    return true;
 }
 
 static void remove_stray(struct backend *backend, const struct kubernetes_pod *pod);
 
 void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernetes_pod *pod, bool is_gone) {
+    char name[KUBERNETES_NAME_SIZE];
+    bool is_waited_for = false; /* by a purge whose pod has that name, or had it */
     struct kubernetes_purge *purge = NULL;
     DL_FOREACH(backend->purges, purge) {
-        if (strcmp(purge->pod, pod->item.name) == 0) {
+        bool has_name = strcmp(purge->pod, pod->item.name) == 0;
+        is_waited_for = is_waited_for || has_name;
+        if (has_name && strcmp(purge->uid, pod->item.uid) == 0) {
             break;
         }
     }
-    if (purge == NULL) {
-        if (!is_gone) {
-            remove_stray(backend, pod);
-        }
-    } else if (strcmp(purge->uid, pod->item.uid) == 0) {
+    if (purge != NULL) {
         pod_is(purge, pod, is_gone);
+    } else if (!is_waited_for && !is_gone) {
+        remove_stray(backend, pod);
+    } else if (!is_waited_for && name_of(pod, name)) {
+        kubernetes_end_pass_name_on(backend, name);
     }
+}
+
+/* Whether a pod of ours may work now that no purge knows: it was made and the answer lost, or a predecessor made it. */
+static bool may_be_there(const struct kubernetes_answer *answer, const struct kubernetes_pod *known) {
+    bool exists = answer->status == 409 && strcmp(answer->reason, "AlreadyExists") == 0;
+    return (answer->status == 0 || answer->status == 201 || exists) && (known == NULL || known->is_purge);
 }
 
 static void on_pod_made(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_purge *purge = argument;
     const char *uid = json_get_string(json_get_object(answer->json, "metadata"), "uid");
+    const struct kubernetes_pod *pod = kubernetes_pods_find(purge->backend->pods, purge->pod);
     purge->call = NULL;
-    if (answer->status != 201 || uid == NULL || strlen(uid) >= sizeof purge->uid) {
+    if (answer->status == 201 && uid != NULL && strlen(uid) < sizeof purge->uid) {
+        strcpy(purge->uid, uid);
+    } else if (may_be_there(answer, pod)) {
+        kubernetes_answer_error(answer, &purge->err, "create the pod that removes the files");
+        remove_pod(purge, 1);
+        return;
+    } else {
         fail_with(purge, answer, "create the pod that removes the files");
         return;
     }
-    strcpy(purge->uid, uid);
-    const struct kubernetes_pod *pod = kubernetes_pods_find(purge->backend->pods, purge->pod);
     if (pod != NULL && strcmp(pod->item.uid, uid) == 0) {
         pod_is(purge, pod, false);
     }
@@ -377,19 +412,30 @@ static void ignore(void *argument, const struct error *err) {
 }
 
 static void remove_stray(struct backend *backend, const struct kubernetes_pod *pod) {
-    if (pod->state != KUBERNETES_POD_ENDED || strlen(pod->item.name) >= POD_SIZE) {
-        return; /* it finishes what it was told to do first */
+    char name[KUBERNETES_NAME_SIZE];
+    bool works = pod->state != KUBERNETES_POD_ENDED && pod->state != KUBERNETES_POD_STUCK && !finds_no_node(pod);
+    if (works || !name_of(pod, name)) {
+        return; /* it finishes what it was told to do first; the next start waits for that */
     }
     struct kubernetes_purge *stray = calloc(1, sizeof *stray);
     if (stray == NULL) {
         return;
     }
+    strcpy(stray->name, name);
     stray->backend = backend;
     stray->done = ignore;
     strcpy(stray->pod, pod->item.name);
     strcpy(stray->uid, pod->item.uid);
     DL_APPEND(backend->purges, stray);
-    remove_pod(stray);
+    remove_pod(stray, 0);
+}
+
+/* Its pod may outlive a purge: another process began it, or nobody heard what became of it. */
+static bool has_pod_that_works(const struct backend *backend, const char *name) {
+    char pod_name[POD_SIZE];
+    snprintf(pod_name, sizeof pod_name, "%s" PODS_SUFFIX, name);
+    const struct kubernetes_pod *pod = kubernetes_pods_find(backend->pods, pod_name);
+    return pod != NULL && pod->is_purge && pod->state != KUBERNETES_POD_ENDED;
 }
 
 bool kubernetes_purge_is_under_way(const struct backend *backend, const char *name) {
@@ -399,7 +445,7 @@ bool kubernetes_purge_is_under_way(const struct backend *backend, const char *na
             return true;
         }
     }
-    return false;
+    return has_pod_that_works(backend, name);
 }
 
 void kubernetes_purge_free_all(struct backend *backend) {

@@ -18,7 +18,8 @@ void kubernetes_purge_terminal(struct backend *backend, const struct instance_sp
 /* A pod of a purge has changed, or is gone. */
 void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernetes_pod *pod, bool is_gone);
 
-/* Whether files of the instance of this name are being removed: its start waits for that. */
+/* Whether files of the instance of this name are being removed, on whosever behalf: its start waits for that, and gets
+ * its name by kubernetes_end_pass_name_on(). */
 bool kubernetes_purge_is_under_way(const struct backend *backend, const char *name);
 
 /* At the end: forgets all that are under way, without `done`. */

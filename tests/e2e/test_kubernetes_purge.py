@@ -1,0 +1,55 @@
+"""Both Kubernetes backends: a user's files go when they shall, and no file of anybody who has come back meanwhile."""
+import os
+import signal
+import threading
+
+import pytest
+from kubernetes_world import BACKENDS, kubernetes_stack
+from stack import eventually
+
+PODS = "/api/v1/namespaces/terminals/pods"
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    return request.param
+
+
+def reset(stack, user):
+    return stack.admin("POST", "/terminals/refresh", json_body={"user_id": user, "only_idle": False, "reset": True}, timeout=90)
+
+
+def expect_end_of(stack, pod):
+    eventually(lambda: pod not in stack.cluster.pods(), 30, what=f"the end of {pod}")
+
+
+def test_a_purge_that_outlives_its_provisioner_takes_no_file_of_the_next_instance(backend):
+    with kubernetes_stack(backend) as stack:
+        stack.run("alice", "echo old > ~/old")
+        pod = stack.tenant("alice")["instance_name"] + "-purge"
+        stack.cluster.kubelet.delay = 4
+        thread = threading.Thread(target=reset, args=(stack, "alice"))  # who answers that is killed
+        thread.start()
+        eventually(lambda: pod in stack.cluster.pods(), 30, what="the pod that empties the claim", interval=0.005)
+        os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)
+        stack.cluster.kubelet.delay = 0.01
+        eventually(lambda: stack.run("alice", "echo new > ~/new; echo done", timeout=30) == "done\n", 60, what="service")
+        thread.join()
+        expect_end_of(stack, pod)
+        assert stack.run("alice", "ls ~") == "new\n"
+
+
+def test_a_purge_whose_pod_nobody_was_told_of_takes_no_file_of_the_next_instance(backend):
+    with kubernetes_stack(backend) as stack:
+        stack.run("alice", "echo old > ~/old")
+        pod = stack.tenant("alice")["instance_name"] + "-purge"
+        stack.cluster.kubelet.delay = 2
+        with stack.cluster.api.breaking("POST", PODS, after=True) as asked:
+            assert reset(stack, "alice").expect(200).json()["reset"] == 0
+        assert asked
+        stack.cluster.kubelet.delay = 0.01
+        stack.run("alice", "echo new > ~/new", timeout=30)
+        expect_end_of(stack, pod)
+        assert stack.run("alice", "cat ~/new") == "new\n"
+        assert reset(stack, "alice").expect(200).json()["reset"] == 1
+        assert stack.run("alice", "ls ~") == ""
