@@ -102,10 +102,12 @@ static bool is_about_a_pod(const struct kubernetes_terminal *terminal) {
     return has_reason(terminal, KUBERNETES_REASON_POD_ENDED) || has_reason(terminal, KUBERNETES_REASON_POD_STUCK);
 }
 
-/* A start fails with what the operator says. */
+/* A start fails with what the operator says. Of what ran before us, its pod tells: an `Error` may be about a service
+ * that could not be changed at the moment, say. */
 static bool has_failed(struct kubernetes_instance *instance, const struct kubernetes_terminal *terminal) {
     const char *message = json_get_string(terminal->status, "message");
-    if (strcmp(kubernetes_terminal_phase(terminal), KUBERNETES_PHASE_ERROR) != 0 || is_about_a_pod(terminal)) {
+    if (instance->is_adoption || strcmp(kubernetes_terminal_phase(terminal), KUBERNETES_PHASE_ERROR) != 0 ||
+        is_about_a_pod(terminal)) {
         return false;
     }
     fail_saying(instance, has_reason(terminal, KUBERNETES_REASON_CAPACITY) ? ERROR_CAPACITY : ERROR_BACKEND,

@@ -29,13 +29,14 @@ from kubernetes_kubelet import Kubelet, answers, loopback_address  # noqa: E402
 from kubernetes_pod_security import restricted_problems  # noqa: E402
 from kubernetes_schema import KINDS, selects  # noqa: E402
 
-__all__ = ["ACCOUNT", "BACKENDS", "IMAGE", "KINDS", "Cluster", "OperatorCluster", "answers", "kubernetes_stack", "manifests", "restricted_problems",
+__all__ = ["ACCOUNT", "API", "BACKENDS", "IMAGE", "KINDS", "Cluster", "OperatorCluster", "answers", "kubernetes_stack", "manifests", "restricted_problems",
            "roles", "selects"]
 
 IMAGE = "open-terminal:test"
 OURS = ("pods", "services", "secrets")
 BACKENDS = ("kubernetes", "kubernetes-operator")
 ACCOUNT = "system:serviceaccount:terminals:"
+API = "openwebui.com/v1alpha1"  # of Terminals
 
 
 def _merged(old, patch):
@@ -173,6 +174,15 @@ class OperatorCluster(Cluster):
 
     def terminal(self, user, stack, **query):
         return self.api.get("terminals", stack.tenant(user, **query)["instance_name"])
+
+    @staticmethod
+    def status_path(name):
+        return f"/apis/{API}/namespaces/terminals/terminals/{name}/status"
+
+    def patch_status(self, name, **status):
+        """As an operator does."""
+        body = json.dumps({"status": status}).encode()
+        return self.api.patch("terminals", API, "terminals", name, body, strict=False, is_status=True)
 
     def put_to_sleep(self, name):
         """As if nobody had used it for years."""

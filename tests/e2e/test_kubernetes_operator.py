@@ -8,10 +8,8 @@ import signal
 import threading
 
 import pytest
-from kubernetes_world import ACCOUNT, IMAGE, OperatorCluster, answers, kubernetes_stack, roles, selects
+from kubernetes_world import ACCOUNT, API, IMAGE, OperatorCluster, answers, kubernetes_stack, roles, selects
 from stack import Stack, eventually
-
-API = "openwebui.com/v1alpha1"
 
 
 @pytest.fixture(scope="module")
@@ -204,15 +202,6 @@ def test_a_sleeping_terminals_tenant_is_not_forgotten_while_nobody_can_be_asked(
 
 # --- who is woken while something is said of what was before ---
 
-def status_path(name):
-    return f"/apis/{API}/namespaces/terminals/terminals/{name}/status"
-
-
-def patch_status(cluster, name, **status):
-    body = json.dumps({"status": status}).encode()
-    return cluster.api.patch("terminals", API, "terminals", name, body, strict=False, is_status=True)
-
-
 def asked(stack, user):
     """A request under way, which wakes a Terminal: (thread, answers)."""
     answers_to = []
@@ -227,7 +216,7 @@ def test_a_failure_of_before_a_wake_up_is_not_told_to_who_wakes(shared, user):
     cluster, name = shared.cluster, name_of(shared, user)
     cluster.api.quota = {"pods": 0}
     try:
-        with cluster.api.held("PATCH", status_path(name), lambda body: body["status"].get("phase") == "Error") as is_decided:
+        with cluster.api.held("PATCH", cluster.status_path(name), lambda body: body["status"].get("phase") == "Error") as is_decided:
             cluster.api.delete("pods", "terminals", name, {"gracePeriodSeconds": 0})
             eventually(is_decided.is_set, 30, what="the operator's word that there is no room")
             cluster.api.quota = {}
@@ -253,7 +242,7 @@ def test_the_end_of_the_pod_before_is_not_told_to_who_wakes(cluster):
         thread, answers_to = asked(stack, "alice")
         expect_phase(cluster, name, "Pending")
         condition = {"type": "Ready", "status": "False", "reason": "PodEnded", "message": "its pod ended: Evicted"}
-        patch_status(cluster, name, phase="Error", message="its pod ended: Evicted", conditions=[condition])
+        cluster.patch_status(name, phase="Error", message="its pod ended: Evicted", conditions=[condition])
         cluster.start_operator()
         thread.join()
         answers_to[0].expect(200)
@@ -274,7 +263,7 @@ def test_who_wakes_does_not_wait_for_the_pause_after_a_pod_that_ended(cluster):
             made = sum(event[1:3] == ("ADDED", "pods") for event in cluster.api.history)
             if made < 3 or said != "Error" or pod is None or pod["status"]["phase"] != "Failed":
                 return None
-            patch_status(cluster, "crash", phase="Pending", lastActivityAt=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+            cluster.patch_status("crash", phase="Pending", lastActivityAt=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
             return len(cluster.api.history)
 
     known = eventually(wakes, 30, what="a pause after a pod that ended", interval=0.005)
