@@ -165,6 +165,11 @@ static void step_remove(struct kubernetes_instance *instance) {
 void kubernetes_end_begin(struct kubernetes_instance *instance, enum kubernetes_outcome outcome) {
     kubernetes_instance_drop_calls(instance);
     instance->outcome = outcome;
+    if (instance->is_stop_wanted) { /* and waits for an answer that nobody awaits any more */
+        instance->is_stop_wanted = false;
+        instance->outcome = KUBERNETES_OUTCOME_STOPPED;
+        instance->has_objects = instance->has_objects || instance->uid[0] != '\0' || instance->terminal_uid[0] != '\0';
+    }
     instance->tries = 0;
     instance->removal = 0;
     instance->pod_is_gone = false;

@@ -393,7 +393,7 @@ void kubernetes_instance_stop(struct kubernetes_instance *instance) {
         return;
     }
     waiting_checks_answer(&instance->checks, false);
-    if (instance->call != NULL && instance->state != KUBERNETES_CLAIM) {
+    if (instance->call != NULL && instance->state != KUBERNETES_CLAIM && instance->state != KUBERNETES_READY) {
         instance->is_stop_wanted = true; /* only when that is answered it is known what there is to stop */
         return;
     }

@@ -29,8 +29,8 @@ from kubernetes_kubelet import Kubelet, answers, loopback_address  # noqa: E402
 from kubernetes_pod_security import restricted_problems  # noqa: E402
 from kubernetes_schema import KINDS, selects  # noqa: E402
 
-__all__ = ["ACCOUNT", "API", "BACKENDS", "IMAGE", "KINDS", "Cluster", "OperatorCluster", "answers", "kubernetes_stack", "manifests", "restricted_problems",
-           "roles", "selects"]
+__all__ = ["ACCOUNT", "API", "BACKENDS", "IMAGE", "KINDS", "Cluster", "OperatorCluster", "answers", "begin_anew", "kubernetes_stack", "manifests",
+           "restricted_problems", "roles", "selects"]
 
 IMAGE = "open-terminal:test"
 OURS = ("pods", "services", "secrets")
@@ -224,3 +224,8 @@ def kubernetes_stack(backend="kubernetes", cluster=None, **settings):
     finally:
         if cluster is None:
             own.close()
+
+
+def begin_anew(stack):
+    """The provisioner is killed, and another takes over what runs."""
+    os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)

@@ -1,9 +1,6 @@
 """A provisioner that begins anew, before pods that run: whatever is said of them at the moment, they go on."""
-import os
-import signal
-
 import pytest
-from kubernetes_world import OperatorCluster, kubernetes_stack
+from kubernetes_world import OperatorCluster, begin_anew, kubernetes_stack
 from stack import eventually
 
 
@@ -12,10 +9,6 @@ def cluster():
     one = OperatorCluster()
     yield one
     one.close()
-
-
-def begin_anew(stack):
-    os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)
 
 
 def expect_the_same(stack, pod):

@@ -1,0 +1,56 @@
+"""Both Kubernetes backends, where the API server's answers are late, lost, or odd."""
+import threading
+
+import pytest
+from kubernetes_world import OperatorCluster, begin_anew, kubernetes_stack
+from stack import eventually
+
+CORE = "/api/v1/namespaces/terminals"
+
+
+@pytest.fixture
+def cluster():
+    one = OperatorCluster()
+    yield one
+    one.close()
+
+
+def stop(stack, user):
+    return stack.admin("POST", "/terminals/stop", json_body={"user_id": user}, timeout=20)
+
+
+# --- late ---
+
+def test_a_stop_does_not_wait_for_the_word_of_when_it_was_used(cluster):
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.run("alice", "true")
+        name = stack.tenant("alice")["instance_name"]
+        begin_anew(stack)  # who writes down at once when it is used
+        eventually(lambda: "adopted at" in stack.err(), 30, what="the adoption of what runs")
+        with cluster.api.held("PATCH", cluster.status_path(name), lambda body: "lastActivityAt" in body["status"]) as is_written:
+            stack.run("alice", "true")
+            eventually(lambda: stack.terminals("reap") and is_written.is_set(), 30, what="the word of when it was used")
+            stop(stack, "alice").expect(200)
+        assert stack.tenant("alice")["status"] == "stopped"
+    cluster.expect_empty()
+
+
+def test_a_stop_is_answered_though_what_it_waits_for_ends_first(cluster):
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.run("alice", "true")
+        name = stack.tenant("alice")["instance_name"]
+        stop(stack, "alice").expect(200)
+        with cluster.api.held("GET", f"{CORE}/secrets/{name}") as is_asked_for:
+            starting = threading.Thread(target=stack.execute, args=("alice", "true"))
+            starting.start()
+            eventually(is_asked_for.is_set, 30, what="the question for its key")
+            answers = []
+            stopping = threading.Thread(target=lambda: answers.append(stop(stack, "alice")))
+            stopping.start()
+            eventually(lambda: stack.tenant("alice")["status"] == "stopping", 30, what="the stop")
+            cluster.api.delete("terminals", "terminals", name, {})
+            stopping.join()
+            starting.join()
+            assert [answer.status for answer in answers] == [200]
+        assert stack.tenant("alice")["status"] == "stopped"
+    cluster.expect_empty()
