@@ -129,6 +129,7 @@ static void take_pod(struct kubernetes_instance *instance, const struct kubernet
 
 static void on_pod(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_instance *instance = argument;
+    instance->call = NULL;
     if (answer->status == 201) {
         take_pod(instance, answer);
     } else if (kubernetes_instance_may_go_on(instance)) {

@@ -19,6 +19,17 @@ def stop(stack, user):
     return stack.admin("POST", "/terminals/stop", json_body={"user_id": user}, timeout=20)
 
 
+# --- odd ---
+
+def test_a_pod_that_was_made_without_a_uid_fails_its_start_and_nothing_else():
+    with kubernetes_stack() as stack:
+        provisioner = stack.one("terminals-provisioner")
+        with stack.cluster.api.answering("POST", f"{CORE}/pods", 201, {}):
+            assert "without a uid" in stack.execute("alice", "true").expect_error(502).detail
+        assert stack.run("alice", "echo here") == "here\n"
+        assert stack.one("terminals-provisioner") == provisioner
+
+
 # --- late ---
 
 def test_a_stop_does_not_wait_for_the_word_of_when_it_was_used(cluster):
