@@ -123,6 +123,9 @@ static bool is_alive(const struct kubernetes_pod *pod) {
 static void look(struct kubernetes_instance *instance) {
     const struct kubernetes_terminal *terminal = terminal_of(instance);
     const struct kubernetes_pod *pod = kubernetes_pods_find(instance->backend->pods, instance->name);
+    if (instance->is_adoption && evtimer_pending(instance->timer, NULL) == 0) {
+        kubernetes_instance_set_timer(instance, ADOPT_PATIENCE_MS); /* a probe ends that; whoever waits has an end */
+    }
     if (terminal == NULL || strcmp(terminal->item.uid, instance->terminal_uid) != 0 || has_failed(instance, terminal)) {
         return;
     }
@@ -437,21 +440,33 @@ void kubernetes_operator_adopt(struct kubernetes_instance *instance) {
     }
     strcpy(instance->terminal_uid, terminal->item.uid);
     instance->has_objects = true;
-    kubernetes_instance_set_timer(instance, ADOPT_PATIENCE_MS);
     come(instance);
+}
+
+/* Its pod does not run, or the API server does not say its key. */
+static void has_no_more_patience(struct kubernetes_instance *instance, const struct kubernetes_pod *pod) {
+    bool runs = pod != NULL && pod->state == KUBERNETES_POD_RUNNING && strcmp(pod->item.uid, instance->uid) == 0;
+    struct error err;
+    if (runs && instance->call != NULL) {
+        kubernetes_call_cancel(instance->call);
+        instance->call = NULL;
+        error_set(&err, ERROR_BACKEND, "the API server does not say the instance's key");
+        kubernetes_instance_adopt_blindly(instance, &err);
+    } else {
+        error_set(&err, ERROR_BACKEND, "its pod does not run");
+        kubernetes_instance_fail_leaving_all(instance, &err); /* when it does, the roundup finds it */
+    }
 }
 
 bool kubernetes_operator_timer(struct kubernetes_instance *instance) {
     const struct kubernetes_pod *pod = kubernetes_pods_find(instance->backend->pods, instance->name);
-    struct error err;
     if (instance->state == KUBERNETES_TERMINAL) {
         kubernetes_operator_create(instance);
     } else if (instance->state == KUBERNETES_COMING && instance->is_key_missing) {
         instance->is_key_missing = false;
         look(instance);
     } else if (instance->state == KUBERNETES_COMING && instance->is_adoption) {
-        error_set(&err, ERROR_BACKEND, "its pod does not run");
-        kubernetes_instance_fail_leaving_all(instance, &err); /* when it does, the roundup finds it */
+        has_no_more_patience(instance, pod);
     } else {
         return instance->state == KUBERNETES_COMING && pod != NULL && pod->state == KUBERNETES_POD_UNSCHEDULABLE;
     }

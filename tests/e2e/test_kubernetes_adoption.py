@@ -1,7 +1,13 @@
 """A provisioner that begins anew, before pods that run: whatever is said of them at the moment, they go on."""
+import contextlib
+import os
+import signal
+
 import pytest
 from kubernetes_world import OperatorCluster, begin_anew, kubernetes_stack
 from stack import eventually
+
+SECRETS = "/api/v1/namespaces/terminals/secrets/"
 
 
 @pytest.fixture
@@ -29,4 +35,37 @@ def test_what_the_operator_cannot_do_at_the_moment_ends_no_pod_that_runs(cluster
         eventually(lambda: "adopted at" in stack.err() or "did not outlive" in stack.err(), 30, what="a decision about what runs")
         expect_the_same(stack, pod)
         cluster.start_operator()
+    cluster.expect_empty()
+
+
+def test_a_pod_whose_key_is_not_told_in_time_is_not_ended_for_it(cluster):
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.run("alice", "echo mine > ~/mine")
+        pod = cluster.pod("alice", stack)
+        with contextlib.ExitStack() as block:
+            asked = [block.enter_context(cluster.api.held("GET", SECRETS + pod["metadata"]["name"])) for _ in range(10)]
+            begin_anew(stack)
+            eventually(lambda: "adopted at" in stack.err() or "did not outlive" in stack.err(), 30, what="a decision about what runs")
+            assert asked[0].is_set() and not asked[-1].is_set()
+            expect_the_same(stack, pod)
+    cluster.expect_empty()
+
+
+def test_an_adoption_ends_though_its_pod_is_replaced_by_one_that_does_not_come(cluster):
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.run("alice", "true")
+        pod = cluster.pod("alice", stack)
+        name = pod["metadata"]["name"]
+        os.kill(cluster.kubelet.process_of(pod).pid, signal.SIGSTOP)
+        known = len(cluster.calls("GET", f"secrets/{name}", 200))
+        begin_anew(stack)
+        eventually(lambda: len(cluster.calls("GET", f"secrets/{name}", 200)) > known, 30, what="the question for its key")
+        with contextlib.suppress(AssertionError):  # whoever looks for strangers may ask, too
+            eventually(lambda: len(cluster.calls("GET", f"secrets/{name}", 200)) > known + 1, 2)
+        cluster.kubelet.has_room = False
+        cluster.api.delete("pods", "terminals", name, {"gracePeriodSeconds": 0})
+        eventually(lambda: "did not outlive" in stack.err(), 30, what="the end of the adoption")
+        assert stack.tenant("alice")["status"] in ("stopped", "error")
+        cluster.kubelet.has_room = True
+        assert stack.run("alice", "echo here") == "here\n"
     cluster.expect_empty()
