@@ -339,8 +339,9 @@ void kubernetes_instance_pod_changed(struct kubernetes_instance *instance, const
     if (instance->uid[0] == '\0' || strcmp(instance->uid, pod->item.uid) != 0) {
         return; /* another's, before it or after it */
     }
+    /* One that ran may lack its address for a moment. */
     bool has_ended = is_gone || pod->state == KUBERNETES_POD_ENDED || pod->state == KUBERNETES_POD_TERMINATING ||
-                     (pod->state != KUBERNETES_POD_RUNNING && instance->state >= KUBERNETES_PROBING);
+                     (pod->state == KUBERNETES_POD_STUCK && instance->state == KUBERNETES_PROBING);
     kubernetes_instance_describe_end(pod, is_gone, text, sizeof text);
     switch (instance->state) {
     case KUBERNETES_READY:

@@ -144,10 +144,10 @@ static void judge(struct kubernetes_pod *pod, struct json_object *json) {
         }
     } else if (terminated != NULL) {
         judge_ended(pod, NULL, terminated);
+    } else if (json_get_object(ours, "running") != NULL && pod->address[0] != '\0') {
+        pod->state = KUBERNETES_POD_RUNNING; /* whatever becomes of a sidecar */
     } else if (find_stuck(pod, json_get_array(status, "initContainerStatuses")) || find_stuck(pod, statuses)) {
         pod->state = KUBERNETES_POD_STUCK;
-    } else if (json_get_object(ours, "running") != NULL && pod->address[0] != '\0') {
-        pod->state = KUBERNETES_POD_RUNNING;
     } else if (condition_is(scheduled, "False") && strcmp(text_or(scheduled, "reason", ""), "Unschedulable") == 0) {
         pod->state = KUBERNETES_POD_UNSCHEDULABLE;
         say(pod, "Unschedulable", text_or(scheduled, "message", ""));

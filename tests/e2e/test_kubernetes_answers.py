@@ -1,4 +1,5 @@
 """Both Kubernetes backends, where the API server's answers are late, lost, or odd."""
+import copy
 import threading
 
 import pytest
@@ -28,6 +29,30 @@ def test_a_pod_that_was_made_without_a_uid_fails_its_start_and_nothing_else():
             assert "without a uid" in stack.execute("alice", "true").expect_error(502).detail
         assert stack.run("alice", "echo here") == "here\n"
         assert stack.one("terminals-provisioner") == provisioner
+
+
+def without_address(status):
+    del status["podIP"], status["podIPs"]
+
+
+def with_a_sidecar_that_crashes(status):
+    status["initContainerStatuses"] = [{"name": "side", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}]
+
+
+@pytest.mark.parametrize("backend, change", [("kubernetes", without_address), ("kubernetes", with_a_sidecar_that_crashes),
+                                             ("kubernetes-operator", with_a_sidecar_that_crashes)])
+def test_what_a_pods_status_says_beside_it_ends_no_instance_that_runs(backend, change):
+    with kubernetes_stack(backend) as stack:
+        stack.run("alice", "echo mine > ~/mine")
+        pod = stack.cluster.pod("alice", stack)
+        said = copy.deepcopy(pod)
+        change(said["status"])
+        assert stack.cluster.api.put("pods", said)
+        stack.run("bob", "true")  # whose pod is told of after that
+        assert stack.tenant("alice")["status"] == "running"
+        assert stack.run("alice", "cat ~/mine") == "mine\n"
+        assert stack.cluster.pod("alice", stack)["metadata"]["uid"] == pod["metadata"]["uid"]
+        assert stack.cluster.api.put("pods", pod)
 
 
 # --- late ---

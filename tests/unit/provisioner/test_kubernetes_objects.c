@@ -147,6 +147,10 @@ static const struct {
                   "cache\"}")),
      KUBERNETES_POD_PENDING, "CreateContainerConfigError: failed to sync secret cache"},
     {POD("", "\"podIP\": \"10.1.2.3\", " OURS("\"running\": {}")), KUBERNETES_POD_RUNNING, ""},
+    /* A sidecar that crashes is no end of what runs. */
+    {POD("", "\"podIP\": \"10.1.2.3\", " OURS("\"running\": {}") ", \"initContainerStatuses\": [{\"state\": {"
+                                                                 "\"waiting\": {\"reason\": \"CrashLoopBackOff\"}}}]"),
+     KUBERNETES_POD_RUNNING, ""},
     {POD("", OURS("\"running\": {}")), KUBERNETES_POD_PENDING, ""},
     {POD("", "\"podIP\": \"evil|address\", " OURS("\"running\": {}")), KUBERNETES_POD_PENDING, ""},
     {POD("", "\"podIP\": \"10.1.2.3\", \"containerStatuses\": [{\"name\": \"side\", \"state\": {\"running\": {}}}]"),
