@@ -11,6 +11,7 @@
 #include "provisioner/backends/kubernetes_operator.h"
 #include "provisioner/backends/kubernetes_purge.h"
 #include "provisioner/backends/kubernetes_roundup.h"
+#include "provisioner/backends/kubernetes_unanswered.h"
 
 /* --- what the API server says ------------------------------------------------------------------------------------- */
 
@@ -115,6 +116,7 @@ static void kubernetes_close(struct backend *backend) {
         kubernetes_roundup_close(backend->roundup);
     }
     kubernetes_purge_free_all(backend);
+    kubernetes_unanswered_free_all(backend);
     while (backend->instances != NULL) {
         kubernetes_instance_free(backend->instances);
     }

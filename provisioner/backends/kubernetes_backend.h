@@ -15,6 +15,7 @@
 struct kubernetes_instance;
 struct kubernetes_roundup;
 struct kubernetes_purge;
+struct kubernetes_unanswered;
 
 struct backend {
     struct event_base *base;
@@ -30,6 +31,7 @@ struct backend {
     struct event *touch_timer;
     struct kubernetes_roundup *roundup;
     struct kubernetes_purge *purges;
+    struct kubernetes_unanswered *unanswered;
     struct kubernetes_instance *instances; /* by instance id */
     unsigned round;                        /* counts the walks over all instances */
     unsigned freed;                        /* counts what was taken from the table */

@@ -10,6 +10,7 @@
 #include "provisioner/backends/kubernetes_options.h"
 #include "provisioner/backends/kubernetes_roundup.h"
 #include "provisioner/backends/kubernetes_terminal.h"
+#include "provisioner/backends/kubernetes_unanswered.h"
 
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 5000
@@ -62,6 +63,9 @@ static void forget(struct kubernetes_instance *instance) {
 }
 
 static void leave_to_roundup(struct kubernetes_instance *instance) {
+    if (instance->terminal_uid[0] != '\0') { /* a roundup looks for pods */
+        kubernetes_unanswered_add(instance->backend, instance->name, instance->terminal_uid);
+    }
     kubernetes_roundup_again(instance->backend->roundup);
     forget(instance);
 }

@@ -13,6 +13,7 @@
 #include "provisioner/backends/kubernetes_leftovers.h"
 #include "provisioner/backends/kubernetes_operator.h"
 #include "provisioner/backends/kubernetes_secret.h"
+#include "provisioner/backends/kubernetes_unanswered.h"
 
 #define PROBE_TIMEOUT_MS 10000
 #define ID_RANDOM_BYTES  16
@@ -277,6 +278,7 @@ void kubernetes_roundup_begin(struct kubernetes_roundup *roundup) {
     if (!roundup->is_allowed || kubernetes_link_state(backend) != KUBERNETES_LINK_UP) {
         return;
     }
+    kubernetes_unanswered_ask(backend);
     kubernetes_watch_each(backend->pods, look_at_one, roundup);
     if (!backend->has_operator) {
         kubernetes_leftovers_close(roundup->leftovers);
