@@ -76,6 +76,7 @@ static void on_pod(void *argument, const struct kubernetes_item *item, bool is_g
 static void on_listed(void *argument, int64_t began_ms) {
     struct backend *backend = argument;
     each_instance(backend, kubernetes_instance_listed, began_ms);
+    kubernetes_purge_listed(backend, began_ms);
     kubernetes_roundup_begin(backend->roundup);
 }
 

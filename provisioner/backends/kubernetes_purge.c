@@ -6,12 +6,14 @@
 #include <utlist.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "provisioner/backends/kubernetes_end.h"
 #include "provisioner/backends/kubernetes_manifest.h"
 #include "provisioner/backends/kubernetes_names.h"
 #include "provisioner/backends/kubernetes_options.h"
 #include "provisioner/backends/kubernetes_purge_pod.h"
+#include "provisioner/backends/kubernetes_roundup.h"
 #include "provisioner/backends/kubernetes_terminal.h"
 
 #define CREATE_QUERY "?fieldManager=terminals&fieldValidation=Strict"
@@ -32,6 +34,8 @@ struct kubernetes_purge {
     bool keeps_files; /* only the Terminal goes */
     struct error err; /* what the pod came to */
     struct kubernetes_call *call;
+    struct event *timer; /* while the pod works */
+    int64_t made_ms;     /* monotonic: when that was made */
     void (*done)(void *argument, const struct error *err);
     void *argument;
     struct kubernetes_purge *prev, *next;
@@ -52,6 +56,9 @@ static struct instance_spec spec_of(const struct kubernetes_purge *purge) {
 static void purge_free(struct kubernetes_purge *purge) {
     DL_DELETE(purge->backend->purges, purge);
     kubernetes_call_cancel(purge->call);
+    if (purge->timer != NULL) {
+        event_free(purge->timer);
+    }
     if (purge->has_policy) {
         json_object_put(purge->policy.data);
     }
@@ -97,8 +104,11 @@ static void ask(struct kubernetes_purge *purge, const struct kubernetes_request 
 static void on_pod_removed(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_purge *purge = argument;
     struct error err = purge->err;
-    /* One that stays is removed by the roundup, or ends at its deadline. */
+    bool is_done = (answer->status >= 200 && answer->status < 300) || answer->status == 404 || answer->status == 409;
     purge->call = NULL;
+    if (!is_done) {
+        kubernetes_roundup_again(purge->backend->roundup); /* which passes it to kubernetes_purge_pod_changed() */
+    }
     if (json_get_int(json_get_object(answer->json, "metadata"), "deletionGracePeriodSeconds", 0) > 0) {
         kubernetes_watch_note(purge->backend->pods, answer->json); /* it is still there: the next start waits for it */
     }
@@ -125,9 +135,13 @@ static bool finds_no_node(const struct kubernetes_pod *pod) {
     return pod->state == KUBERNETES_POD_UNSCHEDULABLE && strstr(pod->reason, "ersistent") == NULL;
 }
 
+static void say_deleted(struct kubernetes_purge *purge) {
+    error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files was deleted");
+}
+
 static void pod_is(struct kubernetes_purge *purge, const struct kubernetes_pod *pod, bool is_gone) {
     if (is_gone || pod->state == KUBERNETES_POD_TERMINATING) {
-        error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files was deleted");
+        say_deleted(purge);
     } else if (pod->state == KUBERNETES_POD_ENDED && !pod->has_succeeded) {
         error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files failed: %s", pod->reason);
     } else if (pod->state == KUBERNETES_POD_STUCK) {
@@ -137,7 +151,7 @@ static void pod_is(struct kubernetes_purge *purge, const struct kubernetes_pod *
     } else if (pod->state != KUBERNETES_POD_ENDED) {
         return;
     }
-    remove_pod(purge, 0); /* it has done what it can */
+    remove_pod(purge, finds_no_node(pod) ? 1 : 0); /* it has done what it can, unless it has just found a node */
 }
 
 /* Of the instance whose files a pod removes. False: it is no pod of ours. */
@@ -175,6 +189,38 @@ void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernet
     }
 }
 
+void kubernetes_purge_listed(struct backend *backend, int64_t began_ms) {
+    struct kubernetes_purge *purge = NULL;
+    struct kubernetes_purge *next = NULL;
+    DL_FOREACH_SAFE(backend->purges, purge, next) {
+        const struct kubernetes_pod *pod = kubernetes_pods_find(backend->pods, purge->pod);
+        bool is_there = pod != NULL && strcmp(pod->item.uid, purge->uid) == 0;
+        if (purge->uid[0] != '\0' && !is_there && purge->made_ms < began_ms) {
+            say_deleted(purge);
+            remove_pod(purge, 0);
+        }
+    }
+}
+
+/* It neither ends at its deadline nor is it taken away: its node may be gone. */
+static void on_timer(evutil_socket_t fd, short what, void *argument) {
+    struct kubernetes_purge *purge = argument;
+    (void)fd;
+    (void)what;
+    if (purge->uid[0] != '\0') {
+        error_set(&purge->err, ERROR_BACKEND, "the pod that removes the files does not end");
+        remove_pod(purge, 0);
+    }
+}
+
+static void set_timer(struct kubernetes_purge *purge) {
+    const struct timeval after = {.tv_sec = KUBERNETES_PURGE_DEADLINE_S + 60};
+    purge->timer = evtimer_new(purge->backend->base, on_timer, purge);
+    if (purge->timer == NULL || evtimer_add(purge->timer, &after) != 0) {
+        log_error(NULL, "pod `%s`: no timer: out of memory", purge->pod);
+    }
+}
+
 /* Whether a pod of ours may work now that no purge knows: it was made and the answer lost, or a predecessor made it. */
 static bool may_be_there(const struct kubernetes_answer *answer, const struct kubernetes_pod *known) {
     bool exists = answer->status == 409 && strcmp(answer->reason, "AlreadyExists") == 0;
@@ -188,6 +234,8 @@ static void on_pod_made(void *argument, const struct kubernetes_answer *answer) 
     purge->call = NULL;
     if (answer->status == 201 && uid != NULL && strlen(uid) < sizeof purge->uid) {
         strcpy(purge->uid, uid);
+        purge->made_ms = clock_monotonic_ms();
+        set_timer(purge);
     } else if (may_be_there(answer, pod)) {
         kubernetes_answer_error(answer, &purge->err, "create the pod that removes the files");
         remove_pod(purge, 1);
@@ -427,7 +475,7 @@ static void remove_stray(struct backend *backend, const struct kubernetes_pod *p
     strcpy(stray->pod, pod->item.name);
     strcpy(stray->uid, pod->item.uid);
     DL_APPEND(backend->purges, stray);
-    remove_pod(stray, 0);
+    remove_pod(stray, finds_no_node(pod) ? 1 : 0);
 }
 
 /* Its pod may outlive a purge: another process began it, or nobody heard what became of it. */

@@ -18,6 +18,9 @@ void kubernetes_purge_terminal(struct backend *backend, const struct instance_sp
 /* A pod of a purge has changed, or is gone. */
 void kubernetes_purge_pod_changed(struct backend *backend, const struct kubernetes_pod *pod, bool is_gone);
 
+/* All pods have been listed: one made before `began_ms` that nobody knows is gone, and its purge fails. */
+void kubernetes_purge_listed(struct backend *backend, int64_t began_ms);
+
 /* Whether files of the instance of this name are being removed, on whosever behalf: its start waits for that, and gets
  * its name by kubernetes_end_pass_name_on(). */
 bool kubernetes_purge_is_under_way(const struct backend *backend, const char *name);

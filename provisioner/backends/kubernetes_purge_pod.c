@@ -8,9 +8,8 @@
 #include "provisioner/backends/kubernetes_names.h"
 #include "provisioner/backends/kubernetes_security.h"
 
-#define VOLUME     "files"
-#define FOLDER     "/files"
-#define DEADLINE_S 600
+#define VOLUME "files"
+#define FOLDER "/files"
 
 /* What lies in there was put there by its user, and rm follows no links. `$1` is the folder, which only the kubelet
  * makes, and `$2` what is not the user's: a volume's root cannot be removed, and `lost+found` is its file system's. */
@@ -106,7 +105,7 @@ static bool fill(const struct kubernetes_plan *plan, struct json_object *pod, co
               json_add_string(container, "terminationMessagePolicy", "FallbackToLogsOnError") &&
               fill_command(plan, container) && fill_volume(plan, spec, container) &&
               json_add_string(spec, "restartPolicy", "Never") &&
-              json_add_int(spec, "activeDeadlineSeconds", DEADLINE_S) &&
+              json_add_int(spec, "activeDeadlineSeconds", KUBERNETES_PURGE_DEADLINE_S) &&
               json_add_bool(spec, "automountServiceAccountToken", false) &&
               json_add_bool(spec, "enableServiceLinks", false) && take_place(plan, spec) &&
               kubernetes_resources_add(plan, container); /* a quota of them wants them of every pod */

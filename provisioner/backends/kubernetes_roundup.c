@@ -12,6 +12,7 @@
 #include "provisioner/backends/kubernetes_instance.h"
 #include "provisioner/backends/kubernetes_leftovers.h"
 #include "provisioner/backends/kubernetes_operator.h"
+#include "provisioner/backends/kubernetes_purge.h"
 #include "provisioner/backends/kubernetes_secret.h"
 #include "provisioner/backends/kubernetes_unanswered.h"
 
@@ -270,7 +271,13 @@ void kubernetes_roundup_look(struct kubernetes_roundup *roundup, const struct ku
 }
 
 static void look_at_one(void *argument, const struct kubernetes_item *item) {
-    kubernetes_roundup_look(argument, kubernetes_pod_of(item));
+    struct kubernetes_roundup *roundup = argument;
+    const struct kubernetes_pod *pod = kubernetes_pod_of(item);
+    if (pod->is_purge) {
+        kubernetes_purge_pod_changed(roundup->backend, pod, false); /* the deletion of one that is over may be due */
+    } else {
+        kubernetes_roundup_look(roundup, pod);
+    }
 }
 
 void kubernetes_roundup_begin(struct kubernetes_roundup *roundup) {
