@@ -418,10 +418,21 @@ static const struct kubernetes_terminal *find_terminal(const struct kubernetes_p
     return terminal != NULL && kubernetes_terminal_matches(terminal, spec) ? terminal : NULL;
 }
 
+/* False, having failed: nobody knows whether there is a Terminal. */
+static bool knows_terminals(struct kubernetes_purge *purge) {
+    struct error err;
+    if (!purge->backend->has_operator || kubernetes_link_state(purge->backend) == KUBERNETES_LINK_UP) {
+        return true;
+    }
+    kubernetes_away_error(purge->backend, &err);
+    finish(purge, &err);
+    return false;
+}
+
 void kubernetes_purge_begin(struct backend *backend, const struct instance_spec *spec, bool is_reset,
                             void (*done)(void *argument, const struct error *err), void *argument) {
     struct kubernetes_purge *purge = begin(backend, spec, done, argument);
-    if (purge == NULL) {
+    if (purge == NULL || !knows_terminals(purge)) {
         return;
     }
     const struct kubernetes_terminal *terminal = find_terminal(purge, spec);
@@ -436,16 +447,12 @@ void kubernetes_purge_begin(struct backend *backend, const struct instance_spec 
 void kubernetes_purge_terminal(struct backend *backend, const struct instance_spec *spec,
                                void (*done)(void *argument, const struct error *err), void *argument) {
     struct kubernetes_purge *purge = begin(backend, spec, done, argument);
-    struct error err;
-    if (purge == NULL) {
+    if (purge == NULL || !knows_terminals(purge)) {
         return;
     }
     const struct kubernetes_terminal *terminal = find_terminal(purge, spec);
     purge->keeps_files = true;
-    if (kubernetes_link_state(backend) != KUBERNETES_LINK_UP) {
-        kubernetes_away_error(backend, &err); /* nobody knows whether there is one */
-        finish(purge, &err);
-    } else if (terminal == NULL || terminal->is_going) {
+    if (terminal == NULL || terminal->is_going) {
         finish(purge, NULL);
     } else {
         remove_terminal(purge, terminal->item.uid);

@@ -4,7 +4,7 @@ import signal
 import threading
 
 import pytest
-from kubernetes_world import BACKENDS, kubernetes_stack
+from kubernetes_world import BACKENDS, begin_anew, kubernetes_stack
 from stack import eventually
 
 PODS = "/api/v1/namespaces/terminals/pods"
@@ -99,3 +99,19 @@ def test_a_purge_ends_though_its_pod_came_and_went_unseen():
         assert answers[0].expect(200).json()["reset"] == 0
         stack.cluster.kubelet.delay = 0.01
         assert reset(stack, "alice").expect(200).json()["reset"] == 1
+
+
+def test_a_sleeping_terminal_is_not_overlooked_before_all_have_been_listed():
+    with kubernetes_stack("kubernetes-operator") as stack:
+        cluster = stack.cluster
+        stack.run("alice", "true")
+        name = stack.tenant("alice")["instance_name"]
+        cluster.put_to_sleep(name)
+        eventually(lambda: stack.tenant("alice")["status"] == "stopped", 15, what="the provisioner's notice")
+        cluster.api.go_away()
+        begin_anew(stack)
+        eventually(lambda: stack.admin("DELETE", "/tenants/alice?purge=true").status == 503, 30, what="a refusal")
+        cluster.api.listen()
+        eventually(lambda: stack.admin("DELETE", "/tenants/alice?purge=true").status in (200, 204), 30, what="the deletion")
+        eventually(lambda: name not in cluster.terminals() and name not in cluster.api.all("persistentvolumeclaims"), 15,
+                   what="the end of the Terminal and the files")
