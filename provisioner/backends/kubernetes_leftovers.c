@@ -39,6 +39,11 @@ static void leftover_free(struct leftover *leftover) {
     free(leftover);
 }
 
+/* Whether it may be answered otherwise in a moment. */
+static bool is_passing(const struct kubernetes_answer *answer) {
+    return answer->status == 0 || answer->status == 429 || answer->status >= 500;
+}
+
 static void on_removed(void *argument, const struct kubernetes_answer *answer) {
     struct leftover *leftover = argument;
     struct error err;
@@ -46,7 +51,7 @@ static void on_removed(void *argument, const struct kubernetes_answer *answer) {
     if (answer->status != 200 && answer->status != 404 && answer->status != 409) {
         kubernetes_answer_error(answer, &err, "remove what a predecessor left");
         log_warning(NULL, "%s", err.message);
-        if (answer->status == 0) {
+        if (is_passing(answer)) {
             kubernetes_roundup_again(leftover->all->backend->roundup);
         }
     }
@@ -130,11 +135,15 @@ static void judge(struct kubernetes_leftovers *all, struct json_object *metadata
         holder->has_service = true;
     }
     if (name == NULL || uid == NULL || identity.instance_id == NULL || holder != NULL ||
-        kubernetes_instance_find(all->backend, identity.instance_id) != NULL ||
-        kubernetes_pods_find(all->backend->pods, name) != NULL) {
+        kubernetes_instance_find(all->backend, identity.instance_id) != NULL) {
         return;
     }
-    remove_one(all, name, uid);
+    const struct kubernetes_pod *pod = kubernetes_pods_find(all->backend->pods, name);
+    if (pod == NULL) {
+        remove_one(all, name, uid);
+    } else if (pod->is_going) {
+        kubernetes_roundup_again(all->backend->roundup); /* and nobody waits for its end */
+    }
 }
 
 static void on_list(void *argument, const struct kubernetes_answer *answer) {
@@ -145,7 +154,7 @@ static void on_list(void *argument, const struct kubernetes_answer *answer) {
     if (answer->status != 200 || items == NULL) {
         kubernetes_answer_error(answer, &err, "look for what predecessors left");
         log_warning(NULL, "%s", err.message);
-        if (answer->status == 0) {
+        if (is_passing(answer)) {
             kubernetes_roundup_again(all->backend->roundup);
         }
     }

@@ -3,7 +3,7 @@ import copy
 import threading
 
 import pytest
-from kubernetes_world import OperatorCluster, begin_anew, kubernetes_stack
+from kubernetes_world import Cluster, OperatorCluster, begin_anew, kubernetes_stack
 from stack import eventually
 
 CORE = "/api/v1/namespaces/terminals"
@@ -53,6 +53,32 @@ def test_what_a_pods_status_says_beside_it_ends_no_instance_that_runs(backend, c
         assert stack.run("alice", "cat ~/mine") == "mine\n"
         assert stack.cluster.pod("alice", stack)["metadata"]["uid"] == pod["metadata"]["uid"]
         assert stack.cluster.api.put("pods", pod)
+
+
+# --- not now ---
+
+def test_a_service_and_a_secret_go_after_their_pod_though_nobody_knows_it():
+    """Nobody has a row of it, it is on its way out, and then the API server cannot do what it is asked for at first."""
+    cluster = Cluster()
+    try:
+        with kubernetes_stack(cluster=cluster) as stack:
+            stack.run("alice", "true")
+            pod = cluster.pod("alice", stack)
+            stack.kill_all()  # the database goes with its folder
+            stack.reaper = None
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        cluster.kubelet.known.add(uid)  # whose end it leaves to us
+        cluster.api.delete("pods", "terminals", name, {})
+        known = len(cluster.calls("GET", "secrets?"))
+        busy = {"kind": "Status", "reason": "InternalError", "message": "etcdserver: leader changed", "code": 500}
+        with cluster.api.answering("DELETE", f"{CORE}/secrets/{name}", 500, busy), kubernetes_stack(cluster=cluster):
+            eventually(lambda: len(cluster.calls("GET", "secrets?")) > known, 30, what="a look at what is left")
+            cluster.api.remove("pods", name)
+            eventually(lambda: not cluster.api.all("services") and not cluster.api.all("secrets"), 40, what="the end of both")
+            assert cluster.calls("DELETE", f"secrets/{name}", 500)
+        eventually(lambda: cluster.expect_empty() is None, what="the end of all")
+    finally:
+        cluster.close()
 
 
 # --- late ---
