@@ -121,10 +121,15 @@ static void go_up(struct kubernetes_watch *watch) {
 
 /* --- one item ----------------------------------------------------------------------------------------------------- */
 
-/* Resource versions are numbers that grow (KEP-5504): an event may be older than what we have been answered. */
+/* Resource versions are numbers that grow (KEP-5504); "" is 0. */
+static unsigned long long number_of(const char *version) {
+    return strtoull(version, NULL, 10);
+}
+
+/* An event may be older than what we have been answered. */
 static bool is_older(const struct kubernetes_item *item, const struct kubernetes_item *than) {
     return strcmp(item->uid, than->uid) == 0 && item->version[0] != '\0' &&
-           strtoull(item->version, NULL, 10) < strtoull(than->version, NULL, 10);
+           number_of(item->version) < number_of(than->version);
 }
 
 /* Takes over `item`. */
@@ -161,7 +166,8 @@ static void take_away(struct kubernetes_watch *watch, struct kubernetes_item *it
 
 /* --- the list ----------------------------------------------------------------------------------------------------- */
 
-/* What was there and is not listed is gone; the rest is told as it is now. */
+/* What was there and is not listed is gone, unless we were answered that it is younger than the list
+ * (kubernetes_watch_note); the rest is told as it is now. */
 static void end_list(struct kubernetes_watch *watch) {
     struct kubernetes_item *listed = watch->listed;
     struct kubernetes_item *item = NULL;
@@ -170,7 +176,7 @@ static void end_list(struct kubernetes_watch *watch) {
     HASH_ITER(hh, watch->items, item, next) {
         struct kubernetes_item *now = NULL;
         HASH_FIND_STR(listed, item->name, now);
-        if (now == NULL) {
+        if (now == NULL && number_of(item->version) <= number_of(watch->version)) {
             HASH_DEL(watch->items, item);
             watch->callbacks.item(watch->callbacks.argument, item, true);
             free_item(watch, item);
@@ -404,7 +410,7 @@ void kubernetes_watch_note(struct kubernetes_watch *watch, struct json_object *j
     if (item == NULL) {
         return;
     }
-    if (strtoull(item->version, NULL, 10) <= strtoull(watch->version, NULL, 10)) {
+    if (number_of(item->version) <= number_of(watch->version)) {
         free_item(watch, item); /* that has been told, and perhaps that it is gone since */
         return;
     }

@@ -1,9 +1,10 @@
 """Both Kubernetes backends, where the API server's answers are late, lost, or odd."""
+import contextlib
 import copy
 import threading
 
 import pytest
-from kubernetes_world import Cluster, OperatorCluster, begin_anew, kubernetes_stack
+from kubernetes_world import API, Cluster, OperatorCluster, begin_anew, kubernetes_stack
 from stack import eventually
 
 CORE = "/api/v1/namespaces/terminals"
@@ -115,4 +116,22 @@ def test_a_stop_is_answered_though_what_it_waits_for_ends_first(cluster):
             starting.join()
             assert [answer.status for answer in answers] == [200]
         assert stack.tenant("alice")["status"] == "stopped"
+    cluster.expect_empty()
+
+
+def test_a_terminal_that_is_made_during_a_list_is_not_gone_because_that_lacks_it(cluster):
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.run("bob", "true")
+        path, known = f"/apis/{API}/namespaces/terminals/terminals", len(cluster.calls("POST", "terminals?", 201))
+        with contextlib.ExitStack() as block:
+            lists = [block.enter_context(cluster.api.held("GET", path, query="limit=", after=True)) for _ in ("provisioner", "operator")]
+            cluster.api.compact()
+            cluster.api.cut_watches()
+            eventually(lambda: all(one.is_set() for one in lists), 30, what="both lists")
+            answers = []
+            thread = threading.Thread(target=lambda: answers.append(stack.execute("alice", "true")))
+            thread.start()
+            eventually(lambda: len(cluster.calls("POST", "terminals?", 201)) > known, 30, what="the Terminal")
+        thread.join()
+        answers[0].expect(200)
     cluster.expect_empty()

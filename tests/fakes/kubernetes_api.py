@@ -558,15 +558,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, text = self.path.partition("?")
         query = dict(urllib.parse.parse_qsl(text, keep_blank_values=True))
-        user, code = None, 200
+        user, code, late, wire = None, 200, None, self.wfile
         self.is_streaming = False
         try:
             user = self.api.authenticate(self.headers, self.request.getpeercert())
-            self.api.wait_while_held(method, path, body)
+            self.api.wait_for(self.api.find_hold(method, path, text, body, after=False))
+            late = self.api.find_hold(method, path, text, body, after=True)
             if self.api.is_broken(method, path, after=False):
                 raise OSError
-            if self.api.is_broken(method, path, after=True):
-                self.close_connection, self.wfile = True, io.BytesIO()  # where the answer goes
+            is_lost = self.api.is_broken(method, path, after=True)
+            self.wfile = io.BytesIO() if late or is_lost else wire  # where the answer goes
+            self.close_connection |= is_lost
             prepared = self.api.prepared_answer(method, path)
             if prepared is not None:
                 code, value = prepared
@@ -579,6 +581,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
         finally:
+            self.api.wait_for(late)
+            if late:
+                wire.write(self.wfile.getvalue())
+            self.wfile = wire
             self.api.seen.append((method, self.path, user, code))
 
     def _review(self, body, user):

@@ -5,6 +5,7 @@ A path is one as in a request, without its query.
 import contextlib
 import json
 import threading
+import types
 
 
 class Faults:
@@ -15,27 +16,35 @@ class Faults:
         self.answers = []  # of answering()
 
     @contextlib.contextmanager
-    def held(self, method, path, is_it=lambda body: True):
-        """The first request of this method and path whose body `is_it` is on its way until the block ends. Gives an Event: it has come."""
-        hold = (method, path, is_it, threading.Event(), threading.Event())
+    def held(self, method, path, is_it=lambda body: True, query="", after=False):
+        """The first request of this method and path whose body `is_it`, and in whose query `query` is, is on its way until the block
+        ends; with `after`, it is what it was answered that is. Gives an Event: it has come."""
+        hold = types.SimpleNamespace(wanted=(method, path), is_it=is_it, query=query, after=after, has_come=threading.Event(),
+                                     is_over=threading.Event())
         with self.faults_lock:
             self.holds.append(hold)
         try:
-            yield hold[3]
+            yield hold.has_come
         finally:
             with self.faults_lock:
                 if hold in self.holds:
                     self.holds.remove(hold)
-            hold[4].set()
+            hold.is_over.set()
 
-    def wait_while_held(self, method, path, body):
+    def find_hold(self, method, path, query, body, after):
+        """It is the finder's alone. None: nothing holds that."""
         with self.faults_lock:
-            hold = next((one for one in self.holds if one[:2] == (method, path) and one[2](json.loads(body or b"null"))), None)
-            if hold is None:
-                return
-            self.holds.remove(hold)
-        hold[3].set()
-        hold[4].wait()
+            hold = next((one for one in self.holds if one.wanted == (method, path) and one.after == after and one.query in query
+                         and one.is_it(json.loads(body or b"null"))), None)
+            if hold is not None:
+                self.holds.remove(hold)
+            return hold
+
+    @staticmethod
+    def wait_for(hold):
+        if hold is not None:
+            hold.has_come.set()
+            hold.is_over.wait()
 
     @contextlib.contextmanager
     def breaking(self, method, path, after=False):
