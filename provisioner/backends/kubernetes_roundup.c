@@ -158,8 +158,10 @@ static void probe(struct stranger *stranger) {
         send_away(stranger, "its key is too long");
         return;
     }
-    stranger->probe = health_probe_start(backend->base, stranger->address, KUBERNETES_PORT, stranger->key,
-                                         PROBE_TIMEOUT_MS, on_probed, stranger);
+    /* One that the operator makes anew takes as long as a start. */
+    int timeout_ms = backend->has_operator ? (int)backend->settings->start_timeout_seconds * 1000 : PROBE_TIMEOUT_MS;
+    stranger->probe = health_probe_start(backend->base, stranger->address, KUBERNETES_PORT, stranger->key, timeout_ms,
+                                         on_probed, stranger);
     if (stranger->probe == NULL) {
         leave_for_later(stranger);
     }

@@ -69,3 +69,27 @@ def test_an_adoption_ends_though_its_pod_is_replaced_by_one_that_does_not_come(c
         cluster.kubelet.has_room = True
         assert stack.run("alice", "echo here") == "here\n"
     cluster.expect_empty()
+
+
+def test_a_pod_that_is_made_anew_may_take_as_long_as_a_start(cluster):
+    """Its packages are installed before it answers, say."""
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.run("alice", "echo mine > ~/mine")
+        stack.wait_hot("alice")
+        pod = cluster.pod("alice", stack)
+        terminal = cluster.terminal("alice", stack)["metadata"]["uid"]
+        slow = cluster.folder / "slow"
+        slow.write_text(f'#!/bin/sh\nsleep 11; exec {cluster.kubelet.program} "$@"\n')
+        slow.chmod(0o755)
+        cluster.kubelet.program = slow
+        cluster.api.delete("pods", "terminals", pod["metadata"]["name"], {"gracePeriodSeconds": 0})
+
+        def follows():
+            address = cluster.pods().get(pod["metadata"]["name"], {}).get("status", {}).get("podIP")
+            routes = [value.split("|")[0] for value in stack.haproxy_map("routes").values()]
+            return address and address != pod["status"]["podIP"] and address in routes
+
+        eventually(follows, 60, what="the route to the new pod")
+        assert stack.run("alice", "cat ~/mine") == "mine\n"
+        assert cluster.terminal("alice", stack)["metadata"]["uid"] == terminal, "its Terminal was deleted"
+    cluster.expect_empty()
