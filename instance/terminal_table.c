@@ -20,6 +20,7 @@
 #include "instance/websocket.h"
 
 #define READ_BYTES       (32 * 1024)
+#define READS_AT_END     8 /* 256 KB: a terminal holds some dozen */
 #define TERMINAL_ROWS    24
 #define TERMINAL_COLUMNS 80
 
@@ -297,8 +298,10 @@ static void on_report(struct loop_watch *watch, uint32_t events) {
     if (result == 0) {
         return;
     }
-    /* The shell has ended. Its last words are in the terminal still. */
-    while (open_terminal->clients != NULL && forward_output(open_terminal)) {
+    /* The shell has ended. Its last words are in the terminal still; after them may come what a background job writes,
+     * without end. */
+    for (int reads = READS_AT_END; open_terminal->clients != NULL && reads > 0 && forward_output(open_terminal);) {
+        reads--;
     }
     terminal_close(open_terminal->table, &open_terminal->terminal);
 }
