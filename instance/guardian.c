@@ -15,7 +15,6 @@
 #include "common/cleanup.h"
 #include "instance/descendants.h"
 
-#define START_TIMEOUT_MS   2000
 #define DESCRIPTORS_WANTED 65536
 
 /* What programs get: set once, before anything runs. */
@@ -185,12 +184,17 @@ int guardian_read_report(const struct guardian *guardian, struct guardian_report
     return length < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
 }
 
-pid_t guardian_wait_for_start(const struct guardian *guardian) {
+pid_t guardian_wait_for_start(const struct guardian *guardian, struct error *err) {
     struct pollfd reports = {.fd = guardian->reports, .events = POLLIN};
     struct guardian_report message;
-    if (poll(&reports, 1, START_TIMEOUT_MS) == 1 && guardian_read_report(guardian, &message) == 1 &&
-        message.kind == GUARDIAN_STARTED) {
+    int count = poll(&reports, 1, GUARDIAN_START_TIMEOUT_MS);
+    if (count == 1 && guardian_read_report(guardian, &message) == 1 && message.kind == GUARDIAN_STARTED) {
         return message.value;
+    }
+    if (count == 0) {
+        error_set(err, ERROR_CAPACITY, "it took longer than %d s", GUARDIAN_START_TIMEOUT_MS / 1000);
+    } else {
+        error_set(err, ERROR_CAPACITY, "no process could be made for it");
     }
     return -1;
 }

@@ -228,6 +228,20 @@ def test_a_second_shell_of_a_session_replaces_the_first(instance):
     instance.call("DELETE", "/api/terminals/tab")
 
 
+def test_a_shell_is_kept_when_the_one_to_replace_it_cannot_start():
+    with InstanceProcess() as instance:
+        terminal = open_shell(instance, **{"X-Session-Id": "tab"})
+        instance.set_limit("nproc=1:1")  # it is one itself
+        answer = instance.call("POST", "/api/terminals", headers={"X-Session-Id": "tab"})
+        assert (answer.status, answer.json()) == (429, {"error": "start a process: Resource temporarily unavailable"})
+
+        async def run():
+            async with Shell(instance, "tab") as shell:
+                await shell.type("echo st''ill $$\n")
+                await shell.read_until(f"still {terminal['pid']}")
+        asyncio.run(run())
+
+
 def test_sixteen_shells_and_no_more(instance):
     eventually(lambda: instance.call("GET", "/api/terminals").json() == [], "earlier shells are gone")
     ids = [open_shell(instance)["id"] for _ in range(16)]
