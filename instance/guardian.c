@@ -97,6 +97,16 @@ static void guard(int reports, pid_t program, const sigset_t *signals) {
     }
 }
 
+/* Tells it as a shell would: on the terminal, and with a shell's status for what could not be run. */
+static void report_no_process(int reports, int terminal, const char *why) {
+    char text[128];
+    stpcpy(stpcpy(stpcpy(text, "cannot start a process: "), why), "\n");
+    if (write(terminal, text, strlen(text)) < 0) {
+        /* Nobody looks at the terminal any more: the status is enough. */
+    }
+    report(reports, GUARDIAN_ENDED, W_EXITCODE(126, 0));
+}
+
 static void run_guardian(const struct guardian_program *program, pid_t parent, int terminal, int reports) {
     enum {
         REPORTS = 3,
@@ -129,6 +139,7 @@ static void run_guardian(const struct guardian_program *program, pid_t parent, i
         run_program(program, TERMINAL, FOLDER, CHANNEL);
     }
     if (pid < 0) {
+        report_no_process(REPORTS, TERMINAL, strerrordesc_np(errno)); /* strerror() might translate, with malloc() */
         _exit(1);
     }
     report(REPORTS, GUARDIAN_STARTED, pid);

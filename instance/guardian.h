@@ -37,7 +37,7 @@ struct guardian {
 
 enum guardian_report_kind {
     GUARDIAN_STARTED, /* value: the program's process id, which is its process group too */
-    GUARDIAN_ENDED,   /* value: its wait status */
+    GUARDIAN_ENDED,   /* value: its wait status; without a start before it: no process could be made */
 };
 
 struct guardian_report {
