@@ -84,13 +84,17 @@ void kubernetes_client_close(struct kubernetes_client *client) {
     free(client);
 }
 
+bool kubernetes_answer_is_for_later(const struct kubernetes_answer *answer) {
+    return answer->status == 0 || answer->status == 429 || answer->status >= 500 || answer->status == 401 ||
+           (answer->status == 403 && strstr(answer->message, "exceeded quota") != NULL);
+}
+
 bool kubernetes_answer_error(const struct kubernetes_answer *answer, struct error *err, const char *what) {
     if (answer->status == 0) {
         error_set(err, ERROR_CAPACITY, "%s: the Kubernetes API server does not answer: %s", what, answer->failure);
         return error_veil(err, "The Kubernetes API server does not answer");
     }
-    bool is_for_later = answer->status == 429 || answer->status >= 500 || answer->status == 401 ||
-                        (answer->status == 403 && strstr(answer->message, "exceeded quota") != NULL);
+    bool is_for_later = kubernetes_answer_is_for_later(answer);
     return error_set(err, is_for_later ? ERROR_CAPACITY : ERROR_BACKEND, "%s: Kubernetes says %d%s%s%s%s", what,
                      answer->status, answer->reason[0] == '\0' ? "" : " ", answer->reason,
                      answer->message[0] == '\0' ? "" : ": ", answer->message);

@@ -71,8 +71,12 @@ struct kubernetes_call *kubernetes_call_start(struct kubernetes_client *client,
 /* Not after `done`. NULL is fine. The server may do what it was asked all the same. */
 void kubernetes_call_cancel(struct kubernetes_call *call);
 
-/* An answer as an error about `what` ("create the pod"), with Kubernetes' own reason: ERROR_CAPACITY if the server
- * could not be asked, is busy, or a quota is used up; else ERROR_BACKEND. Returns false. */
+/* Whether the same may be answered otherwise later, with nothing changed: the server could not be asked, is busy or has
+ * a problem of its own, does not know a new token yet, or a quota is used up. */
+bool kubernetes_answer_is_for_later(const struct kubernetes_answer *answer);
+
+/* An answer as an error about `what` ("create the pod"), with Kubernetes' own reason: ERROR_CAPACITY if it is
+ * for later; else ERROR_BACKEND. Returns false. */
 bool kubernetes_answer_error(const struct kubernetes_answer *answer, struct error *err, const char *what);
 
 #endif

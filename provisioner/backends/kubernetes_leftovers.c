@@ -39,11 +39,6 @@ static void leftover_free(struct leftover *leftover) {
     free(leftover);
 }
 
-/* Whether it may be answered otherwise in a moment. */
-static bool is_passing(const struct kubernetes_answer *answer) {
-    return answer->status == 0 || answer->status == 429 || answer->status >= 500;
-}
-
 static void on_removed(void *argument, const struct kubernetes_answer *answer) {
     struct leftover *leftover = argument;
     struct error err;
@@ -51,7 +46,7 @@ static void on_removed(void *argument, const struct kubernetes_answer *answer) {
     if (answer->status != 200 && answer->status != 404 && answer->status != 409) {
         kubernetes_answer_error(answer, &err, "remove what a predecessor left");
         log_warning(NULL, "%s", err.message);
-        if (is_passing(answer)) {
+        if (kubernetes_answer_is_for_later(answer)) {
             kubernetes_roundup_again(leftover->all->backend->roundup);
         }
     }
@@ -154,7 +149,7 @@ static void on_list(void *argument, const struct kubernetes_answer *answer) {
     if (answer->status != 200 || items == NULL) {
         kubernetes_answer_error(answer, &err, "look for what predecessors left");
         log_warning(NULL, "%s", err.message);
-        if (is_passing(answer)) {
+        if (kubernetes_answer_is_for_later(answer)) {
             kubernetes_roundup_again(all->backend->roundup);
         }
     }

@@ -104,9 +104,8 @@ static void ask(struct kubernetes_purge *purge, const struct kubernetes_request 
 static void on_pod_removed(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_purge *purge = argument;
     struct error err = purge->err;
-    bool is_done = (answer->status >= 200 && answer->status < 300) || answer->status == 404 || answer->status == 409;
     purge->call = NULL;
-    if (!is_done) {
+    if (kubernetes_answer_is_for_later(answer)) {
         kubernetes_roundup_again(purge->backend->roundup); /* which passes it to kubernetes_purge_pod_changed() */
     }
     if (json_get_int(json_get_object(answer->json, "metadata"), "deletionGracePeriodSeconds", 0) > 0) {

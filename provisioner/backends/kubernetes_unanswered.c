@@ -40,13 +40,17 @@ void kubernetes_unanswered_add(struct backend *backend, const char *name, const 
 
 static void on_removed(void *argument, const struct kubernetes_answer *answer) {
     struct kubernetes_unanswered *one = argument;
+    struct error err;
     one->call = NULL;
-    /* 409: another Terminal has the name. */
-    if ((answer->status >= 200 && answer->status < 300) || answer->status == 404 || answer->status == 409) {
-        drop(one);
-    } else {
+    if (kubernetes_answer_is_for_later(answer)) {
         kubernetes_roundup_again(one->backend->roundup);
+        return;
     }
+    if (answer->status >= 300 && answer->status != 404 && answer->status != 409) { /* 409: another has the name */
+        kubernetes_answer_error(answer, &err, "delete a Terminal that nobody uses");
+        log_warning(NULL, "Terminal `%s`: %s", one->name, err.message);
+    }
+    drop(one);
 }
 
 static void ask(struct kubernetes_unanswered *one) {
