@@ -64,6 +64,9 @@ static void on_pod(void *argument, const struct kubernetes_item *item, bool is_g
     struct backend *backend = argument;
     const struct kubernetes_pod *pod = kubernetes_pod_of(item);
     struct kubernetes_instance *instance = kubernetes_instance_holder(backend, pod->item.name);
+    if (is_gone) {
+        kubernetes_roundup_pod_is_gone(backend->roundup, pod);
+    }
     if (pod->is_purge) {
         kubernetes_purge_pod_changed(backend, pod, is_gone);
     } else if (instance != NULL) {

@@ -224,6 +224,16 @@ static void begin(struct stranger *stranger, const struct kubernetes_pod *pod) {
     }
 }
 
+void kubernetes_roundup_pod_is_gone(struct kubernetes_roundup *roundup, const struct kubernetes_pod *pod) {
+    struct stranger *stranger = NULL;
+    DL_FOREACH(roundup->strangers, stranger) {
+        if (strcmp(stranger->uid, pod->item.uid) == 0) {
+            leave_for_later(stranger); /* its service and secret, that is; a Terminal has another pod by then */
+            return;
+        }
+    }
+}
+
 static bool is_being_looked_at(const struct kubernetes_roundup *roundup, const char *uid) {
     const struct stranger *stranger = NULL;
     DL_FOREACH(roundup->strangers, stranger) {

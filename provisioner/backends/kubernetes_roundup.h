@@ -24,6 +24,9 @@ void kubernetes_roundup_abandon(struct kubernetes_roundup *roundup);
  * until the API server can be asked. (kubernetes_roundup.c) */
 void kubernetes_roundup_again(struct kubernetes_roundup *roundup);
 
+/* One is gone that may be being looked at: nothing of it is decided any more. */
+void kubernetes_roundup_pod_is_gone(struct kubernetes_roundup *roundup, const struct kubernetes_pod *pod);
+
 /* Looks at one pod that appeared. */
 void kubernetes_roundup_look(struct kubernetes_roundup *roundup, const struct kubernetes_pod *pod);
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kubernetes_world import ACCOUNT, API, BACKENDS, IMAGE, KINDS, Cluster, kubernetes_stack, manifests, restricted_problems, roles, selects
+from kubernetes_world import ACCOUNT, BACKENDS, IMAGE, KINDS, Cluster, kubernetes_stack, manifests, restricted_problems, roles, selects
 from stack import OURS, REPOSITORY, SLOW, eventually
 
 
@@ -470,13 +470,11 @@ def test_while_the_api_server_is_away_what_runs_serves_on(backend):
         assert stack.cluster.pod("alice", stack)["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
-@pytest.mark.parametrize("backend, path", [("kubernetes", "/api/v1/namespaces/terminals/pods/"),
-                                           ("kubernetes-operator", f"/apis/{API}/namespaces/terminals/terminals/")], ids=BACKENDS)
-def test_what_could_not_be_removed_is_once_the_api_server_answers(backend, path):
+def test_what_could_not_be_removed_is_once_the_api_server_answers():
     """Nothing but the one answer is lost: the watches go on, so no list tells of what is left."""
-    with kubernetes_stack(backend) as stack:
+    with kubernetes_stack() as stack:
         policy(stack, "noimage", {"image": "no/such:1"})
-        with stack.cluster.api.breaking("DELETE", path) as asked:
+        with stack.cluster.api.breaking("DELETE", "/api/v1/namespaces/terminals/pods/") as asked:
             fails(stack, "alice", 502, "no/such:1", prefix="/p/noimage")
             assert asked and stack.cluster.pods()
         eventually(lambda: not stack.cluster.pods(), 30, what="the end of the pod that could not start")

@@ -71,25 +71,49 @@ def test_an_adoption_ends_though_its_pod_is_replaced_by_one_that_does_not_come(c
     cluster.expect_empty()
 
 
+def program_after(cluster, seconds):
+    """The instance's program, which begins so late."""
+    path = cluster.folder / f"after-{seconds}"
+    path.write_text(f'#!/bin/sh\nsleep {seconds}; exec {cluster.kubelet.program} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def expect_route_to_another(stack, pod):
+    def follows():
+        address = stack.cluster.pods().get(pod["metadata"]["name"], {}).get("status", {}).get("podIP")
+        routes = [value.split("|")[0] for value in stack.haproxy_map("routes").values()]
+        return address and address != pod["status"]["podIP"] and address in routes
+
+    eventually(follows, 60, what="the route to the new pod")
+    assert stack.run("alice", "cat ~/mine") == "mine\n"
+
+
 def test_a_pod_that_is_made_anew_may_take_as_long_as_a_start(cluster):
     """Its packages are installed before it answers, say."""
     with kubernetes_stack(cluster=cluster) as stack:
         stack.run("alice", "echo mine > ~/mine")
-        stack.wait_hot("alice")
         pod = cluster.pod("alice", stack)
         terminal = cluster.terminal("alice", stack)["metadata"]["uid"]
-        slow = cluster.folder / "slow"
-        slow.write_text(f'#!/bin/sh\nsleep 11; exec {cluster.kubelet.program} "$@"\n')
-        slow.chmod(0o755)
-        cluster.kubelet.program = slow
+        cluster.kubelet.program = program_after(cluster, 11)
         cluster.api.delete("pods", "terminals", pod["metadata"]["name"], {"gracePeriodSeconds": 0})
+        expect_route_to_another(stack, pod)
+        assert cluster.terminal("alice", stack)["metadata"]["uid"] == terminal, "its Terminal was deleted"
+    cluster.expect_empty()
 
-        def follows():
-            address = cluster.pods().get(pod["metadata"]["name"], {}).get("status", {}).get("podIP")
-            routes = [value.split("|")[0] for value in stack.haproxy_map("routes").values()]
-            return address and address != pod["status"]["podIP"] and address in routes
 
-        eventually(follows, 60, what="the route to the new pod")
-        assert stack.run("alice", "cat ~/mine") == "mine\n"
+def test_a_pod_that_goes_before_it_has_answered_does_not_take_its_terminal_with_it(cluster):
+    with kubernetes_stack(cluster=cluster, start_timeout_seconds=8) as stack:
+        stack.run("alice", "echo mine > ~/mine")
+        pod = cluster.pod("alice", stack)
+        name, program = pod["metadata"]["name"], cluster.kubelet.program
+        terminal = cluster.terminal("alice", stack)["metadata"]["uid"]
+        known = len(cluster.calls("GET", f"secrets/{name}", 200))
+        cluster.kubelet.program = program_after(cluster, 3600)
+        cluster.api.delete("pods", "terminals", name, {"gracePeriodSeconds": 0})
+        eventually(lambda: len(cluster.calls("GET", f"secrets/{name}", 200)) > known, 30, what="a look at the pod that does not answer")
+        cluster.kubelet.program, cluster.kubelet.delay = program, 12  # the next comes when that one has been given up
+        cluster.api.delete("pods", "terminals", name, {"gracePeriodSeconds": 0})
+        expect_route_to_another(stack, pod)
         assert cluster.terminal("alice", stack)["metadata"]["uid"] == terminal, "its Terminal was deleted"
     cluster.expect_empty()

@@ -8,6 +8,7 @@ from kubernetes_world import API, Cluster, OperatorCluster, begin_anew, kubernet
 from stack import eventually
 
 CORE = "/api/v1/namespaces/terminals"
+TERMINALS = f"/apis/{API}/namespaces/terminals/terminals"
 
 
 @pytest.fixture
@@ -82,6 +83,19 @@ def test_a_service_and_a_secret_go_after_their_pod_though_nobody_knows_it():
         cluster.close()
 
 
+# --- lost ---
+
+def test_a_terminal_whose_end_nobody_answered_goes_though_no_pod_of_it_runs(cluster):
+    """Nothing but the one answer is lost: the watches go on, so no list tells of what is left."""
+    with kubernetes_stack(cluster=cluster) as stack:
+        stack.admin("POST", "/policies", json_body={"id": "noimage", "data": {"image": "no/such:1"}}).expect(201)
+        with cluster.api.breaking("DELETE", f"{TERMINALS}/") as asked:
+            assert "no/such:1" in stack.execute("alice", "true", prefix="/p/noimage").expect_error(502).detail
+            assert asked and cluster.terminals()
+        eventually(lambda: not cluster.terminals() and not cluster.pods(), 30, what="the end of the Terminal and its pod")
+    cluster.expect_empty()
+
+
 # --- late ---
 
 def test_a_stop_does_not_wait_for_the_word_of_when_it_was_used(cluster):
@@ -122,9 +136,9 @@ def test_a_stop_is_answered_though_what_it_waits_for_ends_first(cluster):
 def test_a_terminal_that_is_made_during_a_list_is_not_gone_because_that_lacks_it(cluster):
     with kubernetes_stack(cluster=cluster) as stack:
         stack.run("bob", "true")
-        path, known = f"/apis/{API}/namespaces/terminals/terminals", len(cluster.calls("POST", "terminals?", 201))
+        known = len(cluster.calls("POST", "terminals?", 201))
         with contextlib.ExitStack() as block:
-            lists = [block.enter_context(cluster.api.held("GET", path, query="limit=", after=True)) for _ in ("provisioner", "operator")]
+            lists = [block.enter_context(cluster.api.held("GET", TERMINALS, query="limit=", after=True)) for _ in ("provisioner", "operator")]
             cluster.api.compact()
             cluster.api.cut_watches()
             eventually(lambda: all(one.is_set() for one in lists), 30, what="both lists")
