@@ -34,7 +34,6 @@ def test_what_the_operator_cannot_do_at_the_moment_ends_no_pod_that_runs(cluster
         begin_anew(stack)
         eventually(lambda: "adopted at" in stack.err() or "did not outlive" in stack.err(), 30, what="a decision about what runs")
         expect_the_same(stack, pod)
-        cluster.start_operator()
     cluster.expect_empty()
 
 
