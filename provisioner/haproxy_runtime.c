@@ -194,14 +194,23 @@ static void on_lifeline(evutil_socket_t fd, short what, void *argument) {
     poll_soon(runtime, 0); /* it may only have closed a connection that was idle for `stats timeout` */
 }
 
-static void open_lifeline(struct haproxy_runtime *runtime) {
+/* Returns the connection, or 0 - errno. On a Unix socket there is nothing to wait for. */
+static int connect_to(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || strlen(runtime->socket_path) >= sizeof address.sun_path) {
-        return;
+    if (strlen(path) >= sizeof address.sun_path) {
+        return -ENAMETOOLONG;
     }
-    strcpy(address.sun_path, runtime->socket_path);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+    strcpy(address.sun_path, path);
+    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        return -errno;
+    }
+    return steal_fd(&fd);
+}
+
+static void open_lifeline(struct haproxy_runtime *runtime) {
+    cleanup_close int fd = connect_to(runtime->socket_path);
+    if (fd < 0) {
         return; /* the poll notices the same, only later */
     }
     runtime->lifeline = event_new(runtime->base, fd, EV_READ, on_lifeline, runtime);
@@ -423,6 +432,14 @@ bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarte
 
 bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime) {
     return runtime->up;
+}
+
+bool haproxy_runtime_is_gone(const struct haproxy_runtime *runtime) {
+    cleanup_close int worker = connect_to(runtime->socket_path);
+    cleanup_close int master = connect_to(runtime->master_path);
+    /* HAProxy leaves its sockets behind: one that vanished from under it says nothing about it. */
+    bool worker_is_gone = worker == -ECONNREFUSED || (worker == -ENOENT && runtime->pid == 0);
+    return worker_is_gone && (master == -ECONNREFUSED || master == -ENOENT);
 }
 
 pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime) {

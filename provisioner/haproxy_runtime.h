@@ -25,6 +25,10 @@ bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarte
 /* Whether it answered the last time it was asked. */
 bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime);
 
+/* Whether no HAProxy runs, master or worker, so that nothing comes through any. One that stands still, or that we
+ * cannot ask (no descriptors), is not gone: what it holds is not known. */
+bool haproxy_runtime_is_gone(const struct haproxy_runtime *runtime);
+
 /* The worker that answered last, as it calls itself; 0: none has yet. In another container that may be nobody's pid
  * here, or somebody else's. */
 pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime);

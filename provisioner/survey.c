@@ -57,11 +57,11 @@ static void finish_if_complete(struct survey *survey) {
 
 /* --- this node ---------------------------------------------------------------------------------------------------- */
 
-/* If HAProxy does not run, nothing comes through it. */
+/* Where no HAProxy runs, nothing comes through it. */
 static void on_own_activity(void *argument, bool ok, const struct route_activity *routes, size_t count) {
     struct survey *survey = argument;
     survey->own_is_missing = false;
-    survey->ok = survey->ok && (ok || !haproxy_runtime_is_up(survey->provisioner->haproxy));
+    survey->ok = survey->ok && (ok || haproxy_runtime_is_gone(survey->provisioner->haproxy));
     for (size_t i = 0; ok && i < count; i++) {
         survey->ok = survey_list_add(&survey->list, &routes[i]) && survey->ok;
     }

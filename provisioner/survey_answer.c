@@ -116,7 +116,7 @@ static void reply(struct survey_question *question, bool ok, const struct route_
 
 static void on_activity(void *argument, bool ok, const struct route_activity *routes, size_t count) {
     struct survey_question *question = argument;
-    bool is_known = ok || !haproxy_runtime_is_up(question->provisioner->haproxy);
+    bool is_known = ok || haproxy_runtime_is_gone(question->provisioner->haproxy);
     reply(question, is_known, routes, ok ? count : 0);
 }
 

@@ -119,8 +119,8 @@ struct haproxy_runtime {
     int unused;
 };
 static struct {
-    bool is_up;
-    bool is_silent; /* up, but does not answer */
+    bool is_up; /* runs */
+    bool is_silent; /* runs, but does not answer */
     struct route_activity routes[4];
     size_t count;
     int looks;
@@ -149,7 +149,12 @@ bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarte
 
 bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime) {
     (void)runtime;
-    return fake_haproxy.is_up;
+    return fake_haproxy.is_up && !fake_haproxy.is_silent;
+}
+
+bool haproxy_runtime_is_gone(const struct haproxy_runtime *runtime) {
+    (void)runtime;
+    return !fake_haproxy.is_up;
 }
 
 pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime) {
