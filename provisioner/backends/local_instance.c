@@ -14,8 +14,9 @@
 #define LOOPBACK            "127.0.0.1"
 #define STOP_GRACE_MS       3000
 #define ADOPT_TIMEOUT_MS    10000
-#define SANDBOX_END_WAIT_MS 200 /* bwrap ends right after its init; if not, it is helped */
-#define TRIES_MAX           5   /* ports tried for one start */
+#define ADOPT_AGAIN_MS      1000 /* until we can look at its processes */
+#define SANDBOX_END_WAIT_MS 200  /* bwrap ends right after its init; if not, it is helped */
+#define TRIES_MAX           5    /* ports tried for one start */
 
 static void begin_ending(struct local_instance *instance, enum local_outcome outcome);
 static void on_timer(evutil_socket_t fd, short what, void *argument);
@@ -206,6 +207,11 @@ static void on_timer(evutil_socket_t fd, short what, void *argument) {
     struct local_instance *instance = argument;
     (void)fd;
     (void)what;
+    if (instance->state == LOCAL_ADOPTING && instance->process.event == NULL) {
+        const struct local_reference reference = instance->reference;
+        local_instance_adopt(instance, &reference);
+        return;
+    }
     switch (instance->state) {
     case LOCAL_STOPPING:
         begin_ending(instance, OUTCOME_STOPPED);
@@ -310,12 +316,29 @@ void local_instance_launch(struct local_instance *instance) {
     }
 }
 
+/* We lack the means to look at it: that is no reason to end it. Nothing of it is in our hands until then. */
+static void adopt_later(struct local_instance *instance, const struct local_reference *reference,
+                        const struct error *err) {
+    log_warning(NULL, "instance %s is adopted later: %s", instance->id, err->message);
+    local_processes_forget(instance);
+    instance->reference = *reference;
+    local_ports_mark(&instance->backend->ports, reference->port, true);
+    instance->has_leftovers = true;
+    set_timer(instance, ADOPT_AGAIN_MS);
+}
+
 void local_instance_adopt(struct local_instance *instance, const struct local_reference *reference) {
     struct error err;
     instance->state = LOCAL_ADOPTING;
     instance->has_leftovers = true;
-    if (!local_processes_adopt(instance, reference, on_process_end, &err) ||
+    enum local_adoption adoption = local_processes_adopt(instance, reference, on_process_end, &err);
+    if (adoption == ADOPTION_DONE &&
         !local_instance_probe(instance, ADOPT_TIMEOUT_MS, instance->key, on_probed, &err)) {
+        adoption = ADOPTION_UNSEEN;
+    }
+    if (adoption == ADOPTION_UNSEEN) {
+        adopt_later(instance, reference, &err);
+    } else if (adoption == ADOPTION_GONE) {
         local_instance_fail(instance, &err);
     }
 }

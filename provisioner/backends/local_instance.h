@@ -95,7 +95,7 @@ bool local_instance_set_spec(struct local_instance *instance, const struct insta
 /* STARTING. `ready` or `failed` follows. */
 void local_instance_launch(struct local_instance *instance);
 
-/* ADOPTING, given a reference whose process may be alive. */
+/* ADOPTING, given a reference whose process may be alive. `ready` or `failed` follows, once we can look at it. */
 void local_instance_adopt(struct local_instance *instance, const struct local_reference *reference);
 
 /* Asks its /health, as instance->probe. False with *err: no memory or descriptors. */
