@@ -20,7 +20,7 @@ static void on_silence(struct local_instance *instance, const struct error *err,
         log_warning(NULL, "instance %s runs, but %s", instance->id, err->message);
     }
     local_instance_watch_silence(instance, silent_ms);
-    waiting_checks_answer(&instance->checks, true);
+    waiting_checks_answer(&instance->checks, false);
 }
 
 static void on_probed(void *argument, const struct error *err, bool is_refused) {
@@ -48,7 +48,7 @@ void local_instance_check(struct local_instance *instance, void (*checked)(void 
                           void *argument) {
     struct error err;
     if (instance->silent_ms > 0) {
-        checked(argument, true); /* it is being asked on; the gate tells the user that it does not answer */
+        checked(argument, false); /* it is being asked on */
         return;
     }
     bool is_looking =

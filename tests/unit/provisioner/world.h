@@ -119,7 +119,7 @@ struct haproxy_runtime {
     int unused;
 };
 static struct {
-    bool is_up; /* runs */
+    bool is_up;     /* runs */
     bool is_silent; /* runs, but does not answer */
     struct route_activity routes[4];
     size_t count;
@@ -190,6 +190,7 @@ static struct {
     struct backend_events events;
     enum fake_answer on_start, on_adopt, on_stop; /* FAKE_WAIT: the test raises the event */
     bool is_alive;                                /* what check() finds */
+    bool is_silent;                               /* it runs, but check() has no answer */
     int starts, adoptions, stops, checks, sweeps;
     char last_id[33];
     char last_home[512];
@@ -289,8 +290,8 @@ static void fake_check(struct backend *backend, const char *instance_id, void (*
                        void *argument) {
     (void)backend;
     fake_backend.checks++;
-    bool alive = fake_backend.is_alive;
-    if (!alive) {
+    bool alive = fake_backend.is_alive && !fake_backend.is_silent;
+    if (!fake_backend.is_alive) {
         fake_backend.events.gone(fake_backend.events.owner, instance_id, "killed by signal 9");
     }
     checked(argument, alive);
