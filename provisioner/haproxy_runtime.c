@@ -360,10 +360,18 @@ static void on_retry(evutil_socket_t fd, short what, void *argument) {
     ask_who_works(argument);
 }
 
+static void on_is_there(void *argument, const char *answer) {
+    struct activity_request *request = argument;
+    const struct timeval next_turn = {0};
+    if (answer == NULL || evtimer_add(request->retry, &next_turn) != 0) {
+        finish_activity(request, false);
+    }
+}
+
 void haproxy_runtime_activity(struct haproxy_runtime *runtime,
                               void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count),
                               void *argument) {
-    struct activity_request *request = runtime->up ? calloc(1, sizeof *request) : NULL;
+    struct activity_request *request = calloc(1, sizeof *request);
     struct event *retry = request == NULL ? NULL : evtimer_new(runtime->base, on_retry, request);
     if (retry == NULL) {
         free(request);
@@ -377,7 +385,11 @@ void haproxy_runtime_activity(struct haproxy_runtime *runtime,
     request->argument = argument;
     request->next = runtime->activities;
     runtime->activities = request;
-    ask_who_works(request);
+    if (runtime->up) {
+        ask_who_works(request);
+    } else { /* or it has begun this moment, and was not asked before */
+        enqueue(runtime, "", on_is_there, request);
+    }
 }
 
 /* --- opening and closing ------------------------------------------------------------------------------------------ */

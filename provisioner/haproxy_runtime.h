@@ -51,7 +51,8 @@ struct route_activity {
 
 /* Reads the stick table of the current worker and of every old worker that is still finishing (master CLI: `show proc`,
  * `@!pid …`) and calls `done` with all entries (a route may occur once per worker). ok is false if the current worker
- * or the master could not be asked: nobody then knows what the old ones hold. A reload under way is waited for. */
+ * or the master could not be asked: nobody then knows what the old ones hold. A reload under way is waited for.
+ * `done` may be called from inside. */
 void haproxy_runtime_activity(struct haproxy_runtime *runtime,
                               void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count),
                               void *argument);

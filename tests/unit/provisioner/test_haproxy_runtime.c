@@ -176,6 +176,18 @@ static void test_activity_without_haproxy_is_unknown(void **state) {
     assert_false(world->activity_ok);
 }
 
+/* As when a provisioner, or HAProxy, has begun this moment. */
+static void test_activity_is_known_before_haproxy_was_asked_anything_else(void **state) {
+    struct runtime_world *world = *state;
+    struct haproxy_runtime *usual = world->haproxy.runtime;
+    world->haproxy.runtime =
+        haproxy_runtime_open(world->haproxy.socket_path, world->haproxy.master_path, world->haproxy.base);
+    ask_activity(world);
+    haproxy_runtime_close(world->haproxy.runtime);
+    world->haproxy.runtime = usual;
+    assert_true(world->activity_ok);
+}
+
 static bool is_gone(void *argument) {
     return haproxy_runtime_is_gone(((struct runtime_world *)argument)->haproxy.runtime);
 }
@@ -263,6 +275,7 @@ int main(void) {
         TEST(test_activity_tells_who_was_active_and_when),
         TEST(test_activity_of_an_old_worker_counts),
         TEST(test_activity_without_haproxy_is_unknown),
+        TEST(test_activity_is_known_before_haproxy_was_asked_anything_else),
         TEST(test_an_haproxy_that_stands_still_is_not_gone),
         TEST(test_an_haproxy_that_cannot_be_asked_is_not_gone),
         cmocka_unit_test(test_answers_that_are_none_are_refused),
