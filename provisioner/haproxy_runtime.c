@@ -46,6 +46,8 @@ struct haproxy_runtime {
     long pid;            /* of the process that answered last */
     long uptime_seconds; /* what it said: another process may have the same pid, as in a container that was restarted */
     int64_t since_ms;    /* when it first did (monotonic) */
+    int64_t down_ms;     /* when it was last found not to answer any more (monotonic); 0: never */
+    int64_t lost_ms;     /* the same, of the last one that never answered again */
     struct command *first; /* the one under way, if `exchange` is set */
     struct command *last;
     struct haproxy_exchange *exchange;
@@ -88,6 +90,7 @@ static void free_command(struct command *command) {
 static void go_down(struct haproxy_runtime *runtime) {
     if (runtime->up) {
         log_warning(NULL, "HAProxy does not answer on `%s`", runtime->socket_path);
+        runtime->down_ms = clock_monotonic_ms();
     }
     runtime->up = false;
     drop_lifeline(runtime);
@@ -105,7 +108,11 @@ static void go_down(struct haproxy_runtime *runtime) {
 
 /* Another process answers than before: tells everybody that what it knows may be anything. */
 static void note_process(struct haproxy_runtime *runtime, long pid, long uptime_seconds) {
-    bool is_known = runtime->up && pid == runtime->pid && uptime_seconds >= runtime->uptime_seconds;
+    bool is_the_same = pid == runtime->pid && uptime_seconds >= runtime->uptime_seconds;
+    bool is_known = runtime->up && is_the_same;
+    if (!runtime->up && !is_the_same) {
+        runtime->lost_ms = runtime->down_ms;
+    }
     runtime->up = true;
     runtime->pid = pid;
     runtime->uptime_seconds = uptime_seconds;
@@ -452,6 +459,10 @@ bool haproxy_runtime_is_gone(const struct haproxy_runtime *runtime) {
     /* HAProxy leaves its sockets behind: one that vanished from under it says nothing about it. */
     bool worker_is_gone = worker == -ECONNREFUSED || (worker == -ENOENT && runtime->pid == 0);
     return worker_is_gone && (master == -ECONNREFUSED || master == -ENOENT);
+}
+
+int64_t haproxy_runtime_lost_ms(const struct haproxy_runtime *runtime) {
+    return runtime->up ? runtime->lost_ms : runtime->down_ms;
 }
 
 pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime) {

@@ -8,6 +8,7 @@
 
 #include <event2/event.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct haproxy_runtime;
@@ -28,6 +29,10 @@ bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime);
 /* Whether no HAProxy runs, master or worker, so that nothing comes through any. One that stands still, or that we
  * cannot ask (no descriptors), is not gone: what it holds is not known. */
 bool haproxy_runtime_is_gone(const struct haproxy_runtime *runtime);
+
+/* Until when there was an HAProxy that is no more, or seems so, and what it knew of activity (monotonic); 0: there was
+ * none in our life. A reload is no such end: old workers are still asked while they have anything to finish. */
+int64_t haproxy_runtime_lost_ms(const struct haproxy_runtime *runtime);
 
 /* The worker that answered last, as it calls itself; 0: none has yet. In another container that may be nobody's pid
  * here, or somebody else's. */

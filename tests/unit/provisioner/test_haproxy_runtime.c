@@ -118,8 +118,11 @@ static void test_a_kill_is_noticed_at_once_and_everybody_is_answered(void **stat
     haproxy_world_await(&world->haproxy, is_answered, world);
     haproxy_runtime_command(world->haproxy.runtime, "show info", on_answer, world); /* while it is away: at once */
     assert_int_equal(world->answers + world->refusals, 21);
+    int64_t lost_ms = haproxy_runtime_lost_ms(world->haproxy.runtime);
+    assert_true(lost_ms > 0);
     haproxy_world_start_haproxy(&world->haproxy);
     haproxy_world_await(&world->haproxy, is_restarted, world);
+    assert_int_equal(haproxy_runtime_lost_ms(world->haproxy.runtime), lost_ms); /* with what it knew of activity */
 }
 
 static void test_a_reload_is_noticed(void **state) {
@@ -208,6 +211,9 @@ static void test_an_haproxy_that_stands_still_is_not_gone(void **state) {
     assert_false(is_gone(world));
     survey(world);
     assert_false(world->activity_ok);
+    kill(haproxy_runtime_pid(world->haproxy.runtime), SIGCONT);
+    haproxy_world_await_up(&world->haproxy);
+    assert_int_equal(haproxy_runtime_lost_ms(world->haproxy.runtime), 0); /* it knows what it knew */
     haproxy_world_kill_haproxy(&world->haproxy);
     haproxy_world_await(&world->haproxy, is_gone, world);
     survey(world); /* nothing comes through it any more, and who is idle can be stopped */

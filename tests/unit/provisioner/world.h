@@ -119,8 +119,9 @@ struct haproxy_runtime {
     int unused;
 };
 static struct {
-    bool is_up;     /* runs */
-    bool is_silent; /* runs, but does not answer */
+    bool is_up;      /* runs */
+    bool is_silent;  /* runs, but does not answer */
+    int64_t lost_ms; /* haproxy_runtime_lost_ms() */
     struct route_activity routes[4];
     size_t count;
     int looks;
@@ -155,6 +156,11 @@ bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime) {
 bool haproxy_runtime_is_gone(const struct haproxy_runtime *runtime) {
     (void)runtime;
     return !fake_haproxy.is_up;
+}
+
+int64_t haproxy_runtime_lost_ms(const struct haproxy_runtime *runtime) {
+    (void)runtime;
+    return fake_haproxy.lost_ms;
 }
 
 pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime) {
