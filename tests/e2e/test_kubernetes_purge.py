@@ -1,6 +1,4 @@
 """Both Kubernetes backends: a user's files go when they shall, and no file of anybody who has come back meanwhile."""
-import os
-import signal
 import threading
 
 import pytest
@@ -31,7 +29,7 @@ def test_a_purge_that_outlives_its_provisioner_takes_no_file_of_the_next_instanc
         thread = threading.Thread(target=reset, args=(stack, "alice"))  # who answers that is killed
         thread.start()
         eventually(lambda: pod in stack.cluster.pods(), 30, what="the pod that empties the claim", interval=0.005)
-        os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)
+        begin_anew(stack)
         stack.cluster.kubelet.delay = 0.01
         eventually(lambda: stack.run("alice", "echo new > ~/new; echo done", timeout=30) == "done\n", 60, what="service")
         thread.join()
