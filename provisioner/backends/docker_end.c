@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "provisioner/backends/docker_instance.h"
 #include "provisioner/backends/docker_logs.h"
+#include "provisioner/backends/docker_roundup.h"
 #include "provisioner/backends/docker_warm.h"
 
 #define STOP_GRACE_S  3
@@ -43,7 +44,8 @@ static void on_removed(void *argument, const struct docker_answer *answer) {
     if (answer->status == 204 || answer->status == 404) {
         forget(instance);
     } else if (answer->status == 0 && instance->outcome != DOCKER_OUTCOME_STOPPED) {
-        forget(instance); /* nobody shall wait for the engine to come back: the roundup deals with the rest */
+        docker_roundup_again(instance->backend->roundup); /* nobody shall wait for the engine to come back */
+        forget(instance);
     } else {
         /* 409: somebody is removing it already. Else it is busy: it goes on being tried, as nothing else can be done.
          */
@@ -120,6 +122,12 @@ void docker_instance_fail(struct docker_instance *instance, const struct error *
     instance->failure = *err;
     instance->tries = 0;
     step_remove(instance);
+}
+
+void docker_instance_fail_leaving_all(struct docker_instance *instance, const struct error *err) {
+    docker_roundup_again(instance->backend->roundup);
+    docker_instance_set_container(instance, "");
+    docker_instance_fail(instance, err);
 }
 
 bool docker_instance_may_go_on(struct docker_instance *instance) {

@@ -149,6 +149,8 @@ bool docker_instance_call(struct docker_instance *instance, const struct docker_
         if (instance->state == DOCKER_STOPPING || instance->state == DOCKER_REMOVING) {
             log_error(NULL, "%s", err.message);
             docker_instance_set_timer(instance, DOCKER_RETRY_MAX_MS);
+        } else if (instance->is_adoption) {
+            docker_instance_fail_leaving_all(instance, &err);
         } else {
             docker_instance_fail(instance, &err);
         }
@@ -183,6 +185,8 @@ static void on_probed(void *argument, const struct error *err, bool is_refused) 
         become_ready(instance);
     } else if (err == NULL) {
         docker_instance_fail(instance, &refusal);
+    } else if (instance->is_blind) {
+        docker_instance_fail_leaving_all(instance, err);
     } else {
         docker_instance_fail(instance, err);
     }
@@ -195,7 +199,11 @@ void docker_instance_await_answer(struct docker_instance *instance, int timeout_
                                          instance->spec.key, timeout_ms, on_probed, instance);
     if (instance->probe == NULL) {
         error_set(&err, ERROR_INTERNAL, "out of memory or descriptors");
-        docker_instance_fail(instance, &err);
+        if (instance->is_adoption) {
+            docker_instance_fail_leaving_all(instance, &err);
+        } else {
+            docker_instance_fail(instance, &err);
+        }
     }
 }
 

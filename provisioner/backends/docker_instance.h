@@ -55,6 +55,7 @@ struct docker_instance {
     enum docker_outcome outcome;
     struct error failure; /* for DOCKER_OUTCOME_FAILED */
     bool is_adoption;
+    bool is_blind;       /* adopted without an answer of the engine */
     bool is_stop_wanted; /* a call is under way whose end has to be awaited first */
     bool has_ended;      /* the events say so, and a call is under way */
     bool was_unlisted;   /* while a list is awaited: it has not been seen in it */
@@ -138,6 +139,8 @@ bool docker_instance_may_go_on(struct docker_instance *instance);
 
 /* Ends what there is of it, then tells `failed`. */
 void docker_instance_fail(struct docker_instance *instance, const struct error *err);
+/* Without removing anything: what is there, if anything is, stays as it is until the roundup has looked. */
+void docker_instance_fail_leaving_all(struct docker_instance *instance, const struct error *err);
 
 /* Its container, described, runs: finds its address and waits until it answers. */
 void docker_instance_probe(struct docker_instance *instance, const struct docker_container *container);
