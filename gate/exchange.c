@@ -67,8 +67,8 @@ static void note_progress(struct connection *connection) {
             connection->client_has_left = true;
             connection_set_timer(connection, connection->gate->limits.stream_end);
         }
-    } else if (relay_has_answered(&connection->relay)) {
-        evtimer_del(&connection->timer);
+    } else if (connection->relay.is_stream) {
+        evtimer_del(&connection->timer); /* a WebSocket may be silent for long */
     }
 }
 
@@ -104,6 +104,10 @@ void exchange_timeout(struct connection *connection) {
     int64_t left = connection->moved_at_ms + read_timeout_ms(connection) - clock_monotonic_ms();
     if (left > 0) {
         connection_set_timer(connection, left);
+    } else if (relay_has_answered(&connection->relay)) {
+        log_exchange(connection);
+        endpoint_reset(&connection->instance);
+        connection_free(connection); /* the client sees that it was cut */
     } else {
         connection_answer(connection, 504, "The terminal instance did not answer in time");
     }

@@ -203,6 +203,20 @@ static bool parse_address(const struct connection *connection, struct sockaddr_s
     return false;
 }
 
+/* A node that dies or is cut off ends no connection: a silent shell would stay open for a day (tcp(7)). */
+static void notice_when_it_vanishes(int fd) {
+    const int on = 1;
+    const int idle_s = 60;
+    const int interval_s = 15;
+    const int count = 4;
+    const unsigned unacknowledged_ms = 120000;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof unacknowledged_ms);
+}
+
 static void connect_to_instance(struct connection *connection) {
     struct sockaddr_storage address;
     socklen_t length = 0;
@@ -218,6 +232,7 @@ static void connect_to_instance(struct connection *connection) {
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a keystroke must not wait for the one before */
+    notice_when_it_vanishes(fd);
     connection->state = STATE_CONNECTING;
     if (connect(fd, (const struct sockaddr *)&address, length) != 0 && errno != EINPROGRESS) {
         char reason[128];

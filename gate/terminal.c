@@ -161,6 +161,8 @@ void terminal_pump(struct connection *connection) {
         connection_free(connection);
     } else if (result != RELAY_RUNS) {
         connection_close(connection, connection->gate->limits.stream_end);
+    } else if (terminal_may_inspect_more(connection)) {
+        endpoint_wake(&connection->client);
     }
 }
 

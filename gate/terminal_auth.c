@@ -6,7 +6,11 @@
 #include "common/secret.h"
 #include "gate/terminal_internal.h"
 
-#define READ_BYTES      (16 * 1024)
+/* A client may send control frames, and empty ones, for ever: it gets one read in each round of the loop, which others
+ * are served in, and only so much of all that until its first message is there. */
+#define READ_BYTES     (16 * 1024)
+#define HELD_MAX_BYTES (2 * FIRST_MESSAGE_MAX_BYTES)
+
 #define PONGS_MAX_BYTES (64 * 1024) /* a client that pings and does not read gets no more than this */
 
 /* Reads what the client has sent into `input`. False when it has gone. */
@@ -22,9 +26,20 @@ static bool read_input(struct connection *connection) {
     return true;
 }
 
+static enum message_event next_event(struct terminal *terminal) {
+    const char *input = terminal->input.data == NULL ? "" : terminal->input.data;
+    return message_reader_next(&terminal->reader, input, terminal->input.length);
+}
+
+static void drop_read(struct terminal *terminal) {
+    buffer_consume(&terminal->input, terminal->reader.position);
+    terminal->reader.position = 0;
+}
+
 /* The message that should prove who the client is. */
 static void take_auth(struct connection *connection) {
     struct terminal *terminal = connection->terminal;
+    drop_read(terminal); /* what is left is what the client sent behind its proof */
     cleanup_secret char *token = NULL;
     enum auth_message kind = auth_message_parse(terminal->reader.payload.data, terminal->reader.payload.length, &token);
     message_reader_free(&terminal->reader);
@@ -57,34 +72,45 @@ static void answer_close(struct connection *connection) {
 static bool answer_ping(struct connection *connection) {
     const struct message_reader *reader = &connection->terminal->reader;
     return connection->output.length < PONGS_MAX_BYTES &&
-           websocket_frame_append(&connection->output, WEBSOCKET_PONG, reader->control, reader->control_length, NULL) &&
-           connection_flush(connection);
+           websocket_frame_append(&connection->output, WEBSOCKET_PONG, reader->control, reader->control_length, NULL);
 }
 
-/* Takes what was read off `input`: what is left there at the end is what the client sent behind its proof. */
-static enum message_event next_auth_event(struct terminal *terminal) {
-    enum message_event event = message_reader_next(
-        &terminal->reader, terminal->input.data == NULL ? "" : terminal->input.data, terminal->input.length);
-    buffer_consume(&terminal->input, terminal->reader.position);
-    terminal->reader.position = 0;
-    return event;
+/* Reads on, once in a round of the loop. False: nothing more to do in this one; the connection may be gone. */
+static bool read_more_auth(struct connection *connection, bool *has_read) {
+    struct terminal *terminal = connection->terminal;
+    if (!connection_flush(connection)) {
+        connection_free(connection);
+        return false;
+    }
+    if (terminal->unproven_bytes >= HELD_MAX_BYTES) {
+        terminal_close(connection, CLOSE_BAD_AUTH);
+        return false;
+    }
+    if (!connection->client.readable) {
+        return false;
+    }
+    if (*has_read) {
+        endpoint_wake(&connection->client);
+        return false;
+    }
+    drop_read(terminal);
+    size_t before = terminal->input.length;
+    if (!read_input(connection)) {
+        connection_free(connection);
+        return false;
+    }
+    terminal->unproven_bytes += terminal->input.length - before;
+    *has_read = true;
+    return true;
 }
 
 /* AWAITING_AUTH */
 void terminal_read_auth(struct connection *connection) {
-    struct terminal *terminal = connection->terminal;
-    if (!connection_flush(connection)) {
-        connection_free(connection);
-        return;
-    }
+    bool has_read = false;
     for (;;) {
-        switch (next_auth_event(terminal)) {
+        switch (next_event(connection->terminal)) {
         case MESSAGE_MORE:
-            if (!connection->client.readable) {
-                return;
-            }
-            if (!read_input(connection)) {
-                connection_free(connection);
+            if (!read_more_auth(connection, &has_read)) {
                 return;
             }
             break;
@@ -145,28 +171,42 @@ static bool take_first_text(struct connection *connection) {
     return release(connection);
 }
 
+/* What is there of a text message: is it one that may prove who the client is? */
+enum suspicion { SUSPECT, CLEAR, HOPELESS };
+static enum suspicion suspect(const struct terminal *terminal, enum message_event event) {
+    const char *input = terminal->input.data == NULL ? "" : terminal->input.data;
+    enum message_shape shape = message_reader_shape(&terminal->reader, input, terminal->input.length);
+    if (shape == MESSAGE_SHAPE_OTHER) {
+        return CLEAR;
+    }
+    bool is_too_big = event == MESSAGE_TOO_BIG && shape == MESSAGE_SHAPE_OBJECT;
+    return is_too_big || terminal->input.length >= HELD_MAX_BYTES ? HOPELESS : SUSPECT;
+}
+
+bool terminal_may_inspect_more(const struct connection *connection) {
+    return connection->relay.is_held && connection->client.readable && connection->relay.prefix.length < HELD_MAX_BYTES;
+}
+
 bool terminal_inspect_first_message(struct connection *connection) {
     struct terminal *terminal = connection->terminal;
+    bool has_read = false;
     for (;;) {
-        const char *input = terminal->input.data == NULL ? "" : terminal->input.data;
-        enum message_event event = message_reader_next(&terminal->reader, input, terminal->input.length);
-        enum message_shape shape = MESSAGE_SHAPE_UNKNOWN;
+        enum message_event event = next_event(terminal);
+        enum suspicion suspicion = SUSPECT;
         switch (event) {
         case MESSAGE_MORE:
         case MESSAGE_TOO_BIG:
-            shape = message_reader_shape(&terminal->reader, input, terminal->input.length);
-            if (shape == MESSAGE_SHAPE_OTHER) {
-                return release(connection);
+            suspicion = suspect(terminal, event);
+            if (suspicion != SUSPECT) {
+                return suspicion == CLEAR && release(connection);
             }
-            if (event == MESSAGE_TOO_BIG && shape == MESSAGE_SHAPE_OBJECT) {
-                return false;
-            }
-            if (!connection->client.readable) {
+            if (has_read || !terminal_may_inspect_more(connection)) {
                 return true;
             }
             if (!read_input(connection)) {
                 return false;
             }
+            has_read = true;
             break;
         case MESSAGE_TEXT:
             return take_first_text(connection);

@@ -12,6 +12,7 @@ struct terminal {
     char *session;
     struct buffer input;          /* frames of the client's that are not forwarded yet */
     struct message_reader reader; /* of the first message in `input` */
+    size_t unproven_bytes;        /* AWAITING_AUTH: what the client has sent */
     struct buffer handshake;      /* OPENING: our request, then the instance's answer */
     size_t handshake_sent;
     char key[WEBSOCKET_KEY_SIZE];
@@ -30,5 +31,9 @@ void terminal_tell_audit(const struct connection *connection, const char *action
  * does. So its first message is held until it is clear that it is none; only what looks like a JSON object can be one.
  * False: the connection must end. */
 bool terminal_inspect_first_message(struct connection *connection);
+
+/* Whether to call it once more, in the next round of the loop: it reads a little at a time, and nothing while the
+ * instance takes nothing, since a client may send control frames for ever. */
+bool terminal_may_inspect_more(const struct connection *connection);
 
 #endif

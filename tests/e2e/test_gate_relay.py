@@ -16,6 +16,29 @@ def test_an_instance_that_says_nothing_is_502_and_one_that_waits_too_long_504():
         gate.request().expect(504)
 
 
+def test_an_answer_that_comes_to_a_halt_is_cut():
+    def instance(connection, head):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        suppress(connection.recv, 1)  # until the gate gives up
+
+    with Gate(instance=instance, proxy_read_timeout_seconds=1) as gate:
+        with gate.send_head() as connection:
+            assert read_all(connection).endswith(b"\r\n\r\nhalf")
+
+
+def test_an_interim_answer_in_two_pieces_is_no_answer_yet():
+    def instance(connection, head):
+        connection.sendall(b"HTTP/1.1 100 Cont")
+        time.sleep(0.1)  # that the gate has seen it has no sign
+        connection.sendall(b"inue\r\n\r\n")
+        connection.recv(1)
+
+    with Gate(instance=instance, proxy_read_timeout_seconds=1) as gate:
+        with gate.send_head() as connection:
+            assert read_head(connection) == "HTTP/1.1 100 Continue\r\n\r\n"
+            assert b" 504 " in read_all(connection)
+
+
 def test_interim_answers_pass_before_the_real_one():
     def instance(connection, head):
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -171,7 +194,8 @@ def test_activity_names_the_routes_in_use_and_only_those():
     with Gate(instance=instance, authorize=authorize) as gate:
         gate.request(token="bad").expect(401)
         connection = gate.send_head()
-        first, second = gate.provisioner.wait_for("activity", 2)
+        hello, first, second = gate.provisioner.wait_for("activity", 3)
+        assert hello["routes"] == hello["shells"] == [] and hello["websockets"] == 0
         assert first["routes"] == second["routes"] == [ROUTE] and first["shells"] == [] and first["websockets"] == 0
         end.set()
         read_all(connection)

@@ -2,10 +2,11 @@
 import json
 import socket
 import threading
+import time
 
 import pytest
 from gate_peers import (BINARY, CLOSE, INSTANCE_KEY, PING, PONG, ROUTE, TEXT, TOKEN, UPGRADE, Gate, allowed, auth, case, echo, frame,
-                        refused, suppress, terminal)
+                        read_exactly, refused, suppress, terminal)
 from stack import SLOW, eventually, free_port
 
 
@@ -97,6 +98,62 @@ def test_a_first_message_that_proves_nothing_is_4001(first):
         frames.expect_close(4001)
         frames.connection.close()
         assert gate.authorizer.asks == []
+
+
+@pytest.mark.parametrize("first,again,last", [
+    (b"", frame(PONG), frame(TEXT, auth())), (b"", frame(PING), frame(TEXT, auth())),
+    (frame(TEXT, b"", final=False), frame(0, b"", final=False), frame(0, auth()))], ids=["pongs", "pings", "fragments"])
+def test_who_has_proved_nothing_may_not_send_for_ever(first, again, last):
+    with Gate() as gate:
+        frames = gate.open_terminal()
+        threading.Thread(target=suppress, args=(frames.connection.sendall, first + again * 300_000 + last), daemon=True).start()
+        got = (PONG, b"")
+        while got[0] == PONG:
+            got = frames.read()
+        assert got[0] == CLOSE and got[1][:2] == (4001).to_bytes(2, "big"), got
+        frames.connection.close()
+        assert gate.authorizer.asks == []
+
+
+@pytest.mark.parametrize("first,again", [(frame(TEXT, b"{", final=False), frame(PING)), (b"\x81\xff" + (1 << 40).to_bytes(8, "big") + bytes(4), b"      ")],
+                         ids=["fragments", "spaces"])
+def test_a_first_message_without_an_end_is_not_held_for_ever(first, again):
+    with Gate(instance=terminal(echo)) as gate:
+        frames = gate.open_terminal(token=TOKEN)
+        threading.Thread(target=suppress, args=(frames.connection.sendall, first + again * 300_000), daemon=True).start()
+        assert frames.read() is None
+        frames.connection.close()
+
+
+def test_an_instance_that_does_not_read_stops_a_client_whose_first_message_is_not_there_yet():
+    pings, last = frame(PING, b"x" * 100) * 10_000, frame(TEXT, "the end")
+    may_read, sent = threading.Event(), []
+
+    def instance(frames):
+        frames.read()  # its key
+        may_read.wait()
+        read_exactly(frames.connection, 30 * len(pings) + len(last))
+        frames.send(TEXT, "all of it")
+
+    def send(connection):
+        for _ in range(30):
+            connection.sendall(pings)
+            sent.append(1)
+        connection.sendall(last)
+
+    with Gate(instance=terminal(instance)) as gate:
+        frames = gate.open_terminal(token=TOKEN)
+        sender = threading.Thread(target=send, args=(frames.connection,), daemon=True)
+        sender.start()
+        before = -1
+        while before != len(sent):
+            before = len(sent)
+            time.sleep(0.3)  # "does not grow" has no event to wait for
+        assert before < 30
+        may_read.set()
+        sender.join()
+        assert frames.read() == (TEXT, b"all of it")
+        frames.connection.close()
 
 
 @pytest.mark.parametrize("first", [frame(TEXT, auth(), masked=False), b"\xf1\x80" + bytes(4), b"\x83\x80" + bytes(4), frame(0, b"x"),
@@ -234,8 +291,8 @@ def test_a_bad_handshake_is_refused_in_http(headers, status):
 def test_a_silent_terminal_is_no_activity_but_counts():
     with Gate(instance=terminal(echo)) as gate:
         frames = gate.open_terminal(behind=frame(TEXT, auth()))
-        reports = gate.provisioner.wait_for("activity", 3)
-        assert [report["websockets"] for report in reports] == [1, 1, 1], reports
+        reports = gate.provisioner.wait_for("activity", 4)
+        assert [report["websockets"] for report in reports] == [0, 1, 1, 1], reports
         assert reports[-1]["routes"] == reports[-1]["shells"] == []
         frames.send(BINARY, b"key")
         frames.read()

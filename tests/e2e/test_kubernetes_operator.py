@@ -450,7 +450,7 @@ def test_a_pod_whose_key_cannot_be_read_at_the_moment_is_not_ended_for_it(cluste
         assert stack.tenant("alice")["status"] == "running" and "did not outlive" not in stack.err()
         # It is watched as any other.
         cluster.api.delete("pods", "terminals", pod["metadata"]["name"], {"gracePeriodSeconds": 0})
-        eventually(lambda: cluster.pod("alice", stack)["metadata"]["uid"] != pod["metadata"]["uid"], 15, what="another pod")
+        eventually(lambda: (cluster.pod("alice", stack) or pod)["metadata"]["uid"] != pod["metadata"]["uid"], 15, what="another pod")
         eventually(lambda: stack.run("alice", "echo here", timeout=5) == "here\n", 15, what="service by that one")
     cluster.expect_empty()
 
