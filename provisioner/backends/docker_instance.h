@@ -60,7 +60,8 @@ struct docker_instance {
     bool has_ended;      /* the events say so, and a call is under way */
     bool was_unlisted;   /* while a list is awaited: it has not been seen in it */
     int64_t exit_code;
-    int tries; /* of the step in hand */
+    int tries;     /* of the step in hand */
+    int silent_ms; /* for so long probes have waited in vain since it answered last (docker_check.c) */
 
     char *image_user; /* the image's own user; NULL: not known yet */
     char *image_id;
@@ -101,7 +102,7 @@ void docker_instance_adopt(struct docker_instance *instance);
 /* In any state. `stopped` follows when nothing of it is left, and then the entry is no more. */
 void docker_instance_stop(struct docker_instance *instance);
 
-/* Only while READY. Asks the instance; `checked` is called once, perhaps at once. */
+/* Only while READY. What backend.h says of check(): docker_check.c. */
 void docker_instance_check(struct docker_instance *instance, void (*checked)(void *argument, bool alive),
                            void *argument);
 
@@ -119,6 +120,10 @@ void docker_instance_ended(struct docker_instance *instance, int64_t exit_code, 
 
 /* Somebody paused it: its route goes, the container stays. */
 void docker_instance_paused(struct docker_instance *instance);
+
+/* It runs, but has been silent for so long. Goes on asking until it answers, or ends it after UNRESPONSIVE_MS. Only
+ * while READY, or about to be. */
+void docker_instance_watch_silence(struct docker_instance *instance, int silent_ms);
 
 /* --- between docker_instance.c, docker_start.c, docker_clear.c, docker_adopt.c and docker_end.c */
 

@@ -135,8 +135,8 @@ static bool is_known(struct backend *backend, const char *container_id, const ch
            (instance_id != NULL && docker_instance_find(backend, instance_id) != NULL);
 }
 
-/* It answers: the owner decides. */
-static void offer(struct stranger *stranger) {
+/* It answers, or has been silent for so long and runs: the owner decides. */
+static void offer(struct stranger *stranger, int silent_ms) {
     struct backend *backend = stranger->roundup->backend;
     struct error err = {0};
     const struct instance_spec spec = {
@@ -162,6 +162,9 @@ static void offer(struct stranger *stranger) {
     instance->address = stranger->address;
     docker_instance_set_container(instance, stranger->container_id);
     snprintf(stranger->address.key, sizeof stranger->address.key, "%s", stranger->key);
+    if (silent_ms > 0) {
+        docker_instance_watch_silence(instance, silent_ms);
+    }
     if (backend->events.found != NULL &&
         backend->events.found(backend->events.owner, &spec, stranger->container_id, &stranger->address, &err)) {
         done_with(stranger);
@@ -172,13 +175,15 @@ static void offer(struct stranger *stranger) {
 }
 
 static void on_probed(void *argument, const struct error *err, bool is_refused) {
-    (void)is_refused;
     struct stranger *stranger = argument;
     stranger->probe = NULL;
     if (err == NULL) {
-        offer(stranger);
-    } else {
+        offer(stranger, 0);
+    } else if (is_refused || !stranger->is_ours) {
         send_away(stranger, err->message);
+    } else {
+        log_warning(NULL, "container `%s` runs, but %s", stranger->name, err->message);
+        offer(stranger, PROBE_TIMEOUT_MS);
     }
 }
 

@@ -112,8 +112,8 @@ static void send_away(struct stranger *stranger, const char *why) {
     stranger_free(stranger);
 }
 
-/* It answers: the owner decides. */
-static void offer(struct stranger *stranger) {
+/* It answers, or has been silent for so long and runs: the owner decides. */
+static void offer(struct stranger *stranger, int silent_ms) {
     struct backend *backend = stranger->roundup->backend;
     const struct backend_events *events = &backend->events;
     struct error err = {0};
@@ -130,6 +130,9 @@ static void offer(struct stranger *stranger) {
     instance->state = KUBERNETES_READY;
     snprintf(address.key, sizeof address.key, "%s", stranger->key);
     snprintf(reference, sizeof reference, "%s/%s", backend->settings->kubernetes_namespace, stranger->name);
+    if (silent_ms > 0) {
+        kubernetes_instance_watch_silence(instance, silent_ms);
+    }
     if (events->found != NULL && events->found(events->owner, &spec, reference, &address, &err)) {
         stranger_free(stranger);
         return;
@@ -139,13 +142,15 @@ static void offer(struct stranger *stranger) {
 }
 
 static void on_probed(void *argument, const struct error *err, bool is_refused) {
-    (void)is_refused;
     struct stranger *stranger = argument;
     stranger->probe = NULL;
     if (err == NULL) {
-        offer(stranger);
-    } else {
+        offer(stranger, 0);
+    } else if (is_refused || !stranger->is_ours) {
         send_away(stranger, err->message);
+    } else {
+        log_warning(NULL, "pod `%s` runs, but %s", stranger->name, err->message);
+        offer(stranger, PROBE_TIMEOUT_MS);
     }
 }
 

@@ -1,5 +1,7 @@
-"""What the engine was asked and did not answer while its events went on: nothing is ended for that, and nothing is left."""
+"""What stays without an answer: the engine's while its events go on, and instances' that run. Nothing is ended for that, and nothing is
+left."""
 import contextlib
+import threading
 
 import docker_engine
 from docker_world import name_of, restart_provisioner, status
@@ -36,6 +38,8 @@ def silenced(stack, user):
     finally:
         send("CONT")
 
+
+# --- the engine ---
 
 def test_what_could_not_be_removed_is_once_the_engine_answers(fresh, user):
     with behind_a_proxy(fresh) as (proxy, stack):
@@ -91,3 +95,43 @@ def test_a_list_that_failed_is_asked_for_again(fresh, user):
             eventually(lambda: asked, 30, what="the list")
         eventually(lambda: route_key(user) not in stack.haproxy_map("routes"), 30, what="the end of its route")
         assert status(stack, user) == "stopped"
+
+
+# --- instances ---
+
+def leave_running(stack, *users):
+    """Something that only a container lives on with; returns the containers' ids."""
+    for user in users:
+        stack.run(user, "(setsid sleep 1000 &); true")
+    return [stack.engine.inspect(name_of(user))["Id"] for user in users]
+
+
+def expect_running(stack, containers, *users):
+    for user in users:
+        assert "sleep 1000" in stack.run(user, "ps", timeout=30)
+    assert [stack.engine.inspect(name_of(user))["Id"] for user in users] == containers
+
+
+def test_one_that_takes_no_connection_for_a_while_is_not_ended(fresh, user):
+    stack = fresh(backend="docker")
+    before = leave_running(stack, user)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(stack.recover(user)))
+    with silenced(stack, user):
+        thread.start()
+        eventually(lambda: f"instance `{name_of(user)}` runs, but" in stack.err(), 20, what="that it is noticed")
+    thread.join()
+    assert answers and answers[0].expect(200)
+    expect_running(stack, before, user)
+    eventually(lambda: f"instance `{name_of(user)}` answers again" in stack.err(), 20, what="the end of its silence")
+
+
+def test_who_is_silent_when_a_provisioner_starts_is_kept(fresh, user, other):
+    """One that the provisioner knows of, and one that it finds."""
+    stack = fresh(backend="docker")
+    before = leave_running(stack, user, other)
+    with silenced(stack, user), silenced(stack, other):
+        restart_provisioner(stack, meanwhile=lambda: stack.sql(f"DELETE FROM tenants WHERE user_id = '{other}'"))
+        eventually(lambda: f"container `{name_of(user)}` is kept, though" in stack.err(), 40, what="its adoption")
+        eventually(lambda: f"instance {name_of(other)} found and adopted" in stack.err(), 40, what="the other's")
+    expect_running(stack, before, user, other)
