@@ -138,7 +138,12 @@ static void offer(struct stranger *stranger, int silent_ms) {
         return;
     }
     kubernetes_instance_free(instance);
-    send_away(stranger, err.message);
+    if (backend_nobody_wants(&err)) {
+        send_away(stranger, err.message);
+    } else {
+        log_warning(NULL, "pod `%s` cannot be adopted at the moment: %s", stranger->name, err.message);
+        leave_for_later(stranger);
+    }
 }
 
 static void on_probed(void *argument, const struct error *err, bool is_refused) {
