@@ -187,10 +187,10 @@ static void end_ready(struct docker_instance *instance, const char *reason) {
     char text[160];
     memcpy(id, instance->id, sizeof id);
     describe_end(instance, reason, text, sizeof text);
+    instance->state = DOCKER_REMOVING; /* whoever is told now may not take it for ready, but may want it stopped */
+    instance->outcome = DOCKER_OUTCOME_SAID;
     docker_warm_fail(instance);
     docker_instance_drop_calls(instance);
-    instance->state = DOCKER_REMOVING;
-    instance->outcome = DOCKER_OUTCOME_SAID;
     instance->tries = 0;
     events->gone(events->owner, id, text);
     waiting_checks_answer(&instance->checks, false);
@@ -229,6 +229,9 @@ void docker_instance_paused(struct docker_instance *instance) {
     }
     memcpy(id, instance->id, sizeof id);
     docker_warm_fail(instance);
+    if (instance->state != DOCKER_READY) {
+        return; /* to whom it was being handed wants it stopped now */
+    }
     docker_instance_drop_calls(instance);
     waiting_checks_answer(&instance->checks, false);
     docker_instance_free(instance);
