@@ -140,7 +140,7 @@ void docker_instance_set_timer(struct docker_instance *instance, int after_ms) {
     }
 }
 
-bool docker_instance_call(struct docker_instance *instance, const struct docker_request *request, docker_done *done) {
+void docker_instance_call(struct docker_instance *instance, const struct docker_request *request, docker_done *done) {
     instance->call = docker_call_start(instance->backend->engine, request, done, instance);
     if (instance->call == NULL) {
         struct error err;
@@ -154,7 +154,6 @@ bool docker_instance_call(struct docker_instance *instance, const struct docker_
             docker_instance_fail(instance, &err);
         }
     }
-    return instance->call != NULL;
 }
 
 /* --- it answers --------------------------------------------------------------------------------------------------- */

@@ -132,8 +132,8 @@ void docker_instance_set_timer(struct docker_instance *instance, int after_ms);
 
 const char *docker_instance_container(const struct docker_instance *instance); /* for messages: its name */
 
-/* Asks the engine and remembers the call. Without memory the instance fails, and false is returned. */
-bool docker_instance_call(struct docker_instance *instance, const struct docker_request *request, docker_done *done);
+/* Asks the engine and remembers the call. Without memory the instance fails, and may be no more. */
+void docker_instance_call(struct docker_instance *instance, const struct docker_request *request, docker_done *done);
 
 /* Copies what a start, or an owner, is. False: no memory, and the old one holds. */
 bool docker_instance_set_spec(struct docker_instance *instance, const struct instance_spec *spec);

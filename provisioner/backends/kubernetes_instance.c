@@ -125,7 +125,7 @@ struct kubernetes_plan kubernetes_instance_plan(const struct kubernetes_instance
     };
 }
 
-bool kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,
+void kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,
                               kubernetes_done *done) {
     instance->call = kubernetes_call_start(instance->backend->client, request, done, instance);
     if (instance->call == NULL) {
@@ -138,7 +138,6 @@ bool kubernetes_instance_call(struct kubernetes_instance *instance, const struct
             kubernetes_instance_fail(instance, &err);
         }
     }
-    return instance->call != NULL;
 }
 
 bool kubernetes_instance_may_go_on(struct kubernetes_instance *instance) {

@@ -119,8 +119,8 @@ struct kubernetes_plan kubernetes_instance_plan(const struct kubernetes_instance
 void kubernetes_instance_set_timer(struct kubernetes_instance *instance, int after_ms);
 void kubernetes_instance_drop_calls(struct kubernetes_instance *instance);
 
-/* Asks and remembers the call. Without memory the instance fails, and false is returned. */
-bool kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,
+/* Asks and remembers the call. Without memory the instance fails, and may be no more. */
+void kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,
                               kubernetes_done *done);
 
 /* At the beginning of each step's answer: the call is over; a stop that was wanted meanwhile is dealt with. False:
