@@ -14,8 +14,9 @@
 #include "common/buffer.h"
 #include "common/cleanup.h"
 
-#define FIRST_INHERITED_FD 3  /* SD_LISTEN_FDS_START, sd_listen_fds(3) */
-#define EXIT_NOT_STARTED   78 /* EX_CONFIG, sysexits.h */
+#define FIRST_INHERITED_FD 3 /* SD_LISTEN_FDS_START, sd_listen_fds(3) */
+#define EXIT_NOT_STARTED   1
+#define EXIT_CONFIGURATION 78 /* EX_CONFIG, sysexits.h: trying again changes nothing */
 
 char *child_list_for_haproxy(const char *list) {
     static const char separators[] = ", \t";
@@ -119,6 +120,12 @@ static bool keep_log_open(struct error *err) {
            error_set_errno(err, ERROR_INTERNAL, "hand over standard error");
 }
 
+/* Whether exec says this of the program itself, and not of the machine at the moment. */
+static bool will_stay(int error) {
+    return error == ENOENT || error == EACCES || error == ENOEXEC;
+}
+
+/* ERROR_UNPROCESSABLE: there is no such program to run. */
 static bool execute(const struct child_plan *plan, enum program_id id, bool quiet, struct error *err) {
     const char *path = plan->executables->programs[id];
     cleanup_free char *master = NULL;
@@ -136,7 +143,7 @@ static bool execute(const struct child_plan *plan, enum program_id id, bool quie
     } else {
         execl(path, path, (char *)NULL);
     }
-    return error_set_errno(err, ERROR_INTERNAL, "run `%s`", path);
+    return error_set_errno(err, will_stay(errno) ? ERROR_UNPROCESSABLE : ERROR_INTERNAL, "run `%s`", path);
 }
 
 pid_t child_start(const struct child_plan *plan, enum program_id id, bool quiet, struct error *err) {
@@ -158,5 +165,5 @@ pid_t child_start(const struct child_plan *plan, enum program_id id, bool quiet,
         execute(plan, id, quiet, &why);
     }
     dprintf(STDERR_FILENO, "%s: %s\n", programs[id].name, why.message);
-    _exit(EXIT_NOT_STARTED);
+    _exit(why.code == ERROR_UNPROCESSABLE ? EXIT_CONFIGURATION : EXIT_NOT_STARTED);
 }

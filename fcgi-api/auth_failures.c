@@ -8,6 +8,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/digest.h"
 #include "common/ipc.h"
 #include "common/log.h"
 #include "common/names.h"
@@ -69,19 +70,22 @@ void auth_failures_free(struct auth_failures *failures) {
     free(failures);
 }
 
-/* The audit event but for its detail. Of the target only the path: its query may hold a token. */
+/* The audit event but for its detail. Of the target only the path: its query may hold a token. It is given its id here,
+ * so that it is one row however often it is sent: who did not answer in time may have written it. */
 static struct json_object *make_event(const struct request *request, const struct error *err) {
+    char event_id[37];
     const char *target = request_parameter(request, "REQUEST_URI");
     const char *user_id = request_parameter(request, "HTTP_X_USER_ID");
     cleanup_free char *path = target == NULL ? NULL : strndup(target, uri_path_length(target));
-    cleanup_json struct json_object *event = ipc_request("audit");
+    cleanup_json struct json_object *event = digest_uuid_by_time(event_id) ? ipc_request("audit") : NULL;
     struct json_object *actor = request_actor(request);
     if (event == NULL || actor == NULL) {
         json_object_put(actor);
         return NULL;
     }
-    bool whole = json_add(event, "actor", actor) && json_add_string(event, "action", "auth_failed") &&
-                 json_add_string(event, "severity", "warning") && json_add_string(event, "resource_type", "path") &&
+    bool whole = json_add(event, "actor", actor) && json_add_string(event, "event_id", event_id) &&
+                 json_add_string(event, "action", "auth_failed") && json_add_string(event, "severity", "warning") &&
+                 json_add_string(event, "resource_type", "path") &&
                  request_add_foreign_text(event, "resource_id", path) &&
                  json_add_int(event, "status_code", error_code_http_status(err->code)) &&
                  (!name_check_user_id(user_id, NULL) || json_add_string(event, "user_id", user_id));

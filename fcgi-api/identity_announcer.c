@@ -4,13 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/ipc.h"
 #include "common/log.h"
 #include "common/names.h"
 
 #define QUEUE_MAX       4096
 #define SEND_TIMEOUT_MS 1000
+#define SEND_PAUSE_MS   1000 /* then once more */
 
 struct announcement {
     struct announcement *next;
@@ -31,32 +32,34 @@ struct identity_announcer {
 struct identity_announcer *identity_announcer_new(void) {
     struct identity_announcer *announcer = calloc(1, sizeof *announcer);
     if (announcer != NULL) {
+        pthread_condattr_t attributes;
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&announcer->changed, &attributes);
+        pthread_condattr_destroy(&attributes);
         pthread_mutex_init(&announcer->lock, NULL);
-        pthread_cond_init(&announcer->changed, NULL);
         announcer->last = &announcer->first;
     }
     return announcer;
 }
 
-/* The first in the queue, or NULL. The lock is held. */
-static struct announcement *take(struct identity_announcer *announcer) {
+/* Takes the first off the queue. The lock is held. */
+static void drop_first(struct identity_announcer *announcer) {
     struct announcement *first = announcer->first;
-    if (first != NULL) {
-        announcer->first = first->next;
-        announcer->count--;
-        if (first->next == NULL) {
-            announcer->last = &announcer->first;
-        }
+    announcer->first = first->next;
+    announcer->count--;
+    if (first->next == NULL) {
+        announcer->last = &announcer->first;
     }
-    return first;
+    free(first);
 }
 
 void identity_announcer_free(struct identity_announcer *announcer) {
     if (announcer == NULL) {
         return;
     }
-    for (struct announcement *left = take(announcer); left != NULL; left = take(announcer)) {
-        free(left);
+    while (announcer->first != NULL) {
+        drop_first(announcer);
     }
     pthread_cond_destroy(&announcer->changed);
     pthread_mutex_destroy(&announcer->lock);
@@ -99,11 +102,25 @@ static bool send_one(const struct announcement *announcement, const struct provi
     return answer != NULL;
 }
 
+/* The provisioner restarts, or is busy: it may be told later, as long as there is something to tell. */
+static bool may_pass(const struct error *err) {
+    return err->code == ERROR_CAPACITY || err->code == ERROR_TIMEOUT;
+}
+
+/* The lock is held, but not meanwhile. */
+static void pause_sending(struct identity_announcer *announcer) {
+    int64_t due_ms = clock_monotonic_ms() + SEND_PAUSE_MS;
+    const struct timespec due = {.tv_sec = due_ms / 1000, .tv_nsec = due_ms % 1000 * 1000000};
+    while (!announcer->is_stopping && clock_monotonic_ms() < due_ms) {
+        pthread_cond_timedwait(&announcer->changed, &announcer->lock, &due);
+    }
+}
+
 void identity_announcer_run(struct identity_announcer *announcer, const struct provisioner *provisioner) {
     bool is_failing = false;
     pthread_mutex_lock(&announcer->lock);
     while (!announcer->is_stopping) {
-        cleanup_free struct announcement *announcement = take(announcer);
+        const struct announcement *announcement = announcer->first; /* stays there: nobody else takes any off */
         if (announcement == NULL) {
             pthread_cond_wait(&announcer->changed, &announcer->lock);
             continue;
@@ -116,6 +133,11 @@ void identity_announcer_run(struct identity_announcer *announcer, const struct p
         }
         is_failing = !sent;
         pthread_mutex_lock(&announcer->lock);
+        if (!sent && may_pass(&err) && announcement->expires_at_ms > clock_unix_ms()) {
+            pause_sending(announcer);
+        } else {
+            drop_first(announcer);
+        }
     }
     pthread_mutex_unlock(&announcer->lock);
 }

@@ -1,7 +1,9 @@
 /* identity_announcer.h - tells the provisioner whose token was found to be good, without ever delaying a request.
  *
  * The provisioner puts the token's digest into identities.map, so that the user's next request is decided by HAProxy
- * alone. What cannot be told is dropped: the next request goes the long way once more. Thread-safe. */
+ * alone. While the provisioner is away, what it is to be told waits until the token's time is over: a verdict that we
+ * keep ourselves is told only once. What finds no place then is dropped: that user's requests go the long way.
+ * Thread-safe. */
 #ifndef TERMINALS_FCGI_API_IDENTITY_ANNOUNCER_H
 #define TERMINALS_FCGI_API_IDENTITY_ANNOUNCER_H
 

@@ -15,7 +15,6 @@
 #include "common/cleanup.h"
 #include "instance/descendants.h"
 
-#define START_TIMEOUT_MS   2000
 #define DESCRIPTORS_WANTED 65536
 
 /* What programs get: set once, before anything runs. */
@@ -98,6 +97,16 @@ static void guard(int reports, pid_t program, const sigset_t *signals) {
     }
 }
 
+/* Tells it as a shell would: on the terminal, and with a shell's status for what could not be run. */
+static void report_no_process(int reports, int terminal, const char *why) {
+    char text[128];
+    stpcpy(stpcpy(stpcpy(text, "cannot start a process: "), why), "\n");
+    if (write(terminal, text, strlen(text)) < 0) {
+        /* Nobody looks at the terminal any more: the status is enough. */
+    }
+    report(reports, GUARDIAN_ENDED, W_EXITCODE(126, 0));
+}
+
 static void run_guardian(const struct guardian_program *program, pid_t parent, int terminal, int reports) {
     enum {
         REPORTS = 3,
@@ -130,6 +139,7 @@ static void run_guardian(const struct guardian_program *program, pid_t parent, i
         run_program(program, TERMINAL, FOLDER, CHANNEL);
     }
     if (pid < 0) {
+        report_no_process(REPORTS, TERMINAL, strerrordesc_np(errno)); /* strerror() might translate, with malloc() */
         _exit(1);
     }
     report(REPORTS, GUARDIAN_STARTED, pid);
@@ -185,12 +195,17 @@ int guardian_read_report(const struct guardian *guardian, struct guardian_report
     return length < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
 }
 
-pid_t guardian_wait_for_start(const struct guardian *guardian) {
+pid_t guardian_wait_for_start(const struct guardian *guardian, struct error *err) {
     struct pollfd reports = {.fd = guardian->reports, .events = POLLIN};
     struct guardian_report message;
-    if (poll(&reports, 1, START_TIMEOUT_MS) == 1 && guardian_read_report(guardian, &message) == 1 &&
-        message.kind == GUARDIAN_STARTED) {
+    int count = poll(&reports, 1, GUARDIAN_START_TIMEOUT_MS);
+    if (count == 1 && guardian_read_report(guardian, &message) == 1 && message.kind == GUARDIAN_STARTED) {
         return message.value;
+    }
+    if (count == 0) {
+        error_set(err, ERROR_CAPACITY, "it took longer than %d s", GUARDIAN_START_TIMEOUT_MS / 1000);
+    } else {
+        error_set(err, ERROR_CAPACITY, "no process could be made for it");
     }
     return -1;
 }

@@ -15,7 +15,8 @@
 
 #include "common/error.h"
 
-#define GUARDIAN_HANGUP_GRACE_MS 500
+#define GUARDIAN_HANGUP_GRACE_MS  500
+#define GUARDIAN_START_TIMEOUT_MS 10000 /* under a processor quota both of us stand still for seconds */
 
 struct guardian_program {
     const char *path;
@@ -36,7 +37,7 @@ struct guardian {
 
 enum guardian_report_kind {
     GUARDIAN_STARTED, /* value: the program's process id, which is its process group too */
-    GUARDIAN_ENDED,   /* value: its wait status */
+    GUARDIAN_ENDED,   /* value: its wait status; without a start before it: no process could be made */
 };
 
 struct guardian_report {
@@ -51,8 +52,9 @@ void guardian_raise_descriptor_limit(void);
 /* Starts both. Both descriptors are close-on-exec and the caller's. False with *err. */
 bool guardian_start(const struct guardian_program *program, struct guardian *guardian, struct error *err);
 
-/* Waits for the first report, which comes within about a millisecond, and returns the program's process id, or -1. */
-pid_t guardian_wait_for_start(const struct guardian *guardian);
+/* Waits for the first report, which comes within about a millisecond, and returns the program's process id. -1 with
+ * *err, ERROR_CAPACITY: no process could be made, or none was within GUARDIAN_START_TIMEOUT_MS. */
+pid_t guardian_wait_for_start(const struct guardian *guardian, struct error *err);
 
 /* Reads one report. 1: there is one; 0: not now; -1: there will be none. */
 int guardian_read_report(const struct guardian *guardian, struct guardian_report *report);

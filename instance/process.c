@@ -265,7 +265,7 @@ void process_kill(struct process *process, bool by_force) {
         return;
     }
     if (running->pid == 0) {
-        pid_t pid = guardian_wait_for_start(&running->guardian);
+        pid_t pid = guardian_wait_for_start(&running->guardian, NULL);
         running->pid = pid > 0 ? pid : 0;
     }
     if (by_force || process->has_ended || running->pid == 0) {

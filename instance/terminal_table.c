@@ -20,6 +20,7 @@
 #include "instance/websocket.h"
 
 #define READ_BYTES       (32 * 1024)
+#define READS_AT_END     8 /* 256 KB: a terminal holds some dozen */
 #define TERMINAL_ROWS    24
 #define TERMINAL_COLUMNS 80
 
@@ -297,8 +298,10 @@ static void on_report(struct loop_watch *watch, uint32_t events) {
     if (result == 0) {
         return;
     }
-    /* The shell has ended. Its last words are in the terminal still. */
-    while (open_terminal->clients != NULL && forward_output(open_terminal)) {
+    /* The shell has ended. Its last words are in the terminal still; after them may come what a background job writes,
+     * without end. */
+    for (int reads = READS_AT_END; open_terminal->clients != NULL && reads > 0 && forward_output(open_terminal);) {
+        reads--;
     }
     terminal_close(open_terminal->table, &open_terminal->terminal);
 }
@@ -327,15 +330,17 @@ static bool launch(struct open_terminal *open_terminal, int folder, struct error
     }
     open_terminal->output = (struct loop_watch){.fd = open_terminal->guardian.terminal, .ready = on_output};
     open_terminal->reports = (struct loop_watch){.fd = open_terminal->guardian.reports, .ready = on_report};
-    open_terminal->terminal.pid = guardian_wait_for_start(&open_terminal->guardian);
+    open_terminal->terminal.pid = guardian_wait_for_start(&open_terminal->guardian, err);
     struct loop *loop = open_terminal->table->instance->loop;
-    if (open_terminal->terminal.pid < 0 ||
-        !loop_watch_set(loop, &open_terminal->output, is_kept_alive(open_terminal) ? EPOLLIN : 0) ||
-        !loop_watch_set(loop, &open_terminal->reports, EPOLLIN)) {
-        kill(open_terminal->guardian.pid, SIGTERM);
-        return error_set_errno(err, ERROR_CAPACITY, "start a shell");
+    bool is_running = open_terminal->terminal.pid >= 0 || error_prefix(err, "start a shell");
+    if (is_running && (!loop_watch_set(loop, &open_terminal->output, is_kept_alive(open_terminal) ? EPOLLIN : 0) ||
+                       !loop_watch_set(loop, &open_terminal->reports, EPOLLIN))) {
+        is_running = error_set_errno(err, ERROR_CAPACITY, "watch a shell");
     }
-    return true;
+    if (!is_running) {
+        kill(open_terminal->guardian.pid, SIGTERM);
+    }
+    return is_running;
 }
 
 static char *random_id(void) {
@@ -394,10 +399,7 @@ struct terminal *terminal_open(struct terminal_table *table, const char *id, int
     if (old == NULL && table->count >= table->instance->options->max_sessions) {
         old = find_lingering(table);
     }
-    if (old != NULL) {
-        terminal_close(table, old);
-    }
-    if (table->count >= table->instance->options->max_sessions) {
+    if (table->count - (old != NULL ? 1 : 0) >= table->instance->options->max_sessions) {
         error_set(err, ERROR_CAPACITY, "Maximum number of terminal sessions (%d) reached",
                   (int)table->instance->options->max_sessions);
         return NULL;
@@ -405,6 +407,9 @@ struct terminal *terminal_open(struct terminal_table *table, const char *id, int
     struct open_terminal *open_terminal = terminal_new(table, id, folder, err);
     if (open_terminal == NULL) {
         return NULL;
+    }
+    if (old != NULL) {
+        terminal_close(table, old); /* only now: without the new one there is no reason to */
     }
     struct terminal **last = &table->first;
     while (*last != NULL) {

@@ -32,7 +32,8 @@ struct terminal_table *terminal_table_new(struct instance *instance);
 void terminal_table_free(struct terminal_table *table);
 
 /* Opens a shell in the open directory `folder`. `id` may be NULL: a new one is made; one in use means that shell is
- * closed first. Borrowed; NULL with *err, ERROR_CAPACITY when there are options.max_sessions. */
+ * closed once the new one runs. Borrowed; NULL with *err, ERROR_CAPACITY when there are options.max_sessions or no
+ * shell can be started: then no other was closed. */
 struct terminal *terminal_open(struct terminal_table *table, const char *id, int folder, struct error *err);
 struct terminal *terminal_find(struct terminal_table *table, const char *id);
 struct terminal *terminal_first(struct terminal_table *table);

@@ -101,15 +101,16 @@ struct backend_operations {
     void (*close)(struct backend *backend); /* leaves instances running */
     /* Exactly one of ready and failed follows. */
     void (*start)(struct backend *backend, const struct instance_spec *spec);
-    /* An instance a predecessor created: exactly one of ready (it runs, and answers) and failed (it does not run, or
-     * what was half there has been removed) follows. `reference` may be NULL: the predecessor never got as far as
-     * `created`. */
+    /* An instance a predecessor created: exactly one of ready (it runs, and answers or is only silent) and failed (it
+     * does not run, or what was half there has been removed) follows. `reference` may be NULL: the predecessor never
+     * got as far as `created`. */
     void (*adopt)(struct backend *backend, const struct instance_spec *spec, const char *reference);
     /* Ends it, politely first (SIGTERM), by force after a few seconds. `stopped` follows, also if there was nothing to
      * stop. A start under way is abandoned, with `stopped` and without `failed`. */
     void (*stop)(struct backend *backend, const char *instance_id);
-    /* Asks a ready instance whether it still answers (the recovery path): raises `gone` if not; `checked` is called
-     * once, after that. */
+    /* Asks a ready instance whether it still answers (the recovery path): raises `gone` if nobody listens there, or it
+     * has been silent for too long (waiting_checks.h); `checked` is called once, after that, with whether it
+     * answers: one that is silent for now does not, and is not gone either. */
     void (*check)(struct backend *backend, const char *instance_id, void (*checked)(void *argument, bool alive),
                   void *argument);
     /* Once, after every known instance has been passed to adopt(): ends what carries our mark (this run folder's) and

@@ -46,6 +46,8 @@ struct haproxy_runtime {
     long pid;            /* of the process that answered last */
     long uptime_seconds; /* what it said: another process may have the same pid, as in a container that was restarted */
     int64_t since_ms;    /* when it first did (monotonic) */
+    int64_t down_ms;     /* when it was last found not to answer any more (monotonic); 0: never */
+    int64_t lost_ms;     /* the same, of the last one that never answered again */
     struct command *first; /* the one under way, if `exchange` is set */
     struct command *last;
     struct haproxy_exchange *exchange;
@@ -88,6 +90,7 @@ static void free_command(struct command *command) {
 static void go_down(struct haproxy_runtime *runtime) {
     if (runtime->up) {
         log_warning(NULL, "HAProxy does not answer on `%s`", runtime->socket_path);
+        runtime->down_ms = clock_monotonic_ms();
     }
     runtime->up = false;
     drop_lifeline(runtime);
@@ -105,7 +108,11 @@ static void go_down(struct haproxy_runtime *runtime) {
 
 /* Another process answers than before: tells everybody that what it knows may be anything. */
 static void note_process(struct haproxy_runtime *runtime, long pid, long uptime_seconds) {
-    bool is_known = runtime->up && pid == runtime->pid && uptime_seconds >= runtime->uptime_seconds;
+    bool is_the_same = pid == runtime->pid && uptime_seconds >= runtime->uptime_seconds;
+    bool is_known = runtime->up && is_the_same;
+    if (!runtime->up && !is_the_same) {
+        runtime->lost_ms = runtime->down_ms;
+    }
     runtime->up = true;
     runtime->pid = pid;
     runtime->uptime_seconds = uptime_seconds;
@@ -194,14 +201,23 @@ static void on_lifeline(evutil_socket_t fd, short what, void *argument) {
     poll_soon(runtime, 0); /* it may only have closed a connection that was idle for `stats timeout` */
 }
 
-static void open_lifeline(struct haproxy_runtime *runtime) {
+/* Returns the connection, or 0 - errno. On a Unix socket there is nothing to wait for. */
+static int connect_to(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || strlen(runtime->socket_path) >= sizeof address.sun_path) {
-        return;
+    if (strlen(path) >= sizeof address.sun_path) {
+        return -ENAMETOOLONG;
     }
-    strcpy(address.sun_path, runtime->socket_path);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+    strcpy(address.sun_path, path);
+    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        return -errno;
+    }
+    return steal_fd(&fd);
+}
+
+static void open_lifeline(struct haproxy_runtime *runtime) {
+    cleanup_close int fd = connect_to(runtime->socket_path);
+    if (fd < 0) {
         return; /* the poll notices the same, only later */
     }
     runtime->lifeline = event_new(runtime->base, fd, EV_READ, on_lifeline, runtime);
@@ -351,10 +367,18 @@ static void on_retry(evutil_socket_t fd, short what, void *argument) {
     ask_who_works(argument);
 }
 
+static void on_is_there(void *argument, const char *answer) {
+    struct activity_request *request = argument;
+    const struct timeval next_turn = {0};
+    if (answer == NULL || evtimer_add(request->retry, &next_turn) != 0) {
+        finish_activity(request, false);
+    }
+}
+
 void haproxy_runtime_activity(struct haproxy_runtime *runtime,
                               void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count),
                               void *argument) {
-    struct activity_request *request = runtime->up ? calloc(1, sizeof *request) : NULL;
+    struct activity_request *request = calloc(1, sizeof *request);
     struct event *retry = request == NULL ? NULL : evtimer_new(runtime->base, on_retry, request);
     if (retry == NULL) {
         free(request);
@@ -368,7 +392,11 @@ void haproxy_runtime_activity(struct haproxy_runtime *runtime,
     request->argument = argument;
     request->next = runtime->activities;
     runtime->activities = request;
-    ask_who_works(request);
+    if (runtime->up) {
+        ask_who_works(request);
+    } else { /* or it has begun this moment, and was not asked before */
+        enqueue(runtime, "", on_is_there, request);
+    }
 }
 
 /* --- opening and closing ------------------------------------------------------------------------------------------ */
@@ -423,6 +451,18 @@ bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarte
 
 bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime) {
     return runtime->up;
+}
+
+bool haproxy_runtime_is_gone(const struct haproxy_runtime *runtime) {
+    cleanup_close int worker = connect_to(runtime->socket_path);
+    cleanup_close int master = connect_to(runtime->master_path);
+    /* HAProxy leaves its sockets behind: one that vanished from under it says nothing about it. */
+    bool worker_is_gone = worker == -ECONNREFUSED || (worker == -ENOENT && runtime->pid == 0);
+    return worker_is_gone && (master == -ECONNREFUSED || master == -ENOENT);
+}
+
+int64_t haproxy_runtime_lost_ms(const struct haproxy_runtime *runtime) {
+    return runtime->up ? runtime->lost_ms : runtime->down_ms;
 }
 
 pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime) {

@@ -8,6 +8,7 @@
 
 #include <event2/event.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct haproxy_runtime;
@@ -24,6 +25,14 @@ bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarte
 
 /* Whether it answered the last time it was asked. */
 bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime);
+
+/* Whether no HAProxy runs, master or worker, so that nothing comes through any. One that stands still, or that we
+ * cannot ask (no descriptors), is not gone: what it holds is not known. */
+bool haproxy_runtime_is_gone(const struct haproxy_runtime *runtime);
+
+/* Until when there was an HAProxy that is no more, or seems so, and what it knew of activity (monotonic); 0: there was
+ * none in our life. A reload is no such end: old workers are still asked while they have anything to finish. */
+int64_t haproxy_runtime_lost_ms(const struct haproxy_runtime *runtime);
 
 /* The worker that answered last, as it calls itself; 0: none has yet. In another container that may be nobody's pid
  * here, or somebody else's. */
@@ -47,7 +56,8 @@ struct route_activity {
 
 /* Reads the stick table of the current worker and of every old worker that is still finishing (master CLI: `show proc`,
  * `@!pid …`) and calls `done` with all entries (a route may occur once per worker). ok is false if the current worker
- * or the master could not be asked: nobody then knows what the old ones hold. A reload under way is waited for. */
+ * or the master could not be asked: nobody then knows what the old ones hold. A reload under way is waited for.
+ * `done` may be called from inside. */
 void haproxy_runtime_activity(struct haproxy_runtime *runtime,
                               void (*done)(void *argument, bool ok, const struct route_activity *routes, size_t count),
                               void *argument);

@@ -102,8 +102,8 @@ struct provisioner {
     struct survey *surveys;           /* survey.c: what the others are being asked */
     int64_t surveys_made;
     struct survey_question *survey_questions; /* that this node is being asked */
-    int64_t not_idle_before_ms;               /* monotonic; a node is gone that may have served anybody until then */
-    char (*known_others)[33];                 /* that lived at the last survey */
+    int64_t not_idle_before_ms; /* monotonic; a node or an HAProxy is gone that may have served anybody until then */
+    char (*known_others)[33];   /* that lived at the last survey */
     size_t known_others_count;
     struct gc *gc; /* the one under way, or NULL */
 

@@ -89,12 +89,26 @@ void starts_leave(struct provisioner *provisioner, struct tenant *tenant) {
     }
 }
 
+/* What is to end before the start does not: nothing is begun, and whoever comes next waits anew. */
+static void stop_awaiting_the_end(struct provisioner *provisioner, struct tenant *tenant) {
+    struct error err;
+    error_set(&err, ERROR_TIMEOUT, "the instance has not stopped within %lld s, and is not started before it has",
+              (long long)provisioner->settings->start_timeout_seconds);
+    log_warning(NULL, "start instance %s: %s", tenant->record.instance_name, err.message);
+    starts_leave(provisioner, tenant);
+    waiters_tell(&tenant->start_waiters, NULL, &err);
+}
+
 static void on_timeout(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     struct tenant *tenant = argument;
     struct provisioner *provisioner = tenant->provisioner;
     struct error err;
+    if (tenant->record.status == INSTANCE_STOPPING) {
+        stop_awaiting_the_end(provisioner, tenant);
+        return;
+    }
     if (tenant->start_failure != NULL) {
         err = *tenant->start_failure;
     } else {
@@ -299,6 +313,22 @@ void starts_begin(struct provisioner *provisioner, struct tenant *tenant, struct
     }
 }
 
+/* It is stopping, and starts when that is done: nobody waits for that longer than for a start, and not at all while
+ * what it runs on is away. */
+static void await_end(struct provisioner *provisioner, struct tenant *tenant) {
+    const struct backend_operations *operations = provisioner->operations;
+    struct error err;
+    bool is_in_vain = operations->is_away != NULL && operations->is_away(provisioner->backend, &err);
+    if (!is_in_vain && tenant->start_timer == NULL &&
+        !set_timer(provisioner, tenant, provisioner->settings->start_timeout_seconds)) {
+        error_set(&err, ERROR_INTERNAL, "out of memory");
+        is_in_vain = true;
+    }
+    if (is_in_vain) {
+        waiters_tell(&tenant->start_waiters, NULL, &err);
+    }
+}
+
 void starts_want(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor,
                  waiter_function *done, void *argument) {
     struct error err;
@@ -320,6 +350,9 @@ void starts_want(struct provisioner *provisioner, struct tenant *tenant, struct 
         return;
     }
     adoption_hurry(provisioner, tenant);
+    if (tenant->record.status == INSTANCE_STOPPING) {
+        await_end(provisioner, tenant);
+    }
     bool is_at_rest = tenant->record.status == INSTANCE_STOPPED || tenant->record.status == INSTANCE_ERROR;
     if (is_at_rest && !tenant->is_being_deleted) {
         starts_begin(provisioner, tenant, actor);

@@ -8,7 +8,8 @@
 
 /* Somebody needs the tenant's instance: calls `done` once, with the tenant when it runs (perhaps before this returns),
  * or with what went wrong. A drain is called off; a start under way is shared; after a stop or a deletion under way a
- * new start begins. `actor` (may be NULL) is who is to be named in the audit log. */
+ * new start begins, if a stop takes no longer than a start may. `actor` (may be NULL) is who is to be named in the
+ * audit log. */
 void starts_want(struct provisioner *provisioner, struct tenant *tenant, struct json_object *actor,
                  waiter_function *done, void *argument);
 

@@ -236,6 +236,7 @@ void stops_want_deletion(struct provisioner *provisioner, struct tenant *tenant,
 
 void stops_finished(struct provisioner *provisioner, struct tenant *tenant) {
     log_info(json_get_string(tenant->actor, "request_id"), "instance %s stopped", tenant->record.instance_name);
+    starts_leave(provisioner, tenant); /* who waits for the start has all of its time from here on */
     tenant_set_live(provisioner, tenant, false);
     audit_stage(provisioner, steal_pointer(&tenant->stop_row));
     tenant_settle(provisioner, tenant, tenant->is_abandoned ? INSTANCE_FAILED : INSTANCE_ENDED);

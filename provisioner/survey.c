@@ -57,11 +57,20 @@ static void finish_if_complete(struct survey *survey) {
 
 /* --- this node ---------------------------------------------------------------------------------------------------- */
 
-/* If HAProxy does not run, nothing comes through it. */
+/* An HAProxy has ended, so long ago, and with it what it knew of who was active since the last look. */
+static void note_loss(struct provisioner *provisioner, int64_t lost_ms_ago) {
+    int64_t lost_ms = clock_monotonic_ms() - lost_ms_ago;
+    if (lost_ms_ago >= 0 && lost_ms > provisioner->not_idle_before_ms) {
+        provisioner->not_idle_before_ms = lost_ms;
+    }
+}
+
+/* Where no HAProxy runs, nothing comes through it. */
 static void on_own_activity(void *argument, bool ok, const struct route_activity *routes, size_t count) {
     struct survey *survey = argument;
     survey->own_is_missing = false;
-    survey->ok = survey->ok && (ok || !haproxy_runtime_is_up(survey->provisioner->haproxy));
+    survey->ok = survey->ok && (ok || haproxy_runtime_is_gone(survey->provisioner->haproxy));
+    note_loss(survey->provisioner, survey_lost_ms_ago(survey->provisioner));
     for (size_t i = 0; ok && i < count; i++) {
         survey->ok = survey_list_add(&survey->list, &routes[i]) && survey->ok;
     }
@@ -154,6 +163,7 @@ bool survey_take(struct provisioner *provisioner, struct json_object *message) {
                     (survey->missing_count - i - 1) * sizeof *survey->missing);
             survey->missing_count--;
             survey->ok = survey_read_answer(message, &survey->list) && survey->ok;
+            note_loss(provisioner, json_get_int(message, SURVEY_LOST, -1));
             finish_if_complete(survey);
             break;
         }

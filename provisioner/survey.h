@@ -2,7 +2,7 @@
  *
  * Other nodes are those that live by the database's account; one that lives and does not answer leaves the question
  * open, and one that has died since the last survey may have served anybody until then
- * (provisioner->not_idle_before_ms). */
+ * (provisioner->not_idle_before_ms); so may an HAProxy that has ended. */
 #ifndef TERMINALS_PROVISIONER_SURVEY_H
 #define TERMINALS_PROVISIONER_SURVEY_H
 

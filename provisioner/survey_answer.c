@@ -4,6 +4,7 @@
 #include <utlist.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/digest.h"
 #include "common/log.h"
 #include "provisioner/node.h"
@@ -94,6 +95,11 @@ static bool add_route(struct json_object *routes, const struct route_activity *r
     return true;
 }
 
+int64_t survey_lost_ms_ago(const struct provisioner *provisioner) {
+    int64_t lost_ms = haproxy_runtime_lost_ms(provisioner->haproxy);
+    return lost_ms == 0 ? -1 : clock_monotonic_ms() - lost_ms;
+}
+
 static void reply(struct survey_question *question, bool ok, const struct route_activity *routes, size_t count) {
     struct node *node = question->provisioner->node;
     struct error err;
@@ -105,7 +111,8 @@ static void reply(struct survey_question *question, bool ok, const struct route_
     }
     complete = answer != NULL && json_add(answer, "routes", list) && complete &&
                json_add_int(answer, SURVEY_ANSWER, question->id) && json_add_string(answer, "node", node_id(node)) &&
-               json_add_bool(answer, "ok", ok);
+               json_add_bool(answer, "ok", ok) &&
+               json_add_int(answer, SURVEY_LOST, survey_lost_ms_ago(question->provisioner));
     if (!complete) {
         log_warning(NULL, "answer the leader: out of memory");
     } else if (!node_send(node, NODE_LEADER, answer, &err)) {
@@ -116,7 +123,7 @@ static void reply(struct survey_question *question, bool ok, const struct route_
 
 static void on_activity(void *argument, bool ok, const struct route_activity *routes, size_t count) {
     struct survey_question *question = argument;
-    bool is_known = ok || !haproxy_runtime_is_up(question->provisioner->haproxy);
+    bool is_known = ok || haproxy_runtime_is_gone(question->provisioner->haproxy);
     reply(question, is_known, routes, ok ? count : 0);
 }
 

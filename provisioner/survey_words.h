@@ -7,7 +7,8 @@
 #include "provisioner/provisioner.h"
 
 #define SURVEY_QUESTION "asked" /* its id; `activity` says what is asked */
-#define SURVEY_ANSWER   "told"  /* the same id; `node`, `ok`, `routes` */
+#define SURVEY_ANSWER   "told"  /* the same id; `node`, `ok`, `routes`, SURVEY_LOST */
+#define SURVEY_LOST     "lost_ms_ago"
 
 /* NULL: no memory. */
 struct json_object *survey_question(int64_t id, bool is_of_activity);
@@ -17,6 +18,9 @@ bool survey_read_answer(struct json_object *message, struct route_activity_list 
 
 /* Appends a copy. False: no memory. */
 bool survey_list_add(struct route_activity_list *list, const struct route_activity *route);
+
+/* How long ago an HAProxy of this node ended; -1: none has. */
+int64_t survey_lost_ms_ago(const struct provisioner *provisioner);
 
 /* Those that are not answered yet. */
 void survey_forget_questions(struct provisioner *provisioner);

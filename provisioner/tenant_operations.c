@@ -130,7 +130,7 @@ static void recovery_go_on(struct provisioner *provisioner, struct ipc_call *cal
 static void on_checked(void *argument, bool alive) {
     struct recovery *recovery = argument;
     log_info(json_get_string(recovery->actor, "request_id"), "an instance refused a connection and %s",
-             alive ? "is alive all the same" : "is gone");
+             alive ? "answers all the same" : "does not answer");
     recovery_go_on(recovery->provisioner, recovery->call, recovery->route_key, recovery->actor);
     json_object_put(recovery->actor);
     free(recovery);

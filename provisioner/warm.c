@@ -285,13 +285,18 @@ static void on_handed_over(void *argument, const struct error *err) {
     }
 }
 
-/* It answers. */
 static void on_checked(void *argument, bool alive) {
     struct handover *handover = argument;
     struct provisioner *provisioner = handover->provisioner;
     struct error err = {0};
     struct tenant *warm = provisioner->is_closing ? NULL : tenants_find_instance(provisioner, handover->instance_id);
     struct tenant *tenant = warm == NULL ? NULL : find_taker(handover);
+    /* Nobody loses anything by its end, while one that is only silent for now would be taken again and again. */
+    if (!alive && warm != NULL && warm->record.status == INSTANCE_RUNNING &&
+        tenant_begin(provisioner, warm, INSTANCE_STOP, &err)) {
+        give_up(handover, "it does not answer");
+        return;
+    }
     if (!alive || tenant == NULL || warm->record.status != INSTANCE_RUNNING) {
         if (warm != NULL) { /* nobody wants it any more: it is as good as before */
             free(warm->taken_by);

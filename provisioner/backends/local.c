@@ -1,5 +1,6 @@
 /* local.c - the `local` backend: instances are processes of this machine, each in a bubblewrap sandbox where that
  * works. The life of one is in local_instance.c. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "provisioner/backends/program.h"
 
 #define SWEEP_PAUSE_MS   10
+#define SWEEP_BLIND_MS   1000
 #define SWEEPS_MAX       500 /* looks for processes nobody owns: a fork bomb may need several */
 #define RUN_FOLDER_CHARS 16
 #define REFRESH_SECONDS  10 /* until an instance that runs sees that a file of /etc has changed */
@@ -252,12 +254,16 @@ static void note_leftover(void *argument, pid_t pid, const char *value) {
     free(leftover);
 }
 
-/* Whether a process of this instance ran when we started. /proc is read once for all instances. */
+/* Whether a process of this instance ran when we started, as far as we can see. /proc is read once for all instances.
+ */
 static bool had_processes(struct backend *backend, const struct local_instance *instance) {
     char mark[LOCAL_MARK_SIZE];
     if (!backend->leftovers_known) {
-        process_for_each_marked(LOCAL_MARK, backend->mark_prefix, note_leftover, backend);
-        backend->leftovers_known = true;
+        forget_leftovers(backend);
+        backend->leftovers_known = process_for_each_marked(LOCAL_MARK, backend->mark_prefix, note_leftover, backend);
+    }
+    if (!backend->leftovers_known) {
+        return true;
     }
     local_instance_mark(instance, mark);
     for (const struct local_leftover *leftover = backend->leftovers; leftover != NULL; leftover = leftover->next) {
@@ -280,7 +286,7 @@ static void local_adopt(struct backend *backend, const struct instance_spec *spe
         return;
     }
     if (reference_text != NULL && local_reference_parse(reference_text, &reference) &&
-        local_reference_is_alive(&reference)) {
+        !local_reference_is_gone(&reference, backend->boot_id)) {
         local_instance_adopt(instance, &reference);
         return;
     }
@@ -359,10 +365,13 @@ static void on_sweep_timer(evutil_socket_t fd, short what, void *argument) {
     struct backend *backend = argument;
     struct sweep sweep = {.backend = backend};
     const struct timeval pause = {0, SWEEP_PAUSE_MS * 1000};
+    const struct timeval blind = {SWEEP_BLIND_MS / 1000, SWEEP_BLIND_MS % 1000 * 1000};
     (void)fd;
     (void)what;
-    process_for_each_marked(LOCAL_MARK, backend->mark_prefix, sweep_process, &sweep);
-    if (sweep.found > 0 && ++backend->sweeps < SWEEPS_MAX) {
+    if (!process_for_each_marked(LOCAL_MARK, backend->mark_prefix, sweep_process, &sweep)) {
+        log_warning(NULL, "processes of instances that nobody owns are not seen: %s", strerrordesc_np(errno));
+        evtimer_add(backend->sweep_timer, &blind);
+    } else if (sweep.found > 0 && ++backend->sweeps < SWEEPS_MAX) {
         evtimer_add(backend->sweep_timer, &pause);
     } else if (sweep.found > 0) {
         log_error(NULL, "%d processes of instances that nobody owns cannot be ended", sweep.found);
@@ -402,8 +411,10 @@ static void local_list_objects(struct backend *backend,
                                void (*each)(void *argument, const struct backend_object *object),
                                void (*done)(void *argument, const struct error *err), void *argument) {
     struct listing listing = {backend, each, argument};
-    process_for_each_marked(LOCAL_MARK, backend->mark_prefix, list_process, &listing);
-    done(argument, NULL);
+    struct error err;
+    bool ok = process_for_each_marked(LOCAL_MARK, backend->mark_prefix, list_process, &listing) ||
+              error_set_errno(&err, ERROR_INTERNAL, "read /proc");
+    done(argument, ok ? NULL : &err);
 }
 
 static void local_remove_object(struct backend *backend, const char *kind, const char *handle,

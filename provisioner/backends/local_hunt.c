@@ -1,5 +1,6 @@
 #include "provisioner/backends/local_hunt.h"
 
+#include <errno.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -7,10 +8,11 @@
 #include "provisioner/backends/local_command.h"
 #include "provisioner/backends/process.h"
 
-#define PAUSE_MS 5 /* between two looks */
+#define PAUSE_MS       5 /* between two looks */
+#define PAUSE_BLIND_MS 1000
 
 static void look_in(struct backend *backend, int after_ms) {
-    const struct timeval after = {.tv_usec = after_ms * 1000};
+    const struct timeval after = {after_ms / 1000, after_ms % 1000 * 1000};
     if (evtimer_pending(backend->hunt_timer, NULL) == 0 && evtimer_add(backend->hunt_timer, &after) != 0) {
         log_error(NULL, "what instances have left behind is not ended: out of memory");
     }
@@ -46,7 +48,11 @@ static void on_look(evutil_socket_t fd, short what, void *argument) {
     DL_FOREACH(backend->hunted, instance) {
         instance->has_nothing_left = true;
     }
-    process_for_each_marked(LOCAL_MARK, backend->mark_prefix, kill_hunted, backend);
+    if (!process_for_each_marked(LOCAL_MARK, backend->mark_prefix, kill_hunted, backend)) {
+        log_warning(NULL, "what instances have left behind is not seen: %s", strerrordesc_np(errno));
+        look_in(backend, PAUSE_BLIND_MS);
+        return;
+    }
     /* Each time from the beginning: whoever is told may forget others, and begin new hunts. */
     while ((instance = take_one_with_nothing_left(backend)) != NULL) {
         backend->on_hunted(instance);

@@ -10,14 +10,13 @@
 #include "provisioner/backends/local_hunt.h"
 #include "provisioner/backends/local_processes.h"
 #include "provisioner/backends/local_warm.h"
-#include "provisioner/health_probe.h"
 
 #define LOOPBACK            "127.0.0.1"
 #define STOP_GRACE_MS       3000
 #define ADOPT_TIMEOUT_MS    10000
-#define CHECK_TIMEOUT_MS    2000
-#define SANDBOX_END_WAIT_MS 200 /* bwrap ends right after its init; if not, it is helped */
-#define TRIES_MAX           5   /* ports tried for one start */
+#define ADOPT_AGAIN_MS      1000 /* until we can look at its processes */
+#define SANDBOX_END_WAIT_MS 200  /* bwrap ends right after its init; if not, it is helped */
+#define TRIES_MAX           5    /* ports tried for one start */
 
 static void begin_ending(struct local_instance *instance, enum local_outcome outcome);
 static void on_timer(evutil_socket_t fd, short what, void *argument);
@@ -156,7 +155,7 @@ static void begin_ending(struct local_instance *instance, enum local_outcome out
 }
 
 /* A ready instance is no more: that is told at once, before what is left of it is cleared away. */
-static void end_ready_instance(struct local_instance *instance, const char *reason) {
+void local_instance_end(struct local_instance *instance, const char *reason) {
     const struct backend_events *events = &instance->backend->events;
     instance->state = LOCAL_ENDING;
     instance->outcome = OUTCOME_SAID;
@@ -189,7 +188,7 @@ static void on_process_end(void *argument) {
     switch (instance->state) {
     case LOCAL_READY:
         local_processes_describe_end(instance, reason, sizeof reason);
-        end_ready_instance(instance, reason);
+        local_instance_end(instance, reason);
         break;
     case LOCAL_STARTING:
     case LOCAL_ADOPTING:
@@ -208,6 +207,11 @@ static void on_timer(evutil_socket_t fd, short what, void *argument) {
     struct local_instance *instance = argument;
     (void)fd;
     (void)what;
+    if (instance->state == LOCAL_ADOPTING && instance->process.event == NULL) {
+        const struct local_reference reference = instance->reference;
+        local_instance_adopt(instance, &reference);
+        return;
+    }
     switch (instance->state) {
     case LOCAL_STOPPING:
         begin_ending(instance, OUTCOME_STOPPED);
@@ -235,11 +239,10 @@ void local_instances_close(struct backend *backend) {
 
 /* --- the beginning ------------------------------------------------------------------------------------------------ */
 
-static void on_probed(void *argument, const struct error *err, bool is_refused);
-
-static bool start_probe(struct local_instance *instance, int timeout_ms, const char *key, struct error *err) {
+bool local_instance_probe(struct local_instance *instance, int timeout_ms, const char *key, health_probe_done *done,
+                          struct error *err) {
     instance->probe = health_probe_start(instance->backend->base, LOOPBACK, instance->reference.port, key, timeout_ms,
-                                         on_probed, instance);
+                                         done, instance);
     return instance->probe != NULL || error_set(err, ERROR_INTERNAL, "out of memory or descriptors");
 }
 
@@ -281,18 +284,23 @@ static void accept_answer(struct local_instance *instance) {
     become_ready(instance);
 }
 
+/* A predecessor's instance is silent, as all may be on the machine that ran out of memory and killed the predecessor.
+ * Its process lives, and is the one that is looked for. */
+static void accept_silence(struct local_instance *instance, const struct error *err) {
+    accept_answer(instance);
+    if (instance->state == LOCAL_READY) {
+        log_warning(NULL, "instance %s is kept, though %s", instance->id, err->message);
+        local_instance_watch_silence(instance, ADOPT_TIMEOUT_MS);
+    }
+}
+
 static void on_probed(void *argument, const struct error *err, bool is_refused) {
-    (void)is_refused;
     struct local_instance *instance = argument;
     instance->probe = NULL;
-    if (instance->state == LOCAL_READY) {
-        if (err == NULL) {
-            waiting_checks_answer(&instance->checks, true);
-        } else {
-            end_ready_instance(instance, "it runs but does not answer");
-        }
-    } else if (err == NULL) {
+    if (err == NULL) {
         accept_answer(instance);
+    } else if (instance->state == LOCAL_ADOPTING && !is_refused) {
+        accept_silence(instance, err);
     } else {
         local_instance_fail(instance, err);
     }
@@ -301,18 +309,36 @@ static void on_probed(void *argument, const struct error *err, bool is_refused) 
 void local_instance_launch(struct local_instance *instance) {
     struct error err;
     instance->state = LOCAL_STARTING;
+    instance->silent_ms = 0;
     if (!local_processes_start(instance, on_process_end, &err) ||
-        !start_probe(instance, instance->backend->start_timeout_ms, NULL, &err)) {
+        !local_instance_probe(instance, instance->backend->start_timeout_ms, NULL, on_probed, &err)) {
         local_instance_fail(instance, &err);
     }
+}
+
+/* We lack the means to look at it: that is no reason to end it. Nothing of it is in our hands until then. */
+static void adopt_later(struct local_instance *instance, const struct local_reference *reference,
+                        const struct error *err) {
+    log_warning(NULL, "instance %s is adopted later: %s", instance->id, err->message);
+    local_processes_forget(instance);
+    instance->reference = *reference;
+    local_ports_mark(&instance->backend->ports, reference->port, true);
+    instance->has_leftovers = true;
+    set_timer(instance, ADOPT_AGAIN_MS);
 }
 
 void local_instance_adopt(struct local_instance *instance, const struct local_reference *reference) {
     struct error err;
     instance->state = LOCAL_ADOPTING;
     instance->has_leftovers = true;
-    if (!local_processes_adopt(instance, reference, on_process_end, &err) ||
-        !start_probe(instance, ADOPT_TIMEOUT_MS, instance->key, &err)) {
+    enum local_adoption adoption = local_processes_adopt(instance, reference, on_process_end, &err);
+    if (adoption == ADOPTION_DONE &&
+        !local_instance_probe(instance, ADOPT_TIMEOUT_MS, instance->key, on_probed, &err)) {
+        adoption = ADOPTION_UNSEEN;
+    }
+    if (adoption == ADOPTION_UNSEEN) {
+        adopt_later(instance, reference, &err);
+    } else if (adoption == ADOPTION_GONE) {
         local_instance_fail(instance, &err);
     }
 }
@@ -339,14 +365,5 @@ void local_instance_stop(struct local_instance *instance) {
         set_timer(instance, STOP_GRACE_MS);
     } else {
         begin_ending(instance, OUTCOME_STOPPED);
-    }
-}
-
-void local_instance_check(struct local_instance *instance, void (*checked)(void *argument, bool alive),
-                          void *argument) {
-    struct error err;
-    bool is_looking = instance->probe != NULL || start_probe(instance, CHECK_TIMEOUT_MS, instance->key, &err);
-    if (!is_looking || !waiting_checks_add(&instance->checks, checked, argument)) {
-        checked(argument, true); /* we cannot look: no reason to end what was fine a moment ago */
     }
 }

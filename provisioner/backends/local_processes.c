@@ -74,24 +74,29 @@ void local_processes_describe_end(const struct local_instance *instance, char *o
 
 /* --- the sandbox's init ------------------------------------------------------------------------------------------- */
 
-/* Watches the sandbox's init, once its pid is known: its end is told as that of the process that was forked. */
+/* Watches the sandbox's init, once its pid is known: its end is told as that of the process that was forked. False: it
+ * is not that, or, with errno, we cannot look. */
 static bool watch_init(struct local_instance *instance, pid_t pid) {
     char mark[LOCAL_MARK_SIZE];
     char value[LOCAL_MARK_SIZE];
     local_instance_mark(instance, mark);
     int pidfd = pidfd_open(pid, 0);
     if (pidfd < 0) {
+        errno = process_is_our_lack(errno) ? errno : 0;
         return false;
     }
     /* Only now is it sure that the pid is not reused between the look and the watch. */
     if (!process_environment(pid, LOCAL_MARK, value, sizeof value) || strcmp(value, mark) != 0) {
+        int problem = errno;
         close(pidfd);
+        errno = problem;
         return false;
     }
     struct error err;
     if (!process_watch_start(&instance->init, instance->backend->base, pid, pidfd, instance->process.on_end, instance,
                              &err)) {
         log_error(NULL, "instance %s: %s", instance->id, err.message);
+        errno = ENOMEM;
         return false;
     }
     instance->has_leftovers = false; /* whatever runs inside ends with the init */
@@ -177,9 +182,10 @@ bool local_processes_start(struct local_instance *instance, void (*on_end)(void 
     reference->pid = spawned.pid;
     reference->sandboxed = backend->sandboxed;
     memcpy(reference->boot_id, backend->boot_id, sizeof reference->boot_id);
-    process_start_time(spawned.pid, &reference->start_time);
+    bool is_seen = process_start_time(spawned.pid, &reference->start_time) ||
+                   error_set_errno(err, ERROR_BACKEND, "look at the new process");
     local_reference_format(reference, text);
-    if (!backend->events.created(backend->events.owner, instance->id, text, err)) {
+    if (!is_seen || !backend->events.created(backend->events.owner, instance->id, text, err)) {
         spawn_abandon(&spawned);
         return false;
     }
@@ -188,38 +194,63 @@ bool local_processes_start(struct local_instance *instance, void (*on_end)(void 
     return true;
 }
 
-/* Takes the process that `reference` names into our hands, if it is still that. */
-static bool adopt_process(struct local_instance *instance, const struct local_reference *reference,
-                          void (*on_end)(void *argument)) {
-    struct error err;
+static enum local_adoption unseen(struct error *err) {
+    error_set_errno(err, ERROR_BACKEND, "look at its processes");
+    return ADOPTION_UNSEEN;
+}
+
+static enum local_adoption adopt_process(struct local_instance *instance, const struct local_reference *reference,
+                                         void (*on_end)(void *argument), struct error *err) {
     int pidfd = pidfd_open(reference->pid, 0);
-    if (pidfd < 0) {
-        return false;
+    if (pidfd < 0 && process_is_our_lack(errno)) {
+        return unseen(err);
     }
-    if (!local_reference_is_alive(reference)) { /* asked with the pidfd in hand: the pid is not reused from here on */
+    /* Asked with the pidfd in hand: the pid is not reused from here on. */
+    if (pidfd < 0 || local_reference_is_gone(reference, instance->backend->boot_id)) {
+        error_set(err, ERROR_BACKEND, "its process is gone");
+        if (pidfd >= 0) {
+            close(pidfd);
+        }
+        return ADOPTION_GONE;
+    }
+    if (errno != 0) {
+        enum local_adoption adoption = unseen(err);
         close(pidfd);
-        return false;
+        return adoption;
     }
     instance->reference = *reference;
     local_ports_mark(&instance->backend->ports, reference->port, true);
     return process_watch_start(&instance->process, instance->backend->base, reference->pid, pidfd, on_end, instance,
-                               &err);
+                               err)
+               ? ADOPTION_DONE
+               : ADOPTION_UNSEEN;
 }
 
-bool local_processes_adopt(struct local_instance *instance, const struct local_reference *reference,
-                           void (*on_end)(void *argument), struct error *err) {
+/* The init is among the children of what was forked. */
+static enum local_adoption adopt_init(struct local_instance *instance, struct error *err) {
     pid_t children[CHILDREN_MAX];
-    if (!adopt_process(instance, reference, on_end)) {
-        return error_set(err, ERROR_BACKEND, "its process is gone");
+    errno = 0;
+    size_t count = process_children(instance->reference.pid, children, CHILDREN_MAX);
+    for (size_t i = 0; i < count; i++) {
+        errno = 0;
+        if (watch_init(instance, children[i])) {
+            return ADOPTION_DONE;
+        }
+        if (errno != 0) {
+            break;
+        }
     }
-    size_t count = reference->sandboxed ? process_children(reference->pid, children, CHILDREN_MAX) : 0;
-    for (size_t i = 0; i < count && instance->init.event == NULL; i++) {
-        watch_init(instance, children[i]);
+    if (errno != 0) {
+        return unseen(err);
     }
-    if (reference->sandboxed && instance->init.event == NULL) {
-        return error_set(err, ERROR_BACKEND, "its sandbox is gone");
-    }
-    return true;
+    error_set(err, ERROR_BACKEND, "its sandbox is gone");
+    return ADOPTION_GONE;
+}
+
+enum local_adoption local_processes_adopt(struct local_instance *instance, const struct local_reference *reference,
+                                          void (*on_end)(void *argument), struct error *err) {
+    enum local_adoption adoption = adopt_process(instance, reference, on_end, err);
+    return adoption == ADOPTION_DONE && reference->sandboxed ? adopt_init(instance, err) : adoption;
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------ */

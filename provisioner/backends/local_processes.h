@@ -10,10 +10,11 @@
  * sandbox's init has. False with *err: nothing has run, but what was forked may still have to end. */
 bool local_processes_start(struct local_instance *instance, void (*on_end)(void *argument), struct error *err);
 
-/* Takes the processes that `reference` names into our hands, as if we had started them. False with *err: they are not
- * what it names any more, or not all of it. */
-bool local_processes_adopt(struct local_instance *instance, const struct local_reference *reference,
-                           void (*on_end)(void *argument), struct error *err);
+/* Takes the processes that `reference` names into our hands, as if we had started them. Not so, with *err: they are not
+ * what it names any more, or not all of it (GONE), or we cannot look (UNSEEN). */
+enum local_adoption { ADOPTION_DONE, ADOPTION_GONE, ADOPTION_UNSEEN };
+enum local_adoption local_processes_adopt(struct local_instance *instance, const struct local_reference *reference,
+                                          void (*on_end)(void *argument), struct error *err);
 
 /* Whether all of it is in our hands: in a sandbox that takes the init, whose pid bwrap tells while it starts. */
 bool local_processes_are_held(struct local_instance *instance);

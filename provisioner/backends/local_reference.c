@@ -1,5 +1,6 @@
 #include "provisioner/backends/local_reference.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,9 +27,14 @@ bool local_reference_parse(const char *text, struct local_reference *reference) 
     return strcmp(again, text) == 0;
 }
 
-bool local_reference_is_alive(const struct local_reference *reference) {
-    char boot_id[PROCESS_BOOT_ID_SIZE];
+bool local_reference_is_gone(const struct local_reference *reference, const char *boot_id) {
     unsigned long long start_time;
-    return process_boot_id(boot_id) && strcmp(boot_id, reference->boot_id) == 0 &&
-           process_start_time(reference->pid, &start_time) && start_time == reference->start_time;
+    errno = 0;
+    if (strcmp(boot_id, reference->boot_id) != 0) {
+        return true;
+    }
+    if (process_start_time(reference->pid, &start_time)) {
+        return start_time != reference->start_time;
+    }
+    return errno == 0;
 }

@@ -24,7 +24,8 @@ void local_reference_format(const struct local_reference *reference, char out[LO
 /* False if `text` is nothing that local_reference_format() writes. */
 bool local_reference_parse(const char *text, struct local_reference *reference);
 
-/* Whether the process it names still runs: the same boot, pid and start time. */
-bool local_reference_is_alive(const struct local_reference *reference);
+/* Whether the process it names has ended: its pid is free, or another one's by the start time, or the boot is another.
+ * False if it runs, and, with errno, if we cannot look. `boot_id` is this boot's. */
+bool local_reference_is_gone(const struct local_reference *reference, const char *boot_id);
 
 #endif

@@ -22,10 +22,16 @@ static void cleanup_closedir_function(DIR **folder) {
 }
 #define cleanup_closedir __attribute__((cleanup(cleanup_closedir_function)))
 
-/* Reads what fits of a /proc file, and ends it with a NUL. Returns its length, -1 if it cannot be read. */
+bool process_is_our_lack(int problem) {
+    return problem == EMFILE || problem == ENFILE || problem == ENOMEM;
+}
+
+/* Reads what fits of a /proc file, and ends it with a NUL. Returns its length, and -1 if it cannot be read: errno is
+ * then 0, unless that is for what we lack. */
 static ssize_t read_whole(const char *path, char *buffer, size_t size) {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
+        errno = process_is_our_lack(errno) ? errno : 0;
         return -1;
     }
     size_t length = 0;
@@ -35,6 +41,7 @@ static ssize_t read_whole(const char *path, char *buffer, size_t size) {
             continue;
         }
         if (count < 0) {
+            errno = process_is_our_lack(errno) ? errno : 0;
             return -1;
         }
         if (count == 0) {
@@ -43,6 +50,7 @@ static ssize_t read_whole(const char *path, char *buffer, size_t size) {
         length += (size_t)count;
     }
     buffer[length] = '\0';
+    errno = 0;
     return (ssize_t)length;
 }
 
@@ -50,6 +58,7 @@ bool process_start_time(pid_t pid, unsigned long long *ticks) {
     char path[64];
     char stat[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    errno = 0;
     if (pid <= 0 || read_whole(path, stat, sizeof stat) <= 0) {
         return false;
     }
@@ -94,7 +103,7 @@ bool process_environment(pid_t pid, const char *name, char *value, size_t size) 
     value[0] = '\0';
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    char *environment = malloc(ENVIRONMENT_MAX_BYTES);
+    cleanup_free char *environment = malloc(ENVIRONMENT_MAX_BYTES);
     if (environment == NULL) {
         return false;
     }
@@ -107,25 +116,39 @@ bool process_environment(pid_t pid, const char *name, char *value, size_t size) 
             found = true;
         }
     }
-    free(environment);
     return found;
 }
 
-void process_for_each_marked(const char *name, const char *prefix,
+bool process_for_each_marked(const char *name, const char *prefix,
                              void (*found)(void *argument, pid_t pid, const char *value), void *argument) {
     cleanup_closedir DIR *folder = opendir("/proc");
-    struct dirent *entry;
-    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+    if (folder == NULL) {
+        return false;
+    }
+    int problem = 0;
+    for (;;) {
         char value[256];
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (entry == NULL) {
+            problem = errno != 0 ? errno : problem;
+            break;
+        }
         if (!isdigit((unsigned char)entry->d_name[0])) {
             continue;
         }
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid != getpid() && process_environment(pid, name, value, sizeof value) &&
-            strncmp(value, prefix, strlen(prefix)) == 0) {
+        if (pid == getpid()) {
+            continue;
+        }
+        if (!process_environment(pid, name, value, sizeof value)) {
+            problem = errno != 0 ? errno : problem;
+        } else if (strncmp(value, prefix, strlen(prefix)) == 0) {
             found(argument, pid, value);
         }
     }
+    errno = problem;
+    return problem == 0;
 }
 
 void process_kill_marked(pid_t pid, const char *name, const char *value) {

@@ -89,7 +89,11 @@ static enum process_owner holds_socket(pid_t pid, long long inode) {
 static enum process_owner family_holds_socket(pid_t pid, long long inode, int depth) {
     enum process_owner owner = holds_socket(pid, inode);
     pid_t children[CHILDREN_MAX];
+    errno = 0;
     size_t count = depth == 0 || owner == OWNER_YES ? 0 : process_children(pid, children, CHILDREN_MAX);
+    if (count == 0 && errno != 0) {
+        return OWNER_UNKNOWN;
+    }
     for (size_t i = 0; i < count && owner != OWNER_YES; i++) {
         enum process_owner child = family_holds_socket(children[i], inode, depth - 1);
         owner = child == OWNER_NO ? owner : child;

@@ -11,6 +11,7 @@
 #include <uthash.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "provisioner/backend.h"
 #include "provisioner/health_probe.h"
@@ -20,6 +21,7 @@
 #define ID_SIZE             65
 #define CHECK_TIMEOUT_MS    2000
 #define CONNECT_TIMEOUT_MS  250 /* for each of several addresses */
+#define RESOLVE_PAUSE_MS    5000
 #define DOCUMENT_TIMEOUT_MS 10000
 #define DOCUMENT_MAX_BYTES  (4 * 1024 * 1024)
 
@@ -28,6 +30,7 @@ struct backend {
     struct backend_events events;
     char *host;
     struct instance_address address; /* of the one instance; the key included */
+    int64_t resolved_again_ms;       /* monotonic */
     int start_timeout_ms;
     struct static_start *starts; /* by instance id */
     struct static_check *checks;
@@ -75,7 +78,7 @@ static bool takes_connections(const struct addrinfo *address) {
 
 /* Asks the resolver, which may take seconds: at start, and when the address known so far does not answer. Of several
  * addresses the first one that takes connections is it: `localhost` is ::1 and 127.0.0.1, and many servers listen on
- * one. */
+ * one. Where none does, the instance is down and will most likely be back where it was. */
 static bool resolve(struct backend *backend, struct error *err) {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -87,9 +90,11 @@ static bool resolve(struct backend *backend, struct error *err) {
         while (found->ai_next != NULL && chosen != NULL && !takes_connections(chosen)) {
             chosen = chosen->ai_next;
         }
-        chosen = chosen == NULL ? found : chosen;
-        result = getnameinfo(chosen->ai_addr, chosen->ai_addrlen, backend->address.host, sizeof backend->address.host,
-                             NULL, 0, NI_NUMERICHOST);
+        if (chosen != NULL || backend->address.host[0] == '\0') {
+            chosen = chosen == NULL ? found : chosen;
+            result = getnameinfo(chosen->ai_addr, chosen->ai_addrlen, backend->address.host,
+                                 sizeof backend->address.host, NULL, 0, NI_NUMERICHOST);
+        }
         freeaddrinfo(found);
     }
     if (result != 0) {
@@ -97,6 +102,19 @@ static bool resolve(struct backend *backend, struct error *err) {
                          gai_strerror(result));
     }
     return true;
+}
+
+/* It does not answer: perhaps it has moved, and the next start shall look there. The event loop stands still meanwhile,
+ * so not for everybody who meets it down. */
+static void resolve_again(struct backend *backend) {
+    struct error err;
+    if (clock_monotonic_ms() - backend->resolved_again_ms < RESOLVE_PAUSE_MS) {
+        return;
+    }
+    if (!resolve(backend, &err)) {
+        log_warning(NULL, "%s", err.message);
+    }
+    backend->resolved_again_ms = clock_monotonic_ms();
 }
 
 static bool take_key(struct backend *backend, const char *key, struct error *err) {
@@ -151,6 +169,7 @@ static struct backend *static_open(const struct settings *settings, struct event
     backend->events = *events;
     backend->address.port = (uint16_t)settings->static_port;
     backend->start_timeout_ms = (int)settings->start_timeout_seconds * 1000;
+    backend->resolved_again_ms = clock_monotonic_ms() - RESOLVE_PAUSE_MS;
     backend->host = strdup(settings->static_host);
     if (backend->host == NULL || !take_key(backend, settings->static_api_key, err) || !resolve(backend, err)) {
         static_close(backend);
@@ -189,10 +208,7 @@ static void on_started(void *argument, const struct error *err, bool is_refused)
         backend->events.ready(backend->events.owner, id, &backend->address);
         return;
     }
-    struct error unresolved;
-    if (!resolve(backend, &unresolved)) { /* perhaps it moved: the next start shall look there */
-        log_warning(NULL, "%s", unresolved.message);
-    }
+    resolve_again(backend);
     raise_failed(backend, id, err);
 }
 
@@ -253,10 +269,7 @@ static void on_checked(void *argument, const struct error *err, bool is_refused)
     }
     *link = check->next;
     if (err != NULL) {
-        struct error unresolved;
-        if (!resolve(backend, &unresolved)) {
-            log_warning(NULL, "%s", unresolved.message);
-        }
+        resolve_again(backend);
         backend->events.gone(backend->events.owner, check->id, err->message);
     }
     check->checked(check->argument, err == NULL);

@@ -93,6 +93,7 @@ class InstanceProcess:
         self.home.mkdir()
         self.folder.chmod(0o755)
         self.is_root = os.getuid() == 0
+        self.identity = {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": []} if self.is_root else {}
         if fixtures:
             subprocess.run(["bash", REFERENCE / "open-terminal-fixtures.sh", self.home], check=True,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PATH": "/usr/bin:/bin"})
@@ -114,13 +115,12 @@ class InstanceProcess:
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
             if name in os.environ:
                 environment[name] = os.environ[name]
-        identity = {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": []} if self.is_root else {}
         with open(self.log_path, "ab") as log:
             # As in the background of a script, where SIGINT is ignored: ^C must work in its shells all the same.
             self.process = subprocess.Popen(
                 [*self.prefix, self.binary, self.command, "--host", "127.0.0.1", "--port", str(self.port), *self.arguments],
                 env=environment, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), **identity)
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), **self.identity)
         end = time.monotonic() + 20
         while True:
             try:
@@ -130,6 +130,10 @@ class InstanceProcess:
                 assert self.process.poll() is None, f"the instance ended: {self.log()}"
                 assert time.monotonic() < end, f"the instance does not listen: {self.log()}"
                 time.sleep(0.002)
+
+    def set_limit(self, limit):
+        """As prlimit(1) writes it, while the instance runs; as its own user, since root in a container may not."""
+        subprocess.run(["prlimit", f"--{limit}", "--pid", str(self.process.pid)], check=True, **self.identity)
 
     __enter__ = lambda self: self.start()  # noqa: E731
 

@@ -139,6 +139,24 @@ def test_the_cleanup_is_in_the_audit_log(evening):
     assert (rows["audit_logs"] if isinstance(rows, dict) else rows), "no idle_cleanup row"
 
 
+def test_an_haproxy_that_stands_still_costs_nobody_a_running_command(fresh):
+    stack = fresh(idle_timeout_seconds=1)
+    answers = []
+    stack.run("worker", "true")
+    working = threading.Thread(target=lambda: answers.append(stack.run("worker", "touch ~/began; until [ -e ~/go ]; do sleep 0.1; done; echo done", wait=300)))
+    working.start()
+    eventually((stack.home("worker") / "began").exists, 10, what="the command")
+    pid = stack.instance_pid("worker")
+    with stack.stopped("haproxy"):
+        eventually(lambda: "HAProxy does not answer" in stack.err(), 30, what="that it is noticed")
+        result = stack.terminals("reap")
+        assert result.returncode != 0 and "does not say who is active" in result.stderr, result.stdout + result.stderr
+    (stack.home("worker") / "go").touch()
+    working.join(60 * SLOW)
+    assert answers == ["done\n"]
+    assert stack.instance_pid("worker") == pid
+
+
 def test_a_request_during_the_cleanup_is_served(fresh):
     """Requests that race the stop become cold starts, never errors."""
     stack = fresh(idle_timeout_seconds=1)

@@ -9,7 +9,6 @@ import threading
 import time
 from urllib.parse import quote, urlencode
 
-import instance_process
 import pytest
 from instance_process import InstanceProcess
 from instance_session import Session, instance, shared  # noqa: F401 (fixtures)
@@ -293,8 +292,7 @@ def test_a_full_disk_is_a_clear_answer_and_loses_nothing(instance, small_disk):
 
 def test_a_file_above_the_limit_of_the_process_is_an_error_and_not_the_end():
     with InstanceProcess() as instance:
-        identity = {"user": instance_process.ORDINARY_USER, "extra_groups": [], "group": instance_process.ORDINARY_USER} if instance.is_root else {}
-        subprocess.run(["prlimit", "--fsize=1000:1000", "--pid", str(instance.process.pid)], check=True, **identity)
+        instance.set_limit("fsize=1000:1000")
         answer = instance.call("POST", "/files/write", {"path": "f", "content": "x" * 5000})
         assert answer.status == 400 and "File too large" in answer.json()["detail"], answer
         assert instance.call("GET", "/files/list").json()["entries"] == []

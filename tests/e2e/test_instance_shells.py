@@ -2,6 +2,7 @@
 import asyncio
 import json
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -226,6 +227,22 @@ def test_a_second_shell_of_a_session_replaces_the_first(instance):
     eventually(lambda: not Path(f"/proc/{first['pid']}").exists(), "the first is gone")
     assert Path(f"/proc/{second['pid']}").exists()
     instance.call("DELETE", "/api/terminals/tab")
+
+
+def test_a_shell_is_kept_when_the_one_to_replace_it_cannot_start():
+    with InstanceProcess() as instance:
+        terminal = open_shell(instance, **{"X-Session-Id": "tab"})
+        before, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+        instance.set_limit("nproc=1:")  # it is one itself
+        answer = instance.call("POST", "/api/terminals", headers={"X-Session-Id": "tab"})
+        instance.set_limit(f"nproc={before}:")  # LeakSanitizer needs another at the end
+        assert (answer.status, answer.json()) == (429, {"error": "start a process: Resource temporarily unavailable"})
+
+        async def run():
+            async with Shell(instance, "tab") as shell:
+                await shell.type("echo st''ill $$\n")
+                await shell.read_until(f"still {terminal['pid']}")
+        asyncio.run(run())
 
 
 def test_sixteen_shells_and_no_more(instance):

@@ -60,7 +60,7 @@ def victim(stack, name):
         while stack.name_of(parents.get(pid, 0)) == "bwrap":
             pid = parents[pid]
         return pid
-    return stack.one(name)
+    return stack.process(name)[0]  # and not what it has forked this moment, before that becomes an instance
 
 
 def serves(stack, newcomer):

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -149,16 +150,34 @@ static void test_it_has_a_process_group_of_its_own(void **state) {
     free(gate);
 }
 
-static void test_what_cannot_be_run_ends_at_once(void **state) {
-    struct world *world = *state;
+/* Starts it, and returns the status with which its process ended. */
+static int ended(struct world *world, enum program_id id) {
     const struct child_plan plan = {&world->settings, &world->executables, &world->run_folder};
     struct error err = {0};
     int status = 0;
-    world->executables.programs[PROGRAM_GATE] = "/no/such/program";
-    pid_t pid = child_start(&plan, PROGRAM_GATE, true, &err);
+    pid_t pid = child_start(&plan, id, true, &err);
     assert_true(pid > 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(WEXITSTATUS(status), 78);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void test_what_cannot_be_run_is_not_worth_another_try(void **state) {
+    struct world *world = *state;
+    world->executables.programs[PROGRAM_GATE] = "/no/such/program";
+    assert_int_equal(ended(world, PROGRAM_GATE), 78);
+    world->executables.programs[PROGRAM_GATE] = world->folder; /* EACCES */
+    assert_int_equal(ended(world, PROGRAM_GATE), 78);
+}
+
+static void test_what_cannot_be_run_at_the_moment_is(void **state) {
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none_left = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none_left), 0);
+    int status = ended(*state, PROGRAM_PROVISIONER);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(status, 1);
 }
 
 static void test_origins_are_separated_by_single_spaces(void **state) {
@@ -186,7 +205,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_each_gets_its_settings_and_no_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_its_sockets_are_handed_over_by_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_it_has_a_process_group_of_its_own, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_cannot_be_run_ends_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_run_is_not_worth_another_try, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_run_at_the_moment_is, set_up, tear_down),
         cmocka_unit_test(test_origins_are_separated_by_single_spaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,15 +40,16 @@
 
 /* --- the instance ------------------------------------------------------------------------------------------------- */
 
-static void on_term(int number) {
+static inline void on_term(int number) {
     (void)number;
     if (access("ignore-term", F_OK) != 0) {
         _exit(0);
     }
 }
 
-/* `test run --host … --port N`: runs ./before, then answers every request with 200. */
-static int play_instance(int port) {
+/* `test run --host … --port N`: runs ./before, then answers every request with 200, until there is ./closed: then it
+ * listens no more. */
+static inline int play_instance(int port) {
     signal(SIGTERM, on_term);
     if (access("before", F_OK) == 0 && system("sh ./before > report.new 2>&1; mv report.new report") != 0) {
         return 3;
@@ -69,6 +70,14 @@ static int play_instance(int port) {
         static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}";
         char request[1024];
         int connection = accept(listener, NULL, NULL);
+        if (access("closed", F_OK) == 0) {
+            close(connection);
+            close(listener);
+            listener = -1;
+        }
+        while (listener < 0) {
+            pause();
+        }
         if (connection >= 0) {
             if (read(connection, request, sizeof request) > 0 && access("deaf", F_OK) != 0) {
                 send(connection, answer, sizeof answer - 1, MSG_NOSIGNAL);
@@ -98,7 +107,7 @@ struct world {
     int checked; /* -1: not yet */
 };
 
-static bool on_created(void *owner, const char *id, const char *reference, struct error *err) {
+static inline bool on_created(void *owner, const char *id, const char *reference, struct error *err) {
     struct world *world = owner;
     (void)id;
     world->events[CREATED]++;
@@ -106,34 +115,34 @@ static bool on_created(void *owner, const char *id, const char *reference, struc
     return !world->refuse_created || error_set(err, ERROR_INTERNAL, "the database is read-only");
 }
 
-static void on_ready(void *owner, const char *id, const struct instance_address *address) {
+static inline void on_ready(void *owner, const char *id, const struct instance_address *address) {
     struct world *world = owner;
     (void)id;
     world->events[READY]++;
     world->address = *address;
 }
 
-static void on_failed(void *owner, const char *id, const struct error *err) {
+static inline void on_failed(void *owner, const char *id, const struct error *err) {
     struct world *world = owner;
     (void)id;
     world->events[FAILED]++;
     world->failure = *err;
 }
 
-static void on_gone(void *owner, const char *id, const char *reason) {
+static inline void on_gone(void *owner, const char *id, const char *reason) {
     struct world *world = owner;
     (void)id;
     world->events[GONE]++;
     snprintf(world->reason, sizeof world->reason, "%s", reason);
 }
 
-static void on_stopped(void *owner, const char *id) {
+static inline void on_stopped(void *owner, const char *id) {
     struct world *world = owner;
     (void)id;
     world->events[STOPPED]++;
 }
 
-static void open_backend(struct world *world) {
+static inline void open_backend(struct world *world) {
     const struct backend_events events = {world,      on_created, on_ready, on_failed, on_gone,
                                           on_stopped, NULL,       NULL,     NULL};
     struct error err;
@@ -146,19 +155,20 @@ static void open_backend(struct world *world) {
 }
 
 /* The provisioner dies, its instances do not. */
-static void close_backend(struct world *world) {
+static inline void close_backend(struct world *world) {
     backend_local.close(world->backend);
     event_base_free(world->base);
     world->backend = NULL;
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *argument) {
+static inline void on_tick(evutil_socket_t fd, short what, void *argument) {
     (void)fd;
     (void)what;
     (void)argument;
 }
 
-static bool await(struct world *world, bool (*holds)(struct world *world, int argument), int argument, int timeout_ms) {
+static inline bool await(struct world *world, bool (*holds)(struct world *world, int argument), int argument,
+                         int timeout_ms) {
     const struct timeval tick = {0, 2000};
     struct event *timer = event_new(world->base, -1, EV_PERSIST, on_tick, NULL);
     event_add(timer, &tick);
@@ -171,11 +181,11 @@ static bool await(struct world *world, bool (*holds)(struct world *world, int ar
     return held;
 }
 
-static bool was_raised(struct world *world, int kind) {
+static inline bool was_raised(struct world *world, int kind) {
     return world->events[kind] > 0;
 }
 
-static void await_event(struct world *world, enum event_kind kind) {
+static inline void await_event(struct world *world, enum event_kind kind) {
     static const char *const names[] = {"created", "ready", "failed", "gone", "stopped"};
     if (!await(world, was_raised, kind, 15000)) {
         fail_msg("`%s` was not raised; failure: %s; gone: %s", names[kind], world->failure.message, world->reason);
@@ -183,29 +193,29 @@ static void await_event(struct world *world, enum event_kind kind) {
     world->events[kind]--;
 }
 
-static void count_process(void *argument, pid_t pid, const char *value) {
+static inline void count_process(void *argument, pid_t pid, const char *value) {
     (void)pid;
     (void)value;
     ++*(int *)argument;
 }
 
-static int processes(const struct world *world) {
+static inline int processes(const struct world *world) {
     int count = 0;
     process_for_each_marked(LOCAL_MARK, world->backend->mark_prefix, count_process, &count);
     return count;
 }
 
-static bool has_processes(struct world *world, int count) {
+static inline bool has_processes(struct world *world, int count) {
     return processes(world) == count;
 }
 
-static void await_processes(struct world *world, int count) {
+static inline void await_processes(struct world *world, int count) {
     if (!await(world, has_processes, count, 10000)) {
         fail_msg("%d processes instead of %d", processes(world), count);
     }
 }
 
-static struct instance_spec spec_of(const struct world *world, const char *id) {
+static inline struct instance_spec spec_of(const struct world *world, const char *id) {
     return (struct instance_spec){.instance_id = id,
                                   .instance_name = "terminals-x",
                                   .user_id = "user",
@@ -215,7 +225,7 @@ static struct instance_spec spec_of(const struct world *world, const char *id) {
                                   .home = world->home};
 }
 
-static void write_home(const struct world *world, const char *name, const char *content) {
+static inline void write_home(const struct world *world, const char *name, const char *content) {
     char path[160];
     snprintf(path, sizeof path, "%s/%s", world->home, name);
     FILE *file = fopen(path, "w");
@@ -225,7 +235,7 @@ static void write_home(const struct world *world, const char *name, const char *
     chmod(path, 0755);
 }
 
-static char *read_home(const struct world *world, const char *name) {
+static inline char *read_home(const struct world *world, const char *name) {
     char path[160];
     char *content = calloc(1, 65536);
     snprintf(path, sizeof path, "%s/%s", world->home, name);
@@ -237,24 +247,45 @@ static char *read_home(const struct world *world, const char *name) {
     return content;
 }
 
-static void start(struct world *world) {
+static inline void start(struct world *world) {
     const struct instance_spec spec = spec_of(world, ID);
     backend_local.start(world->backend, &spec);
 }
 
-static void start_and_await(struct world *world) {
+static inline void start_and_await(struct world *world) {
     start(world);
     await_event(world, CREATED);
     await_event(world, READY);
 }
 
-static void stop_and_await(struct world *world) {
+static inline void stop_and_await(struct world *world) {
     backend_local.stop(world->backend, ID);
     await_event(world, STOPPED);
     assert_int_equal(processes(world), 0);
 }
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw) {
+static inline void restart_backend(struct world *world) {
+    close_backend(world);
+    open_backend(world);
+}
+
+static inline void on_checked(void *argument, bool alive) {
+    ((struct world *)argument)->checked = alive;
+}
+
+static inline bool is_checked(struct world *world, int argument) {
+    (void)argument;
+    return world->checked >= 0;
+}
+
+static inline int check(struct world *world) {
+    world->checked = -1;
+    backend_local.check(world->backend, ID, on_checked, world);
+    assert_true(await(world, is_checked, 0, 10000));
+    return world->checked;
+}
+
+static inline int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw) {
     (void)status;
     (void)type;
     (void)ftw;
@@ -265,7 +296,7 @@ static int sandbox_of_tests = SANDBOX_BWRAP;
 
 static char *own_program = "/proc/self/exe";
 
-static int open_world(void **state) {
+static inline int open_world(void **state) {
     struct world *world = calloc(1, sizeof *world);
     *state = world;
     world->checked = -1;
@@ -285,7 +316,7 @@ static int open_world(void **state) {
     return 0;
 }
 
-static int close_world(void **state) {
+static inline int close_world(void **state) {
     struct world *world = *state;
     struct local_instance *instance;
     struct local_instance *next;
@@ -300,12 +331,12 @@ static int close_world(void **state) {
     return 0;
 }
 
-static bool is_sandboxed(const struct world *world) {
+static inline bool is_sandboxed(const struct world *world) {
     return world->backend->sandboxed;
 }
 
 /* The instance's own process: inside the sandbox, pid 2. */
-static pid_t instance_pid(const struct world *world) {
+static inline pid_t instance_pid(const struct world *world) {
     struct local_reference reference;
     pid_t child;
     assert_true(local_reference_parse(world->reference, &reference));
@@ -318,7 +349,7 @@ static pid_t instance_pid(const struct world *world) {
 }
 
 /* A copy of this program where nobody can reach it: the clone may lie below /root. */
-static void copy_own_program(char path[64]) {
+static inline void copy_own_program(char path[64]) {
     char command[256];
     strcpy(path, "/tmp/terminals-test-XXXXXX");
     int fd = mkstemp(path);
@@ -329,7 +360,7 @@ static void copy_own_program(char path[64]) {
 }
 
 /* Becomes nobody in a child and runs all tests there: an unprivileged provisioner can do all of this. */
-static int run_as_nobody(int (*run)(void)) {
+static inline int run_as_nobody(int (*run)(void)) {
     pid_t child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);

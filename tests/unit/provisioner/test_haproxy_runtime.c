@@ -1,8 +1,11 @@
 /* What the provisioner believes about HAProxy: whether it is there, whether it is the same, and who is active. */
 #include "haproxy_world.h"
 
+#include <sys/resource.h>
+
 #include "common/digest.h"
 #include "provisioner/haproxy_activity.h"
+#include "provisioner/survey.h"
 
 struct runtime_world {
     struct haproxy_world haproxy;
@@ -115,8 +118,11 @@ static void test_a_kill_is_noticed_at_once_and_everybody_is_answered(void **stat
     haproxy_world_await(&world->haproxy, is_answered, world);
     haproxy_runtime_command(world->haproxy.runtime, "show info", on_answer, world); /* while it is away: at once */
     assert_int_equal(world->answers + world->refusals, 21);
+    int64_t lost_ms = haproxy_runtime_lost_ms(world->haproxy.runtime);
+    assert_true(lost_ms > 0);
     haproxy_world_start_haproxy(&world->haproxy);
     haproxy_world_await(&world->haproxy, is_restarted, world);
+    assert_int_equal(haproxy_runtime_lost_ms(world->haproxy.runtime), lost_ms); /* with what it knew of activity */
 }
 
 static void test_a_reload_is_noticed(void **state) {
@@ -173,6 +179,65 @@ static void test_activity_without_haproxy_is_unknown(void **state) {
     assert_false(world->activity_ok);
 }
 
+/* As when a provisioner, or HAProxy, has begun this moment. */
+static void test_activity_is_known_before_haproxy_was_asked_anything_else(void **state) {
+    struct runtime_world *world = *state;
+    struct haproxy_runtime *usual = world->haproxy.runtime;
+    world->haproxy.runtime =
+        haproxy_runtime_open(world->haproxy.socket_path, world->haproxy.master_path, world->haproxy.base);
+    ask_activity(world);
+    haproxy_runtime_close(world->haproxy.runtime);
+    world->haproxy.runtime = usual;
+    assert_true(world->activity_ok);
+}
+
+static bool is_gone(void *argument) {
+    return haproxy_runtime_is_gone(((struct runtime_world *)argument)->haproxy.runtime);
+}
+
+/* What idle cleanup, refresh and quotas ask before they stop anybody. */
+static void survey(struct runtime_world *world) {
+    struct provisioner provisioner = {.base = world->haproxy.base, .haproxy = world->haproxy.runtime};
+    world->activity_done = false;
+    survey_activity(&provisioner, on_activity, world);
+    haproxy_world_await(&world->haproxy, is_activity_done, world);
+}
+
+/* A user whose request it holds must not lose his instance. */
+static void test_an_haproxy_that_stands_still_is_not_gone(void **state) {
+    struct runtime_world *world = *state;
+    kill(haproxy_runtime_pid(world->haproxy.runtime), SIGSTOP);
+    haproxy_world_await(&world->haproxy, is_down, world);
+    assert_false(is_gone(world));
+    survey(world);
+    assert_false(world->activity_ok);
+    kill(haproxy_runtime_pid(world->haproxy.runtime), SIGCONT);
+    haproxy_world_await_up(&world->haproxy);
+    assert_int_equal(haproxy_runtime_lost_ms(world->haproxy.runtime), 0); /* it knows what it knew */
+    haproxy_world_kill_haproxy(&world->haproxy);
+    haproxy_world_await(&world->haproxy, is_gone, world);
+    survey(world); /* nothing comes through it any more, and who is idle can be stopped */
+    assert_true(world->activity_ok);
+    assert_int_equal(world->route_count, 0);
+}
+
+static void test_an_haproxy_that_cannot_be_asked_is_not_gone(void **state) {
+    struct runtime_world *world = *state;
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    haproxy_world_await(&world->haproxy, is_down, world);
+    bool gone = is_gone(world);
+    survey(world);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_false(gone);
+    assert_false(world->activity_ok);
+    haproxy_world_await_up(&world->haproxy);
+    survey(world);
+    assert_true(world->activity_ok);
+}
+
 static void test_answers_that_are_none_are_refused(void **state) {
     (void)state;
     struct route_activity_list list = {0};
@@ -216,6 +281,9 @@ int main(void) {
         TEST(test_activity_tells_who_was_active_and_when),
         TEST(test_activity_of_an_old_worker_counts),
         TEST(test_activity_without_haproxy_is_unknown),
+        TEST(test_activity_is_known_before_haproxy_was_asked_anything_else),
+        TEST(test_an_haproxy_that_stands_still_is_not_gone),
+        TEST(test_an_haproxy_that_cannot_be_asked_is_not_gone),
         cmocka_unit_test(test_answers_that_are_none_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,6 +159,23 @@ static void test_an_instance_that_dies_during_the_drain_is_not_stopped_twice(voi
     assert_state(ann, INSTANCE_STOPPED);
 }
 
+/* What it knew of the time since the last look is lost with it. */
+static void test_nobody_is_called_idle_by_an_haproxy_that_has_just_begun(void **state) {
+    struct world *world = *state;
+    struct tenant *ann = idle_user(world, "ann", 1801);
+    fake_haproxy.is_up = true;
+    fake_haproxy.lost_ms = clock_monotonic_ms() - 60 * 1000;
+    sweep(world);
+    assert_state(ann, INSTANCE_RUNNING);
+    fake_haproxy.is_up = false; /* the same while there is none */
+    sweep(world);
+    assert_state(ann, INSTANCE_RUNNING);
+    fake_haproxy.lost_ms = clock_monotonic_ms() - 1801 * 1000;
+    world->provisioner.not_idle_before_ms = 0;
+    sweep(world);
+    assert_state(ann, INSTANCE_STOPPED);
+}
+
 static void test_zero_means_never(void **state) {
     struct world *world = *state;
     struct tenant *ann = idle_user(world, "ann", 99999);
@@ -213,6 +230,8 @@ int main(void) {
                                         world_remove),
         cmocka_unit_test_setup_teardown(test_a_request_during_the_drain_calls_it_off, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_an_instance_that_dies_during_the_drain_is_not_stopped_twice, world_make,
+                                        world_remove),
+        cmocka_unit_test_setup_teardown(test_nobody_is_called_idle_by_an_haproxy_that_has_just_begun, world_make,
                                         world_remove),
         cmocka_unit_test_setup_teardown(test_zero_means_never, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_static_instance_is_never_idle, world_make, world_remove),

@@ -263,28 +263,12 @@ static void test_an_instance_can_be_started_again_at_once(void **state) {
     assert_int_equal(world->events[FAILED], 0);
 }
 
-static void on_checked(void *argument, bool alive) {
-    ((struct world *)argument)->checked = alive;
-}
-
-static bool is_checked(struct world *world, int argument) {
-    (void)argument;
-    return world->checked >= 0;
-}
-
-static int check(struct world *world) {
-    world->checked = -1;
-    backend_local.check(world->backend, ID, on_checked, world);
-    assert_true(await(world, is_checked, 0, 10000));
-    return world->checked;
-}
-
 static void test_a_check_tells_the_living_from_the_dead(void **state) {
     struct world *world = *state;
     assert_int_equal(check(world), 0); /* nobody knows it */
     start_and_await(world);
     assert_int_equal(check(world), 1);
-    write_home(world, "deaf", "");
+    write_home(world, "closed", ""); /* from its next request on nobody listens */
     assert_int_equal(check(world), 0);
     await_event(world, GONE);
     await_processes(world, 0);
@@ -323,11 +307,6 @@ static void test_a_stolen_port_does_not_get_the_requests(void **state) {
     assert_int_not_equal(world->address.port, reference.port);
     kill(thief, SIGKILL);
     waitpid(thief, NULL, 0);
-}
-
-static void restart_backend(struct world *world) {
-    close_backend(world);
-    open_backend(world);
 }
 
 static void test_an_instance_outlives_the_provisioner_and_is_adopted(void **state) {

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,8 +22,25 @@
 #include "common/clock.h"
 #include "provisioner/backend.h"
 
+#define TWO_ADDRESSES "two-addresses.test" /* ::1 and 127.0.0.1, as `localhost` is on many machines */
+
 #define ID  "0123456789abcdef0123456789abcdef"
 #define KEY "the-shared-key"
+
+/* In the place of the C library's. */
+static int resolutions; /* of TWO_ADDRESSES */
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = NULL;
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (strcmp(node, TWO_ADDRESSES) != 0) {
+        return real(node, service, hints, found);
+    }
+    const struct addrinfo numeric = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    resolutions++;
+    int result = real("::1", service, &numeric, found);
+    return result != 0 ? result : real("127.0.0.1", service, &numeric, &(*found)->ai_next);
+}
 
 enum event_kind { CREATED, READY, FAILED, GONE, STOPPED, EVENT_KINDS };
 
@@ -213,6 +232,29 @@ static void test_a_check_notices_that_it_went_away(void **state) {
     assert_int_equal(world->events[GONE], 1);
 }
 
+/* Nobody listens on ::1, now or later. */
+static void test_it_is_looked_for_where_it_was_while_it_is_down(void **state) {
+    struct world *world = *state;
+    world->settings.static_host = TWO_ADDRESSES;
+    start_server(world, "{}", 2);
+    open_backend(world);
+    backend_static.start(world->backend, &spec);
+    run_until(world, &world->events[READY], 1);
+    assert_string_equal(world->address.host, "127.0.0.1");
+    stop_server(world);
+    resolutions = 0;
+    for (int i = 0; i < 3; i++) {
+        backend_static.check(world->backend, ID, on_checked, world);
+    }
+    run_until(world, &world->events[GONE], 3);
+    assert_int_equal(resolutions, 1); /* the event loop stands still meanwhile */
+    start_server(world, "{}", 2);
+    backend_static.start(world->backend, &spec);
+    run_until(world, &world->events[READY], 2);
+    assert_string_equal(world->address.host, "127.0.0.1");
+    stop_server(world);
+}
+
 static void test_its_own_document_is_fetched_whole_or_not_at_all(void **state) {
     struct world *world = *state;
     static const char document[] = "{\"openapi\":\"3.1.0\"}";
@@ -252,8 +294,11 @@ static void test_settings_that_cannot_work_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_everybody_reaches_the_running_instance), TEST(test_one_that_does_not_answer_fails_in_time),
-        TEST(test_a_check_notices_that_it_went_away),      TEST(test_its_own_document_is_fetched_whole_or_not_at_all),
+        TEST(test_everybody_reaches_the_running_instance),
+        TEST(test_one_that_does_not_answer_fails_in_time),
+        TEST(test_a_check_notices_that_it_went_away),
+        TEST(test_it_is_looked_for_where_it_was_while_it_is_down),
+        TEST(test_its_own_document_is_fetched_whole_or_not_at_all),
         TEST(test_settings_that_cannot_work_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,6 +131,56 @@ static void test_a_start_that_takes_too_long_is_undone(void **state) {
     assert_state(again.tenant, INSTANCE_RUNNING);
 }
 
+/* As with a process that the kernel does not let go, or an engine that went away in the middle. */
+static void test_nobody_waits_for_ever_for_a_stop_that_does_not_end(void **state) {
+    struct world *world = *state;
+    struct told first = {0}, stopped = {0}, told = {0}, again = {0};
+    world_start(world, "ann", &first);
+    char id[33];
+    strcpy(id, fake_backend.last_id);
+    fake_backend.on_stop = FAKE_WAIT;
+    world_stop(world, "ann", &stopped);
+    world->settings.start_timeout_seconds = 0;
+    world_start(world, "ann", &told);
+    assert_int_equal(told.times, 0);
+    WORLD_UNTIL(world, told.times == 1);
+    assert_int_equal(told.err.code, ERROR_TIMEOUT);
+    assert_state(world_tenant(world, "ann"), INSTANCE_STOPPING);
+    assert_int_equal(stopped.times, 0);
+    /* Whoever asks next waits anew; and once it has stopped, the start has all of its time. */
+    world->settings.start_timeout_seconds = 60;
+    world_start(world, "ann", &again);
+    assert_int_equal(again.times, 0);
+    fake_backend.events.stopped(&world->provisioner, id);
+    assert_int_equal(stopped.times, 1);
+    assert_int_equal(again.times, 1);
+    assert_int_equal(again.err.code, ERROR_NONE);
+    assert_state(again.tenant, INSTANCE_RUNNING);
+    assert_null(again.tenant->start_timer);
+}
+
+static bool engine_is_away(const struct backend *backend, struct error *err) {
+    (void)backend;
+    return !error_set(err, ERROR_CAPACITY, "the engine does not answer");
+}
+
+static void test_nobody_waits_for_a_stop_while_the_engine_is_away(void **state) {
+    struct world *world = *state;
+    struct told first = {0}, stopped = {0}, told = {0};
+    world_start(world, "ann", &first);
+    fake_backend.on_stop = FAKE_WAIT;
+    world_stop(world, "ann", &stopped);
+    fake_operations.is_away = engine_is_away;
+    world_start(world, "ann", &told);
+    fake_operations.is_away = NULL;
+    assert_int_equal(told.times, 1);
+    assert_int_equal(told.err.code, ERROR_CAPACITY);
+    assert_state(world_tenant(world, "ann"), INSTANCE_STOPPING);
+    fake_backend.events.stopped(&world->provisioner, fake_backend.last_id);
+    assert_int_equal(stopped.times, 1);
+    assert_int_equal(told.times, 1);
+}
+
 /* Nobody else would do anything about it. */
 static void test_a_start_that_fails_while_the_lead_is_in_doubt_is_undone_after_it(void **state) {
     struct world *world = *state;
@@ -412,6 +462,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_starts_beyond_the_limit_wait_for_their_turn, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_thousands_of_failing_starts_do_not_recurse, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_start_that_takes_too_long_is_undone, world_make, world_remove),
+        cmocka_unit_test_setup_teardown(test_nobody_waits_for_ever_for_a_stop_that_does_not_end, world_make,
+                                        world_remove),
+        cmocka_unit_test_setup_teardown(test_nobody_waits_for_a_stop_while_the_engine_is_away, world_make,
+                                        world_remove),
         cmocka_unit_test_setup_teardown(test_a_start_that_fails_while_the_lead_is_in_doubt_is_undone_after_it,
                                         world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_an_instance_that_dies_loses_its_route_at_once, world_make, world_remove),

@@ -180,6 +180,21 @@ static void test_one_that_is_dead_is_not_handed_out(void **state) {
     assert_int_equal(count_warm(world, false), 1);
 }
 
+static void test_one_that_is_silent_is_not_handed_out_and_ended(void **state) {
+    struct world *world = *state;
+    struct told told = {0};
+    keep_warm(world, 1);
+    char silent[33];
+    strcpy(silent, fake_backend.last_id);
+    fake_backend.is_silent = true;
+    world_start(world, "ann", &told);
+    assert_int_equal(told.err.code, ERROR_NONE);
+    assert_int_equal(fake_handover.times, 0);
+    assert_int_equal(fake_backend.stops, 1);
+    assert_null(tenants_find_instance(&world->provisioner, silent));
+    assert_int_equal(count_warm(world, false), 1); /* another one */
+}
+
 static void test_who_does_not_want_it_any_more_leaves_no_trace(void **state) {
     struct world *world = *state;
     struct told told = {0}, stop = {0}, deletion = {0};
@@ -265,6 +280,7 @@ int main(void) {
         TEST(test_one_that_is_being_handed_over_when_we_are_killed_is_ended),
         TEST(test_a_handover_that_fails_ends_the_instance_and_the_user_has_another),
         TEST(test_one_that_is_dead_is_not_handed_out),
+        TEST(test_one_that_is_silent_is_not_handed_out_and_ended),
         TEST(test_who_does_not_want_it_any_more_leaves_no_trace),
         TEST(test_a_home_that_is_put_away_meanwhile_is_in_no_instance),
         TEST(test_a_users_limit_holds_for_warm_ones_on_their_way),

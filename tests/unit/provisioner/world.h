@@ -119,8 +119,9 @@ struct haproxy_runtime {
     int unused;
 };
 static struct {
-    bool is_up;
-    bool is_silent; /* up, but does not answer */
+    bool is_up;      /* runs */
+    bool is_silent;  /* runs, but does not answer */
+    int64_t lost_ms; /* haproxy_runtime_lost_ms() */
     struct route_activity routes[4];
     size_t count;
     int looks;
@@ -149,7 +150,17 @@ bool haproxy_runtime_on_restart(struct haproxy_runtime *runtime, void (*restarte
 
 bool haproxy_runtime_is_up(const struct haproxy_runtime *runtime) {
     (void)runtime;
-    return fake_haproxy.is_up;
+    return fake_haproxy.is_up && !fake_haproxy.is_silent;
+}
+
+bool haproxy_runtime_is_gone(const struct haproxy_runtime *runtime) {
+    (void)runtime;
+    return !fake_haproxy.is_up;
+}
+
+int64_t haproxy_runtime_lost_ms(const struct haproxy_runtime *runtime) {
+    (void)runtime;
+    return fake_haproxy.lost_ms;
 }
 
 pid_t haproxy_runtime_pid(const struct haproxy_runtime *runtime) {
@@ -185,6 +196,7 @@ static struct {
     struct backend_events events;
     enum fake_answer on_start, on_adopt, on_stop; /* FAKE_WAIT: the test raises the event */
     bool is_alive;                                /* what check() finds */
+    bool is_silent;                               /* it runs, but check() has no answer */
     int starts, adoptions, stops, checks, sweeps;
     char last_id[33];
     char last_home[512];
@@ -284,8 +296,8 @@ static void fake_check(struct backend *backend, const char *instance_id, void (*
                        void *argument) {
     (void)backend;
     fake_backend.checks++;
-    bool alive = fake_backend.is_alive;
-    if (!alive) {
+    bool alive = fake_backend.is_alive && !fake_backend.is_silent;
+    if (!fake_backend.is_alive) {
         fake_backend.events.gone(fake_backend.events.owner, instance_id, "killed by signal 9");
     }
     checked(argument, alive);
