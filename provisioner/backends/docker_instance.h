@@ -11,7 +11,7 @@
  *
  * WAITING is for the engine's first answer. CLEARING is what happens when the container's name is taken: docker_clear.c
  * has the rules. What becomes of it is told when nothing is left, but `gone` at once, and a failure at once when the
- * engine cannot be asked: then the roundup removes what is left when it comes back. */
+ * engine cannot be asked: then the roundup removes what is left when it can be. */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_DOCKER_INSTANCE_H
 #define TERMINALS_PROVISIONER_BACKENDS_DOCKER_INSTANCE_H
 
