@@ -196,8 +196,11 @@ bool adoption_of_stranger(struct provisioner *provisioner, const struct instance
         return false;
     }
     bool is_new = !tenant->has_row;
-    if (tenants_find_instance(provisioner, spec->instance_id) != NULL ||
-        !move_in(provisioner, tenant, spec, reference, address, err)) {
+    bool is_known = tenants_find_instance(provisioner, spec->instance_id) != NULL;
+    if (is_known) {
+        error_set(err, ERROR_CONFLICT, "it says that it is another's instance");
+    }
+    if (is_known || !move_in(provisioner, tenant, spec, reference, address, err)) {
         if (is_new) {
             tenants_remove(provisioner, tenant);
         }

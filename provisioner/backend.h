@@ -62,7 +62,8 @@ struct backend_events {
     void (*progress)(void *owner, const char *instance_id, const char *text);
     /* After sweep(), if at all: an instance that runs, answers and carries our labels, but that nobody has passed to
      * start() or adopt(): a predecessor's whose row was lost, or one that another program of the same conventions made.
-     * True: it is the owner's now, as if `ready` had followed an adopt(). False, with *err: nobody wants it. */
+     * True: it is the owner's now, as if `ready` had followed an adopt(). False, with *err: nobody wants it, or it
+     * cannot be had at the moment (backend_nobody_wants() tells which). */
     bool (*found)(void *owner, const struct instance_spec *spec, const char *reference,
                   const struct instance_address *address, struct error *err);
     /* Whether what nobody has passed to us may be ended now. Not by one of several nodes that has lost the lead, or
@@ -72,6 +73,13 @@ struct backend_events {
 
 static inline bool backend_may_end_strangers(const struct backend_events *events) {
     return events->may_end_strangers == NULL || events->may_end_strangers(events->owner);
+}
+
+/* What `found` refused: whether that will not change by itself, so that what was found may be ended. Else something is
+ * the matter with us (a full database, no memory, a shutdown), and it is offered again later. */
+static inline bool backend_nobody_wants(const struct error *err) {
+    return err->code == ERROR_CONFLICT || err->code == ERROR_NOT_FOUND || err->code == ERROR_INVALID ||
+           err->code == ERROR_UNPROCESSABLE;
 }
 
 /* Something that the backend has, outside of us, and that carries our mark. Borrowed during the call. */

@@ -29,15 +29,14 @@ static void never_had(struct docker_instance *instance, const char *container, c
     docker_roundup_look(roundup, seen);
 }
 
-/* The engine is away: whoever answers where the instance did, and to its key, is it. */
-static void adopt_blindly(struct docker_instance *instance) {
+/* The engine cannot be asked, for `why`: whoever answers where the instance did is it, until a list says otherwise. */
+static void adopt_blindly(struct docker_instance *instance, const struct error *why) {
     if (instance->address.port == 0) {
-        struct error err;
-        docker_link_away_error(instance->backend->link, &err);
-        docker_instance_set_container(instance, "");
-        docker_instance_fail(instance, &err);
+        docker_instance_fail_leaving_all(instance, why);
         return;
     }
+    instance->is_blind = true;
+    docker_roundup_again(instance->backend->roundup);
     docker_instance_await_answer(instance, BLIND_TIMEOUT_MS);
 }
 
@@ -54,18 +53,15 @@ static bool is_this_instance(const struct docker_instance *instance, const struc
 static void on_adopted(void *argument, const struct docker_answer *answer) {
     struct docker_instance *instance = argument;
     struct docker_container container;
+    struct error err;
     instance->call = NULL;
     if (answer->status == 404 && instance->container_id[0] == '\0') {
         never_had(instance, docker_instance_container(instance), "its container is gone");
     } else if (answer->status == 404) {
         not_there(instance, "its container is gone");
-    } else if (answer->status == 0) {
-        adopt_blindly(instance);
     } else if (answer->status != 200 || !docker_container_read(answer->json, &container)) {
-        struct error err;
         docker_answer_error(answer, &err, "look at its container");
-        docker_instance_set_container(instance, "");
-        docker_instance_fail(instance, &err);
+        adopt_blindly(instance, &err);
     } else if (!is_this_instance(instance, &container)) {
         never_had(instance, container.id, "it never had a container");
     } else if (container.is_paused) {
@@ -91,9 +87,11 @@ static void step_adopt(struct docker_instance *instance) {
 
 void docker_instance_adopt(struct docker_instance *instance) {
     enum docker_link_state state = docker_link_state(instance->backend->link);
+    struct error err;
     instance->is_adoption = true;
     if (state == DOCKER_LINK_AWAY) {
-        adopt_blindly(instance);
+        docker_link_away_error(instance->backend->link, &err);
+        adopt_blindly(instance, &err);
     } else if (state == DOCKER_LINK_UP) {
         step_adopt(instance);
     } /* else WAITING */

@@ -73,8 +73,7 @@ static void take_over(struct docker_instance *instance, const struct docker_cont
     docker_instance_set_container(instance, container->id);
     if (!events->created(events->owner, instance->id, container->id, &err)) {
         /* It ran before we came and goes on; nobody has written down that it is ours. */
-        docker_instance_set_container(instance, "");
-        docker_instance_fail(instance, &err);
+        docker_instance_fail_leaving_all(instance, &err);
         return;
     }
     log_info(NULL, "container `%s` runs already: taking it over", docker_instance_container(instance));

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "provisioner/backends/docker_instance.h"
 #include "provisioner/backends/docker_logs.h"
+#include "provisioner/backends/docker_roundup.h"
 #include "provisioner/backends/docker_warm.h"
 
 #define STOP_GRACE_S  3
@@ -43,7 +44,8 @@ static void on_removed(void *argument, const struct docker_answer *answer) {
     if (answer->status == 204 || answer->status == 404) {
         forget(instance);
     } else if (answer->status == 0 && instance->outcome != DOCKER_OUTCOME_STOPPED) {
-        forget(instance); /* nobody shall wait for the engine to come back: the roundup deals with the rest */
+        docker_roundup_again(instance->backend->roundup); /* nobody shall wait for the engine to come back */
+        forget(instance);
     } else {
         /* 409: somebody is removing it already. Else it is busy: it goes on being tried, as nothing else can be done.
          */
@@ -122,6 +124,12 @@ void docker_instance_fail(struct docker_instance *instance, const struct error *
     step_remove(instance);
 }
 
+void docker_instance_fail_leaving_all(struct docker_instance *instance, const struct error *err) {
+    docker_roundup_again(instance->backend->roundup);
+    docker_instance_set_container(instance, "");
+    docker_instance_fail(instance, err);
+}
+
 bool docker_instance_may_go_on(struct docker_instance *instance) {
     instance->call = NULL;
     if (instance->is_stop_wanted) {
@@ -179,10 +187,10 @@ static void end_ready(struct docker_instance *instance, const char *reason) {
     char text[160];
     memcpy(id, instance->id, sizeof id);
     describe_end(instance, reason, text, sizeof text);
+    instance->state = DOCKER_REMOVING; /* whoever is told now may not take it for ready, but may want it stopped */
+    instance->outcome = DOCKER_OUTCOME_SAID;
     docker_warm_fail(instance);
     docker_instance_drop_calls(instance);
-    instance->state = DOCKER_REMOVING;
-    instance->outcome = DOCKER_OUTCOME_SAID;
     instance->tries = 0;
     events->gone(events->owner, id, text);
     waiting_checks_answer(&instance->checks, false);
@@ -221,6 +229,9 @@ void docker_instance_paused(struct docker_instance *instance) {
     }
     memcpy(id, instance->id, sizeof id);
     docker_warm_fail(instance);
+    if (instance->state != DOCKER_READY) {
+        return; /* to whom it was being handed wants it stopped now */
+    }
     docker_instance_drop_calls(instance);
     waiting_checks_answer(&instance->checks, false);
     docker_instance_free(instance);

@@ -11,7 +11,6 @@
 #include "provisioner/backends/docker_warm.h"
 
 #define ADOPT_TIMEOUT_MS 10000
-#define CHECK_TIMEOUT_MS 2000
 
 static void on_timer(evutil_socket_t fd, short what, void *argument);
 
@@ -141,7 +140,7 @@ void docker_instance_set_timer(struct docker_instance *instance, int after_ms) {
     }
 }
 
-bool docker_instance_call(struct docker_instance *instance, const struct docker_request *request, docker_done *done) {
+void docker_instance_call(struct docker_instance *instance, const struct docker_request *request, docker_done *done) {
     instance->call = docker_call_start(instance->backend->engine, request, done, instance);
     if (instance->call == NULL) {
         struct error err;
@@ -149,11 +148,12 @@ bool docker_instance_call(struct docker_instance *instance, const struct docker_
         if (instance->state == DOCKER_STOPPING || instance->state == DOCKER_REMOVING) {
             log_error(NULL, "%s", err.message);
             docker_instance_set_timer(instance, DOCKER_RETRY_MAX_MS);
+        } else if (instance->is_adoption) {
+            docker_instance_fail_leaving_all(instance, &err);
         } else {
             docker_instance_fail(instance, &err);
         }
     }
-    return instance->call != NULL;
 }
 
 /* --- it answers --------------------------------------------------------------------------------------------------- */
@@ -168,23 +168,27 @@ static void become_ready(struct docker_instance *instance) {
     explicit_bzero(&address, sizeof address);
 }
 
+/* It ran before us and is silent, as all may be on the machine that ran out of memory and killed our predecessor. */
+static bool is_kept(const struct docker_instance *instance, bool is_refused) {
+    return instance->is_adoption && !instance->is_blind && !is_refused;
+}
+
 static void on_probed(void *argument, const struct error *err, bool is_refused) {
-    (void)is_refused;
     struct docker_instance *instance = argument;
     struct error refusal;
     instance->probe = NULL;
-    if (instance->state == DOCKER_READY) {
-        if (err == NULL) {
-            waiting_checks_answer(&instance->checks, true);
-        } else {
-            docker_instance_ended(instance, -1, "it runs but does not answer");
-        }
-    } else if (err == NULL && docker_warm_may_be_ready(instance, &refusal)) {
-        become_ready(instance);
-    } else if (err == NULL) {
+    if (err != NULL && instance->is_blind) {
+        docker_instance_fail_leaving_all(instance, err);
+    } else if (err != NULL && !is_kept(instance, is_refused)) {
+        docker_instance_fail(instance, err);
+    } else if (!docker_warm_may_be_ready(instance, &refusal)) {
         docker_instance_fail(instance, &refusal);
     } else {
-        docker_instance_fail(instance, err);
+        if (err != NULL) {
+            log_warning(NULL, "container `%s` is kept, though %s", docker_instance_container(instance), err->message);
+            docker_instance_watch_silence(instance, ADOPT_TIMEOUT_MS);
+        }
+        become_ready(instance);
     }
 }
 
@@ -195,7 +199,11 @@ void docker_instance_await_answer(struct docker_instance *instance, int timeout_
                                          instance->spec.key, timeout_ms, on_probed, instance);
     if (instance->probe == NULL) {
         error_set(&err, ERROR_INTERNAL, "out of memory or descriptors");
-        docker_instance_fail(instance, &err);
+        if (instance->is_adoption) {
+            docker_instance_fail_leaving_all(instance, &err);
+        } else {
+            docker_instance_fail(instance, &err);
+        }
     }
 }
 
@@ -215,7 +223,7 @@ void docker_instance_probe(struct docker_instance *instance, const struct docker
                                                                  : (int)settings->start_timeout_seconds * 1000);
 }
 
-/* --- the engine, a check, the timer ------------------------------------------------------------------------------- */
+/* --- the engine, the timer --------------------------------------------------------------------------------------- */
 
 void docker_instance_link_changed(struct docker_instance *instance) {
     if (instance->state != DOCKER_WAITING || docker_link_state(instance->backend->link) == DOCKER_LINK_CONNECTING) {
@@ -225,21 +233,6 @@ void docker_instance_link_changed(struct docker_instance *instance) {
         docker_instance_adopt(instance);
     } else {
         docker_instance_start(instance);
-    }
-}
-
-void docker_instance_check(struct docker_instance *instance, void (*checked)(void *argument, bool alive),
-                           void *argument) {
-    if (!waiting_checks_add(&instance->checks, checked, argument)) {
-        checked(argument, true); /* we cannot look: no reason to give up what was fine a moment ago */
-        return;
-    }
-    if (instance->probe == NULL) {
-        instance->probe = health_probe_start(instance->backend->base, instance->address.host, instance->address.port,
-                                             instance->spec.key, CHECK_TIMEOUT_MS, on_probed, instance);
-    }
-    if (instance->probe == NULL) {
-        waiting_checks_answer(&instance->checks, true);
     }
 }
 

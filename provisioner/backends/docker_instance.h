@@ -11,7 +11,7 @@
  *
  * WAITING is for the engine's first answer. CLEARING is what happens when the container's name is taken: docker_clear.c
  * has the rules. What becomes of it is told when nothing is left, but `gone` at once, and a failure at once when the
- * engine cannot be asked: then the roundup removes what is left when it comes back. */
+ * engine cannot be asked: then the roundup removes what is left when it can be. */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_DOCKER_INSTANCE_H
 #define TERMINALS_PROVISIONER_BACKENDS_DOCKER_INSTANCE_H
 
@@ -55,11 +55,13 @@ struct docker_instance {
     enum docker_outcome outcome;
     struct error failure; /* for DOCKER_OUTCOME_FAILED */
     bool is_adoption;
+    bool is_blind;       /* adopted without an answer of the engine */
     bool is_stop_wanted; /* a call is under way whose end has to be awaited first */
     bool has_ended;      /* the events say so, and a call is under way */
     bool was_unlisted;   /* while a list is awaited: it has not been seen in it */
     int64_t exit_code;
-    int tries; /* of the step in hand */
+    int tries;     /* of the step in hand */
+    int silent_ms; /* for so long probes have waited in vain since it answered last (docker_check.c) */
 
     char *image_user; /* the image's own user; NULL: not known yet */
     char *image_id;
@@ -100,7 +102,7 @@ void docker_instance_adopt(struct docker_instance *instance);
 /* In any state. `stopped` follows when nothing of it is left, and then the entry is no more. */
 void docker_instance_stop(struct docker_instance *instance);
 
-/* Only while READY. Asks the instance; `checked` is called once, perhaps at once. */
+/* Only while READY. What backend.h says of check(): docker_check.c. */
 void docker_instance_check(struct docker_instance *instance, void (*checked)(void *argument, bool alive),
                            void *argument);
 
@@ -119,6 +121,10 @@ void docker_instance_ended(struct docker_instance *instance, int64_t exit_code, 
 /* Somebody paused it: its route goes, the container stays. */
 void docker_instance_paused(struct docker_instance *instance);
 
+/* It runs, but has been silent for so long. Goes on asking until it answers, or ends it after UNRESPONSIVE_MS. Only
+ * while READY, or about to be. */
+void docker_instance_watch_silence(struct docker_instance *instance, int silent_ms);
+
 /* --- between docker_instance.c, docker_start.c, docker_clear.c, docker_adopt.c and docker_end.c */
 
 /* What is in hand (CLEARING, STOPPING, REMOVING) is tried again then. */
@@ -126,8 +132,8 @@ void docker_instance_set_timer(struct docker_instance *instance, int after_ms);
 
 const char *docker_instance_container(const struct docker_instance *instance); /* for messages: its name */
 
-/* Asks the engine and remembers the call. Without memory the instance fails, and false is returned. */
-bool docker_instance_call(struct docker_instance *instance, const struct docker_request *request, docker_done *done);
+/* Asks the engine and remembers the call. Without memory the instance fails, and may be no more. */
+void docker_instance_call(struct docker_instance *instance, const struct docker_request *request, docker_done *done);
 
 /* Copies what a start, or an owner, is. False: no memory, and the old one holds. */
 bool docker_instance_set_spec(struct docker_instance *instance, const struct instance_spec *spec);
@@ -138,6 +144,8 @@ bool docker_instance_may_go_on(struct docker_instance *instance);
 
 /* Ends what there is of it, then tells `failed`. */
 void docker_instance_fail(struct docker_instance *instance, const struct error *err);
+/* Without removing anything: what is there, if anything is, stays as it is until the roundup has looked. */
+void docker_instance_fail_leaving_all(struct docker_instance *instance, const struct error *err);
 
 /* Its container, described, runs: finds its address and waits until it answers. */
 void docker_instance_probe(struct docker_instance *instance, const struct docker_container *container);

@@ -11,8 +11,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define LOG_PAUSE_MS  5000 /* between two lines in the log */
-#define TELL_PAUSE_MS 250  /* between two words to those who wait */
+#define LOG_PAUSE_MS  5000  /* between two lines in the log */
+#define TELL_PAUSE_MS 250   /* between two words to those who wait */
+#define SILENT_MAX_MS 60000 /* of a pull that does not hang */
 #define LAYER_ID_SIZE 80
 #define BYTES_PER_MB  1000000
 
@@ -39,6 +40,7 @@ struct docker_pull {
     struct layer *layers;
     char *failure; /* of the last line that told one */
     int64_t began_ms;
+    int64_t heard_ms; /* when the engine was asked, or said something, last */
     int64_t logged_ms;
     int64_t told_ms;
     struct docker_pull *prev, *next;
@@ -134,6 +136,7 @@ static void on_line(void *argument, char *line, size_t length) {
     cleanup_json struct json_object *json = json_parse_object(line, length, NULL);
     const char *failure = json_get_string(json, "error");
     const char *status = json_get_string(json, "status");
+    pull->heard_ms = clock_monotonic_ms();
     if (failure != NULL) {
         free(pull->failure);
         pull->failure = strdup(failure);
@@ -220,7 +223,7 @@ static struct docker_pull *begin(struct docker_pull **pulls, struct docker_engin
     }
     pull->pulls = pulls;
     DL_APPEND(*pulls, pull);
-    pull->began_ms = pull->logged_ms = clock_monotonic_ms();
+    pull->began_ms = pull->logged_ms = pull->heard_ms = clock_monotonic_ms();
     pull->image = strdup(image);
     pull->call = pull->image == NULL ? NULL : ask(pull, engine);
     if (pull->call == NULL) {
@@ -229,6 +232,18 @@ static struct docker_pull *begin(struct docker_pull **pulls, struct docker_engin
     }
     log_info(NULL, "pulling image %s", image);
     return pull;
+}
+
+static void ask_anew(struct docker_pull *pull, struct docker_engine *engine) {
+    log_warning(NULL, "pulling image %s: nothing was heard of it for %" PRId64 " s: it is begun anew", pull->image,
+                (clock_monotonic_ms() - pull->heard_ms) / 1000);
+    docker_call_cancel(pull->call);
+    free(pull->failure);
+    pull->failure = NULL;
+    pull->call = ask(pull, engine); /* without memory now, perhaps with the next who joins */
+    if (pull->call != NULL) {
+        pull->heard_ms = clock_monotonic_ms();
+    }
 }
 
 struct docker_pull_wait *docker_pull_join(struct docker_pull **pulls, struct docker_engine *engine, const char *image,
@@ -242,6 +257,8 @@ struct docker_pull_wait *docker_pull_join(struct docker_pull **pulls, struct doc
     }
     if (pull == NULL) {
         pull = begin(pulls, engine, image);
+    } else if (clock_monotonic_ms() - pull->heard_ms > SILENT_MAX_MS) {
+        ask_anew(pull, engine);
     }
     struct docker_pull_wait *wait = pull == NULL ? NULL : calloc(1, sizeof *wait);
     if (wait != NULL) {

@@ -1,6 +1,8 @@
 /* docker_pull.h - fetches images that are missing, each once however many wait for it.
  *
- * A pull goes on when those who wait have left (their starts took too long): the next start finds the image. */
+ * A pull goes on when those who wait have left (their starts took too long): the next start finds the image. One of
+ * which the engine has said nothing for a minute hangs, as with a registry that has gone silent: whoever joins it then
+ * has the engine asked anew, for all who wait. */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_DOCKER_PULL_H
 #define TERMINALS_PROVISIONER_BACKENDS_DOCKER_PULL_H
 

@@ -15,6 +15,7 @@
 #define LOOKS_AT_ONCE    16
 #define PROBE_TIMEOUT_MS 10000
 #define LIST_TIMEOUT_MS  120000
+#define AGAIN_SECONDS    5
 #define ID_RANDOM_BYTES  16
 #define LIST_PATH                                                                                                      \
     "/containers/json?all=1&filters=%7B%22label%22%3A%5B%22app.kubernetes.io%2Fmanaged-by%3Dterminals%22%5D%7D"
@@ -40,6 +41,7 @@ struct stranger {
 struct docker_roundup {
     struct backend *backend;
     bool is_allowed;
+    struct event *again;
     struct docker_call *list;
     struct stranger *strangers;
     size_t looking;
@@ -70,6 +72,12 @@ static void done_with(struct stranger *stranger) {
     look_at_more(roundup);
 }
 
+/* Nothing can be said, or done, of it now. */
+static void leave_for_later(struct stranger *stranger) {
+    docker_roundup_again(stranger->roundup);
+    done_with(stranger);
+}
+
 static void on_removed(void *argument, const struct docker_answer *answer) {
     struct stranger *stranger = argument;
     struct error err;
@@ -77,6 +85,8 @@ static void on_removed(void *argument, const struct docker_answer *answer) {
     if (answer->status != 204 && answer->status != 404 && answer->status != 409) {
         docker_answer_error(answer, &err, "remove container %.12s", stranger->container_id);
         log_warning(NULL, "%s", err.message);
+        leave_for_later(stranger);
+        return;
     }
     done_with(stranger);
 }
@@ -87,7 +97,7 @@ static void remove_it(struct stranger *stranger) {
     const struct docker_request request = {.method = "DELETE", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
     stranger->call = docker_call_start(stranger->roundup->backend->engine, &request, on_removed, stranger);
     if (stranger->call == NULL) {
-        done_with(stranger);
+        leave_for_later(stranger);
     }
 }
 
@@ -101,13 +111,13 @@ static void on_stopped(void *argument, const struct docker_answer *answer) {
 /* Nobody wants it. */
 static void send_away(struct stranger *stranger, const char *why) {
     char path[DOCKER_ID_SIZE + 32];
-    if (!backend_may_end_strangers(&stranger->roundup->backend->events)) {
-        done_with(stranger);
-        return;
-    }
     if (!stranger->is_ours) {
         log_warning(NULL, "container `%s` is left alone: %s", stranger->name, why);
         done_with(stranger);
+        return;
+    }
+    if (!backend_may_end_strangers(&stranger->roundup->backend->events)) {
+        leave_for_later(stranger);
         return;
     }
     log_info(NULL, "ending container `%s`, which nobody owns: %s", stranger->name, why);
@@ -115,7 +125,7 @@ static void send_away(struct stranger *stranger, const char *why) {
     const struct docker_request request = {.method = "POST", .path = path, .timeout_ms = DOCKER_CALL_TIMEOUT_MS};
     stranger->call = docker_call_start(stranger->roundup->backend->engine, &request, on_stopped, stranger);
     if (stranger->call == NULL) {
-        done_with(stranger);
+        leave_for_later(stranger);
     }
 }
 
@@ -125,8 +135,8 @@ static bool is_known(struct backend *backend, const char *container_id, const ch
            (instance_id != NULL && docker_instance_find(backend, instance_id) != NULL);
 }
 
-/* It answers: the owner decides. */
-static void offer(struct stranger *stranger) {
+/* It answers, or has been silent for so long and runs: the owner decides. */
+static void offer(struct stranger *stranger, int silent_ms) {
     struct backend *backend = stranger->roundup->backend;
     struct error err = {0};
     const struct instance_spec spec = {
@@ -144,7 +154,7 @@ static void offer(struct stranger *stranger) {
     }
     struct docker_instance *instance = docker_instance_new(backend, &spec);
     if (instance == NULL) {
-        done_with(stranger);
+        leave_for_later(stranger);
         return;
     }
     instance->state = DOCKER_READY;
@@ -152,23 +162,33 @@ static void offer(struct stranger *stranger) {
     instance->address = stranger->address;
     docker_instance_set_container(instance, stranger->container_id);
     snprintf(stranger->address.key, sizeof stranger->address.key, "%s", stranger->key);
+    if (silent_ms > 0) {
+        docker_instance_watch_silence(instance, silent_ms);
+    }
     if (backend->events.found != NULL &&
         backend->events.found(backend->events.owner, &spec, stranger->container_id, &stranger->address, &err)) {
         done_with(stranger);
         return;
     }
     docker_instance_free(instance);
-    send_away(stranger, err.message);
+    if (backend_nobody_wants(&err)) {
+        send_away(stranger, err.message);
+    } else {
+        log_warning(NULL, "container `%s` cannot be adopted at the moment: %s", stranger->name, err.message);
+        leave_for_later(stranger);
+    }
 }
 
 static void on_probed(void *argument, const struct error *err, bool is_refused) {
-    (void)is_refused;
     struct stranger *stranger = argument;
     stranger->probe = NULL;
     if (err == NULL) {
-        offer(stranger);
-    } else {
+        offer(stranger, 0);
+    } else if (is_refused || !stranger->is_ours) {
         send_away(stranger, err->message);
+    } else {
+        log_warning(NULL, "container `%s` runs, but %s", stranger->name, err->message);
+        offer(stranger, PROBE_TIMEOUT_MS);
     }
 }
 
@@ -213,7 +233,7 @@ static void probe(struct stranger *stranger, const struct docker_container *cont
                                              stranger->key, PROBE_TIMEOUT_MS, on_probed, stranger);
     }
     if (stranger->probe == NULL) {
-        done_with(stranger);
+        leave_for_later(stranger);
     }
 }
 
@@ -224,8 +244,10 @@ static void judge(struct stranger *stranger, const struct docker_container *cont
     stranger->is_ours = labels->deployment != NULL && strcmp(labels->deployment, backend->deployment) == 0;
     stranger->name = strdup(name == NULL ? stranger->container_id : name + (name[0] == '/'));
     bool is_anothers = labels->deployment != NULL && !stranger->is_ours;
-    if (stranger->name == NULL || !labels->is_managed || is_anothers ||
-        is_known(stranger->roundup->backend, stranger->container_id, labels->instance_id)) {
+    if (stranger->name == NULL) {
+        leave_for_later(stranger);
+    } else if (!labels->is_managed || is_anothers ||
+               is_known(stranger->roundup->backend, stranger->container_id, labels->instance_id)) {
         done_with(stranger);
     } else if (container->is_paused) {
         log_warning(NULL, "container `%s` is paused, and left alone", stranger->name);
@@ -247,8 +269,10 @@ static void on_looked(void *argument, const struct docker_answer *answer) {
     if (answer->status == 200 && docker_container_read(answer->json, &container)) {
         strcpy(stranger->container_id, container.id); /* it may have been asked for by its name, which passes on */
         judge(stranger, &container);
-    } else {
+    } else if (answer->status == 404) {
         done_with(stranger);
+    } else {
+        leave_for_later(stranger);
     }
 }
 
@@ -269,6 +293,7 @@ static void look_at_more(struct docker_roundup *roundup) {
         roundup->looking++;
         stranger->call = docker_call_start(roundup->backend->engine, &request, on_looked, stranger);
         if (stranger->call == NULL) {
+            docker_roundup_again(roundup);
             stranger_free(stranger);
         }
     }
@@ -286,6 +311,7 @@ void docker_roundup_look(struct docker_roundup *roundup, const char *container) 
     }
     stranger = calloc(1, sizeof *stranger);
     if (stranger == NULL) {
+        docker_roundup_again(roundup);
         return;
     }
     stranger->roundup = roundup;
@@ -295,6 +321,16 @@ void docker_roundup_look(struct docker_roundup *roundup, const char *container) 
 }
 
 /* --- the list ----------------------------------------------------------------------------------------------------- */
+
+static bool is_being_looked_at(const struct docker_roundup *roundup, const char *container_id) {
+    const struct stranger *stranger = NULL;
+    DL_FOREACH(roundup->strangers, stranger) {
+        if (strcmp(stranger->container_id, container_id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static void compare_one(struct docker_roundup *roundup, struct json_object *entry) {
     struct docker_labels labels;
@@ -312,7 +348,7 @@ static void compare_one(struct docker_roundup *roundup, struct json_object *entr
         } else if (strcmp(state, "exited") == 0 || strcmp(state, "dead") == 0) {
             docker_instance_ended(instance, -1, NULL);
         }
-    } else if (!is_known(roundup->backend, id, labels.instance_id)) {
+    } else if (!is_known(roundup->backend, id, labels.instance_id) && !is_being_looked_at(roundup, id)) {
         docker_roundup_look(roundup, id);
     }
 }
@@ -326,6 +362,7 @@ static void on_list(void *argument, const struct docker_answer *answer) {
     if (answer->status != 200 || !json_object_is_type(answer->json, json_type_array)) {
         docker_answer_error(answer, &err, "list containers");
         log_warning(NULL, "%s", err.message);
+        docker_roundup_again(roundup);
         return;
     }
     for (size_t i = 0; i < json_object_array_length(answer->json); i++) {
@@ -351,6 +388,25 @@ void docker_roundup_begin(struct docker_roundup *roundup) {
     roundup->list = docker_call_start(backend->engine, &request, on_list, roundup);
     if (roundup->list == NULL) {
         log_error(NULL, "list containers: out of memory");
+        docker_roundup_again(roundup);
+    }
+}
+
+static void on_again(evutil_socket_t fd, short what, void *argument) {
+    struct docker_roundup *roundup = argument;
+    (void)fd;
+    (void)what;
+    if (roundup->list != NULL) {
+        docker_roundup_again(roundup); /* the one under way may be older than what is looked for */
+    } else {
+        docker_roundup_begin(roundup); /* while the engine is away it begins when that is back */
+    }
+}
+
+void docker_roundup_again(struct docker_roundup *roundup) {
+    const struct timeval pause = {.tv_sec = AGAIN_SECONDS};
+    if (evtimer_pending(roundup->again, NULL) == 0) {
+        evtimer_add(roundup->again, &pause);
     }
 }
 
@@ -369,8 +425,14 @@ void docker_roundup_abandon(struct docker_roundup *roundup) {
 
 struct docker_roundup *docker_roundup_open(struct backend *backend) {
     struct docker_roundup *roundup = calloc(1, sizeof *roundup);
-    if (roundup != NULL) {
-        roundup->backend = backend;
+    if (roundup == NULL) {
+        return NULL;
+    }
+    roundup->backend = backend;
+    roundup->again = evtimer_new(backend->base, on_again, roundup);
+    if (roundup->again == NULL) {
+        free(roundup);
+        return NULL;
     }
     return roundup;
 }
@@ -378,6 +440,7 @@ struct docker_roundup *docker_roundup_open(struct backend *backend) {
 void docker_roundup_close(struct docker_roundup *roundup) {
     if (roundup != NULL) {
         docker_roundup_abandon(roundup);
+        event_free(roundup->again);
         free(roundup);
     }
 }

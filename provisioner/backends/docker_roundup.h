@@ -1,5 +1,5 @@
 /* docker_roundup.h - compares what the engine has with what we know, whenever we may have missed something: after the
- * adoptions, and each time the engine comes back.
+ * adoptions, each time the engine comes back, and a while after something could not be asked or done.
  *
  *   an instance of ours whose container ended meanwhile                       gone
  *   a container with our mark (the deployment label) that nobody knows:
@@ -28,6 +28,9 @@ void docker_roundup_allow(struct docker_roundup *roundup);
 
 /* The engine is there, perhaps again. */
 void docker_roundup_begin(struct docker_roundup *roundup);
+
+/* Something could not be looked at, or not be removed: once more in a while. */
+void docker_roundup_again(struct docker_roundup *roundup);
 
 /* The engine is away: what is under way comes to nothing. */
 void docker_roundup_abandon(struct docker_roundup *roundup);

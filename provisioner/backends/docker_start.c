@@ -10,6 +10,7 @@
 #include "provisioner/backends/docker_home.h"
 #include "provisioner/backends/docker_instance.h"
 #include "provisioner/backends/docker_network.h"
+#include "provisioner/backends/docker_roundup.h"
 #include "provisioner/backends/docker_security.h"
 
 static void step_image(struct docker_instance *instance);
@@ -134,6 +135,9 @@ static void on_created(void *argument, const struct docker_answer *answer) {
     if (answer->status == 201) {
         take_container(instance, answer);
         return;
+    }
+    if (answer->status == 0) {
+        docker_roundup_again(instance->backend->roundup); /* it may have been made all the same */
     }
     if (!docker_instance_may_go_on(instance)) {
         return;

@@ -12,7 +12,6 @@
 
 #define ADOPT_TIMEOUT_MS 10000
 #define BLIND_TIMEOUT_MS 2000 /* for an adoption while the API server is away: it answers where it did, or not */
-#define CHECK_TIMEOUT_MS 2000
 
 static void on_timer(evutil_socket_t fd, short what, void *argument);
 
@@ -126,7 +125,7 @@ struct kubernetes_plan kubernetes_instance_plan(const struct kubernetes_instance
     };
 }
 
-bool kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,
+void kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,
                               kubernetes_done *done) {
     instance->call = kubernetes_call_start(instance->backend->client, request, done, instance);
     if (instance->call == NULL) {
@@ -139,7 +138,6 @@ bool kubernetes_instance_call(struct kubernetes_instance *instance, const struct
             kubernetes_instance_fail(instance, &err);
         }
     }
-    return instance->call != NULL;
 }
 
 bool kubernetes_instance_may_go_on(struct kubernetes_instance *instance) {
@@ -187,23 +185,25 @@ void kubernetes_instance_end_ready(struct kubernetes_instance *instance, const c
     kubernetes_end_begin(instance, instance->outcome);
 }
 
+/* It ran before us and is silent, as all may be on the machine that ran out of memory and killed our predecessor. */
+static bool is_kept(const struct kubernetes_instance *instance, bool is_refused) {
+    return instance->is_adoption && !instance->is_blind && !is_refused;
+}
+
 static void on_probed(void *argument, const struct error *err, bool is_refused) {
-    (void)is_refused;
     struct kubernetes_instance *instance = argument;
     instance->probe = NULL;
-    if (instance->state == KUBERNETES_READY) {
-        if (err == NULL) {
-            waiting_checks_answer(&instance->checks, true);
-        } else {
-            kubernetes_instance_end_ready(instance, "its pod runs but does not answer");
+    if (err != NULL && instance->is_blind) {
+        kubernetes_instance_fail_leaving_all(instance, err);
+    } else if (err != NULL && !is_kept(instance, is_refused)) {
+        kubernetes_instance_fail(instance, err);
+    } else {
+        if (err != NULL) {
+            log_warning(NULL, "pod `%s` is kept, though %s", instance->name, err->message);
+            kubernetes_instance_watch_silence(instance, ADOPT_TIMEOUT_MS);
         }
-    } else if (err == NULL) {
         instance->has_objects = true;
         become_ready(instance);
-    } else if (instance->is_blind) {
-        kubernetes_instance_fail_leaving_all(instance, err);
-    } else {
-        kubernetes_instance_fail(instance, err);
     }
 }
 
@@ -386,7 +386,7 @@ void kubernetes_instance_listed(struct kubernetes_instance *instance, int64_t be
     kubernetes_instance_pod_changed(instance, &nothing, true);
 }
 
-/* --- stop, check, timer ------------------------------------------------------------------------------------------- */
+/* --- stop, timer -------------------------------------------------------------------------------------------------- */
 
 void kubernetes_instance_stop(struct kubernetes_instance *instance) {
     if (instance->state == KUBERNETES_REMOVING || instance->state == KUBERNETES_LEAVING) {
@@ -399,21 +399,6 @@ void kubernetes_instance_stop(struct kubernetes_instance *instance) {
         return;
     }
     kubernetes_end_begin(instance, KUBERNETES_OUTCOME_STOPPED);
-}
-
-void kubernetes_instance_check(struct kubernetes_instance *instance, void (*checked)(void *argument, bool alive),
-                               void *argument) {
-    if (!waiting_checks_add(&instance->checks, checked, argument)) {
-        checked(argument, true); /* we cannot look: no reason to give up what was fine a moment ago */
-        return;
-    }
-    if (instance->probe == NULL) {
-        instance->probe = health_probe_start(instance->backend->base, instance->address.host, instance->address.port,
-                                             instance->spec.key, CHECK_TIMEOUT_MS, on_probed, instance);
-    }
-    if (instance->probe == NULL) {
-        waiting_checks_answer(&instance->checks, true);
-    }
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *argument) {

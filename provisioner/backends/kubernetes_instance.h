@@ -69,6 +69,7 @@ struct kubernetes_instance {
     int removal;         /* the step of REMOVING */
     bool pod_is_gone;    /* while it is removed: the watch has said so */
     int tries;           /* of the step in hand */
+    int silent_ms;       /* for so long probes have waited in vain since it answered last (kubernetes_check.c) */
     unsigned round;      /* kubernetes.c has dealt with it in this round */
 
     struct kubernetes_call *call; /* one at most */
@@ -95,9 +96,13 @@ bool kubernetes_instance_hold(struct kubernetes_instance *instance);
 void kubernetes_instance_begin(struct kubernetes_instance *instance);
 void kubernetes_instance_stop(struct kubernetes_instance *instance);
 
-/* Only while READY. */
+/* Only while READY. What backend.h says of check(): kubernetes_check.c. */
 void kubernetes_instance_check(struct kubernetes_instance *instance, void (*checked)(void *argument, bool alive),
                                void *argument);
+
+/* It runs, but has been silent for so long. Goes on asking until it answers, or ends it after UNRESPONSIVE_MS. Only
+ * while READY, or about to be. */
+void kubernetes_instance_watch_silence(struct kubernetes_instance *instance, int silent_ms);
 
 /* --- what happens around it */
 
@@ -114,8 +119,8 @@ struct kubernetes_plan kubernetes_instance_plan(const struct kubernetes_instance
 void kubernetes_instance_set_timer(struct kubernetes_instance *instance, int after_ms);
 void kubernetes_instance_drop_calls(struct kubernetes_instance *instance);
 
-/* Asks and remembers the call. Without memory the instance fails, and false is returned. */
-bool kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,
+/* Asks and remembers the call. Without memory the instance fails, and may be no more. */
+void kubernetes_instance_call(struct kubernetes_instance *instance, const struct kubernetes_request *request,
                               kubernetes_done *done);
 
 /* At the beginning of each step's answer: the call is over; a stop that was wanted meanwhile is dealt with. False:

@@ -114,8 +114,8 @@ static void send_away(struct stranger *stranger, const char *why) {
     stranger_free(stranger);
 }
 
-/* It answers: the owner decides. */
-static void offer(struct stranger *stranger) {
+/* It answers, or has been silent for so long and runs: the owner decides. */
+static void offer(struct stranger *stranger, int silent_ms) {
     struct backend *backend = stranger->roundup->backend;
     const struct backend_events *events = &backend->events;
     struct error err = {0};
@@ -132,22 +132,32 @@ static void offer(struct stranger *stranger) {
     instance->state = KUBERNETES_READY;
     snprintf(address.key, sizeof address.key, "%s", stranger->key);
     snprintf(reference, sizeof reference, "%s/%s", backend->settings->kubernetes_namespace, stranger->name);
+    if (silent_ms > 0) {
+        kubernetes_instance_watch_silence(instance, silent_ms);
+    }
     if (events->found != NULL && events->found(events->owner, &spec, reference, &address, &err)) {
         stranger_free(stranger);
         return;
     }
     kubernetes_instance_free(instance);
-    send_away(stranger, err.message);
+    if (backend_nobody_wants(&err)) {
+        send_away(stranger, err.message);
+    } else {
+        log_warning(NULL, "pod `%s` cannot be adopted at the moment: %s", stranger->name, err.message);
+        leave_for_later(stranger);
+    }
 }
 
 static void on_probed(void *argument, const struct error *err, bool is_refused) {
-    (void)is_refused;
     struct stranger *stranger = argument;
     stranger->probe = NULL;
     if (err == NULL) {
-        offer(stranger);
-    } else {
+        offer(stranger, 0);
+    } else if (is_refused || !stranger->is_ours) {
         send_away(stranger, err->message);
+    } else {
+        log_warning(NULL, "pod `%s` runs, but %s", stranger->name, err->message);
+        offer(stranger, PROBE_TIMEOUT_MS);
     }
 }
 

@@ -36,8 +36,8 @@ static void say_progress(struct kubernetes_instance *instance, const char *text)
     }
 }
 
-/* POSTs what `make` makes. False: the instance has failed. */
-static bool create(struct kubernetes_instance *instance, const char *kind,
+/* POSTs what `make` makes, as the last thing: where that cannot be the instance fails. */
+static void create(struct kubernetes_instance *instance, const char *kind,
                    struct json_object *(*make)(const struct kubernetes_plan *plan, struct error *err),
                    kubernetes_done *done) {
     struct error err = {0};
@@ -46,11 +46,11 @@ static bool create(struct kubernetes_instance *instance, const char *kind,
     if (body == NULL) {
         err.code = err.code == ERROR_INVALID ? ERROR_BACKEND : err.code;
         kubernetes_instance_fail(instance, &err);
-        return false;
+        return;
     }
     const struct kubernetes_request request = {
         .method = "POST", .kind = kind, .query = CREATE_QUERY, .body = body, .timeout_ms = KUBERNETES_CALL_TIMEOUT_MS};
-    return kubernetes_instance_call(instance, &request, done);
+    kubernetes_instance_call(instance, &request, done);
 }
 
 static bool exists_already(const struct kubernetes_answer *answer) {

@@ -25,6 +25,7 @@ class EngineProxy:
         self.requests = []
         self.now, self.most = 0, 0  # creates and starts under way
         self.hold = None            # (pattern, threading.Event): a request that matches waits before it is passed on
+        self.instead = []           # of dropping() and answering()
         self.sockets = set()
         self.listener = None
 
@@ -85,6 +86,15 @@ class EngineProxy:
             hold = self.hold
             if hold and re.search(hold[0], line):
                 hold[1].wait(60)
+            status = self._instead_of(line)
+            if status == 0:
+                return
+            if status == -1:
+                self._lost.add(upstream)
+            elif status:
+                client.sendall(b"HTTP/1.1 %d No\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n"
+                               b'{"message":"no"}' % status)
+                continue
             if re.search(r"POST \S*/containers/(create|\w+/start)", line):
                 with self.lock:
                     self.now += 1
@@ -95,6 +105,8 @@ class EngineProxy:
     def _back(self, upstream, client):
         try:
             while chunk := upstream.recv(65536):
+                if upstream in self._lost:
+                    break
                 if upstream in self._counted:
                     self._counted.discard(upstream)
                     with self.lock:
@@ -107,6 +119,32 @@ class EngineProxy:
             with self.lock:
                 self.now -= 1
         self._close(client, upstream)
+
+    def _instead_of(self, line):
+        for pattern, status, asked in list(self.instead):
+            if re.search(pattern, line):
+                asked.append(line)
+                return status
+        return None
+
+    @contextlib.contextmanager
+    def answering(self, pattern, status):
+        """Until the block ends, a request whose line matches is answered so, and the engine never hears of it. Gives a list of such lines."""
+        asked = []
+        one = (pattern, status, asked)
+        self.instead.append(one)
+        try:
+            yield asked
+        finally:
+            self.instead.remove(one)
+
+    def dropping(self, pattern):
+        """The same with connections that break instead of an answer."""
+        return self.answering(pattern, 0)
+
+    def losing(self, pattern):
+        """The same, but the engine does what it is asked; only its answer is lost."""
+        return self.answering(pattern, -1)
 
     def go_away(self):
         """As an engine that was stopped: no socket, and every connection is gone."""
@@ -131,6 +169,7 @@ class EngineProxy:
 
     def __enter__(self):
         self._counted = set()
+        self._lost = set()  # sockets whose next answer is lost
         self._listen()
         return self
 

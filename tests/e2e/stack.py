@@ -212,6 +212,14 @@ class Stack:
         """The name of a user's container."""
         return self.tenant(user, **query)["instance_name"]
 
+    def recover(self, user, path="/health"):
+        """What HAProxy makes of a request whose instance takes no connection: the gate's second socket gets it."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(60 * SLOW)
+            sock.connect(f"{self.folder}/run/gate-recover.sock")
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Terminals-Route: {route_key(user)}\r\n\r\n".encode())
+            return read_response(sock)
+
     def _copy_programs(self):
         """The programs where any user can reach them: the clone may lie below /root."""
         programs = self.folder / "build/release/bin"

@@ -2,6 +2,7 @@
 import contextlib
 import http.client
 import re
+import sqlite3
 import threading
 import time
 
@@ -66,6 +67,22 @@ def test_a_paused_container_that_goes_on_is_taken_back(docker, user):
     eventually(lambda: status(docker, user) == "stopped", 20, what="the pause")
     docker.engine.do("POST", f"/containers/{name}/unpause")
     eventually(lambda: status(docker, user) == "running", 20, what="its return")
+    assert "sleep 1000" in docker.run(user, "ps")
+    assert docker.engine.inspect(name)["Id"] == before
+
+
+def test_one_that_goes_on_and_cannot_be_written_down_at_the_moment_is_not_ended_for_it(docker, user):
+    docker.run(user, "(setsid sleep 1000 &); echo $$")
+    name = docker.container(user)
+    before = docker.engine.inspect(name)["Id"]
+    docker.engine.do("POST", f"/containers/{name}/pause")
+    eventually(lambda: status(docker, user) == "stopped", 20, what="the pause")
+    with contextlib.closing(sqlite3.connect(docker.folder / "terminals.db", isolation_level=None)) as somebody:
+        somebody.execute("BEGIN IMMEDIATE")
+        docker.engine.do("POST", f"/containers/{name}/unpause")
+        eventually(lambda: f"container `{name}` cannot be adopted at the moment" in docker.err(), 20, what="a first try")
+        somebody.execute("ROLLBACK")
+    eventually(lambda: status(docker, user) == "running", 30, what="its return")
     assert "sleep 1000" in docker.run(user, "ps")
     assert docker.engine.inspect(name)["Id"] == before
 

@@ -470,6 +470,39 @@ def test_while_the_api_server_is_away_what_runs_serves_on(backend):
         assert stack.cluster.pod("alice", stack)["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
+@contextlib.contextmanager
+def silenced(stack, *pods):
+    """Their containers stand still, and the kubelet takes them for running."""
+    def send(number):
+        for pod in pods:
+            stack.cluster.kubelet.process_of(pod).send_signal(number)
+
+    send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        send(signal.SIGCONT)
+
+
+def test_a_pod_that_is_only_silent_is_not_ended(backend):
+    with kubernetes_stack(backend, start_timeout_seconds=10) as stack:
+        stack.run("alice", "echo mine > ~/mine")
+        pod = stack.cluster.pod("alice", stack)
+        name = pod["metadata"]["name"]
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(stack.recover("alice")))
+        with silenced(stack, pod):
+            thread.start()
+            eventually(lambda: f"instance `{name}` runs, but" in stack.err(), 20, what="that it is noticed")
+        thread.join()
+        assert answers and answers[0].expect(200)
+        with silenced(stack, pod):
+            os.kill(stack.one("terminals-provisioner"), signal.SIGKILL)
+            eventually(lambda: f"pod `{name}` is kept, though" in stack.err(), 40, what="its adoption")
+        assert stack.run("alice", "cat ~/mine", timeout=30) == "mine\n"
+        assert stack.cluster.pod("alice", stack)["metadata"]["uid"] == pod["metadata"]["uid"]
+
+
 def test_what_could_not_be_removed_is_once_the_api_server_answers():
     """Nothing but the one answer is lost: the watches go on, so no list tells of what is left."""
     with kubernetes_stack() as stack:

@@ -66,18 +66,22 @@ static void test_whose_place_is_taken_is_not_wanted(void **state) {
     strcpy(id, world_find(world, "alice")->record.instance_id);
     assert_false(find("alice", NAME_DEFAULT, &err));
     assert_int_equal(err.code, ERROR_CONFLICT);
+    assert_true(backend_nobody_wants(&err));
     assert_string_equal(world_find(world, "alice")->record.instance_id, id);
 
     assert_true(find("bob", NAME_DEFAULT, &err));
+    err = (struct error){0};
     assert_false(find("carol", NAME_DEFAULT, &err)); /* the same instance again */
+    assert_true(backend_nobody_wants(&err));
     assert_null(world_find(world, "carol"));
 }
 
-static void test_what_cannot_be_written_down_is_not_ours(void **state) {
+static void test_what_cannot_be_written_down_is_not_ours_and_not_ended(void **state) {
     struct world *world = *state;
     struct error err = {0};
     world_set_database_full(world, true);
     assert_false(find("alice", NAME_DEFAULT, &err));
+    assert_false(backend_nobody_wants(&err));
     assert_null(world_find(world, "alice"));
     world_set_database_full(world, false);
     assert_true(find("alice", NAME_DEFAULT, &err));
@@ -88,9 +92,13 @@ static void test_one_of_no_policy_or_no_user_is_not_wanted(void **state) {
     struct error err = {0};
     assert_false(find("alice", "gone", &err));
     assert_string_equal(err.message, "there is no policy `gone`");
-    assert_false(find("", NAME_DEFAULT, &err));
-    assert_false(find("a\nb", NAME_DEFAULT, &err));
-    assert_false(find("alice", "Not A Policy", &err));
+    assert_true(backend_nobody_wants(&err));
+    const char *const wrong[][2] = {{"", NAME_DEFAULT}, {"a\nb", NAME_DEFAULT}, {"alice", "Not A Policy"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        err = (struct error){0};
+        assert_false(find(wrong[i][0], wrong[i][1], &err));
+        assert_true(backend_nobody_wants(&err));
+    }
     assert_null(world->provisioner.tenants_by_route);
 }
 
@@ -117,7 +125,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_one_nobody_knew_becomes_the_users, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_stopped_tenant_gets_it_back, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_whose_place_is_taken_is_not_wanted, world_make, world_remove),
-        cmocka_unit_test_setup_teardown(test_what_cannot_be_written_down_is_not_ours, world_make, world_remove),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_written_down_is_not_ours_and_not_ended, world_make,
+                                        world_remove),
         cmocka_unit_test_setup_teardown(test_one_of_no_policy_or_no_user_is_not_wanted, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_how_far_a_start_has_come_is_told_until_it_ends, world_make, world_remove),
     };

@@ -1,0 +1,42 @@
+/* kubernetes_check.c - whether an instance that was ready still answers (silence.h). */
+#include "provisioner/backends/kubernetes_instance.h"
+#include "provisioner/backends/silence.h"
+
+static void on_checked(void *argument, const struct error *err, bool is_refused) {
+    struct kubernetes_instance *instance = argument;
+    instance->probe = NULL;
+    switch (silence_after(&instance->silent_ms, err, is_refused, instance->name)) {
+    case SILENCE_TOO_LONG:
+        kubernetes_instance_end_ready(instance, "its pod runs but does not answer");
+        return;
+    case SILENCE_BORNE:
+        kubernetes_instance_watch_silence(instance, instance->silent_ms);
+        break;
+    case SILENCE_NONE:
+        break;
+    }
+    waiting_checks_answer(&instance->checks, true);
+}
+
+static bool ask(struct kubernetes_instance *instance, int timeout_ms) {
+    if (instance->probe == NULL) {
+        instance->probe = health_probe_start(instance->backend->base, instance->address.host, instance->address.port,
+                                             instance->spec.key, timeout_ms, on_checked, instance);
+    }
+    return instance->probe != NULL;
+}
+
+void kubernetes_instance_watch_silence(struct kubernetes_instance *instance, int silent_ms) {
+    /* We cannot look: the next check begins anew. */
+    instance->silent_ms = ask(instance, SILENCE_WATCH_MS) ? silent_ms : 0;
+}
+
+void kubernetes_instance_check(struct kubernetes_instance *instance, void (*checked)(void *argument, bool alive),
+                               void *argument) {
+    /* It is being asked on, and the gate tells the user that it does not answer; or we cannot look, and that is no
+     * reason to give up what was fine a moment ago. */
+    if (instance->silent_ms > 0 || !ask(instance, SILENCE_CHECK_MS) ||
+        !waiting_checks_add(&instance->checks, checked, argument)) {
+        checked(argument, true);
+    }
+}
