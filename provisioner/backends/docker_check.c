@@ -5,17 +5,15 @@
 static void on_checked(void *argument, const struct error *err, bool is_refused) {
     struct docker_instance *instance = argument;
     instance->probe = NULL;
-    switch (silence_after(&instance->silent_ms, err, is_refused, docker_instance_container(instance))) {
-    case SILENCE_TOO_LONG:
+    enum silence silence = silence_after(&instance->silent_ms, err, is_refused, docker_instance_container(instance));
+    if (silence == SILENCE_TOO_LONG) {
         docker_instance_ended(instance, -1, "it runs but does not answer");
         return;
-    case SILENCE_BORNE:
-        docker_instance_watch_silence(instance, instance->silent_ms);
-        break;
-    case SILENCE_NONE:
-        break;
     }
-    waiting_checks_answer(&instance->checks, true);
+    if (silence == SILENCE_BORNE) {
+        docker_instance_watch_silence(instance, instance->silent_ms);
+    }
+    waiting_checks_answer(&instance->checks, silence == SILENCE_NONE);
 }
 
 static bool ask(struct docker_instance *instance, int timeout_ms) {
@@ -33,10 +31,9 @@ void docker_instance_watch_silence(struct docker_instance *instance, int silent_
 
 void docker_instance_check(struct docker_instance *instance, void (*checked)(void *argument, bool alive),
                            void *argument) {
-    /* It is being asked on, and the gate tells the user that it does not answer; or we cannot look, and that is no
-     * reason to give up what was fine a moment ago. */
-    if (instance->silent_ms > 0 || !ask(instance, SILENCE_CHECK_MS) ||
-        !waiting_checks_add(&instance->checks, checked, argument)) {
-        checked(argument, true);
+    if (instance->silent_ms > 0) {
+        checked(argument, false); /* it is being asked on */
+    } else if (!ask(instance, SILENCE_CHECK_MS) || !waiting_checks_add(&instance->checks, checked, argument)) {
+        checked(argument, true); /* we cannot look: no reason to give up what was fine a moment ago */
     }
 }

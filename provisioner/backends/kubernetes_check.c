@@ -5,17 +5,15 @@
 static void on_checked(void *argument, const struct error *err, bool is_refused) {
     struct kubernetes_instance *instance = argument;
     instance->probe = NULL;
-    switch (silence_after(&instance->silent_ms, err, is_refused, instance->name)) {
-    case SILENCE_TOO_LONG:
+    enum silence silence = silence_after(&instance->silent_ms, err, is_refused, instance->name);
+    if (silence == SILENCE_TOO_LONG) {
         kubernetes_instance_end_ready(instance, "its pod runs but does not answer");
         return;
-    case SILENCE_BORNE:
-        kubernetes_instance_watch_silence(instance, instance->silent_ms);
-        break;
-    case SILENCE_NONE:
-        break;
     }
-    waiting_checks_answer(&instance->checks, true);
+    if (silence == SILENCE_BORNE) {
+        kubernetes_instance_watch_silence(instance, instance->silent_ms);
+    }
+    waiting_checks_answer(&instance->checks, silence == SILENCE_NONE);
 }
 
 static bool ask(struct kubernetes_instance *instance, int timeout_ms) {
@@ -33,10 +31,9 @@ void kubernetes_instance_watch_silence(struct kubernetes_instance *instance, int
 
 void kubernetes_instance_check(struct kubernetes_instance *instance, void (*checked)(void *argument, bool alive),
                                void *argument) {
-    /* It is being asked on, and the gate tells the user that it does not answer; or we cannot look, and that is no
-     * reason to give up what was fine a moment ago. */
-    if (instance->silent_ms > 0 || !ask(instance, SILENCE_CHECK_MS) ||
-        !waiting_checks_add(&instance->checks, checked, argument)) {
-        checked(argument, true);
+    if (instance->silent_ms > 0) {
+        checked(argument, false); /* it is being asked on */
+    } else if (!ask(instance, SILENCE_CHECK_MS) || !waiting_checks_add(&instance->checks, checked, argument)) {
+        checked(argument, true); /* we cannot look: no reason to give up what was fine a moment ago */
     }
 }
