@@ -5,6 +5,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define CALLS_BETWEEN_LOOKS 64
+
+struct event_base *endpoint_base_new(void) {
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+    if (config != NULL && event_config_set_max_dispatch_interval(config, NULL, CALLS_BETWEEN_LOOKS, 0) == 0) {
+        base = event_base_new_with_config(config);
+    }
+    if (config != NULL) {
+        event_config_free(config);
+    }
+    return base;
+}
+
 bool endpoint_open(struct endpoint *endpoint, struct event_base *base, int fd, event_callback_fn callback,
                    void *context) {
     *endpoint = (struct endpoint){.fd = fd};

@@ -29,6 +29,12 @@ struct endpoint {
         .fd = -1                                                                                                       \
     }
 
+/* The event loop for endpoints. NULL: no memory.
+ *
+ * Whoever is woken (endpoint_wake()) is called by libevent before it looks for anybody else's news, and so is whoever
+ * wakes himself each time: this loop looks after every few calls. */
+struct event_base *endpoint_base_new(void);
+
 /* Takes over `fd` (also on failure), makes it non-blocking, and calls `callback` with `context` from now on whenever
  * something happened on it. The flags are up to date when it is called through endpoint_note(). */
 bool endpoint_open(struct endpoint *endpoint, struct event_base *base, int fd, event_callback_fn callback,
@@ -46,7 +52,7 @@ void endpoint_note(struct endpoint *endpoint, short what);
  * nothing will call, when there is no memory for that. */
 bool endpoint_is_full(struct endpoint *endpoint);
 
-/* Has the callback called again in the next round of the loop. */
+/* Has the callback called again, once others have been. */
 void endpoint_wake(struct endpoint *endpoint);
 
 /* send(2): the number of bytes taken, 0 if none can be now, -1 when the peer is gone. */

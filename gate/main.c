@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "common/settings.h"
+#include "gate/endpoint.h"
 #include "gate/gate.h"
 
 static void on_signal(evutil_socket_t signal_number, short what, void *context) {
@@ -61,7 +62,7 @@ int main(void) {
     signal(SIGPIPE, SIG_IGN); /* splice(2) has no MSG_NOSIGNAL */
     raise_descriptor_limit();
 
-    struct event_base *base = event_base_new();
+    struct event_base *base = endpoint_base_new();
     bool is_good = base != NULL ? serve(base, &settings, &err) : error_set(&err, ERROR_INTERNAL, "no event loop");
     if (!is_good) {
         log_error(NULL, "%s", err.message);

@@ -149,6 +149,13 @@ static struct tenant *place_for(struct provisioner *provisioner, const struct in
     if (tenant == NULL) {
         return tenants_add(provisioner, &name, err);
     }
+    /* Its stop was told done while nobody could look at it (an error says that it was lost in another way). */
+    bool was_stopped =
+        tenant->has_row && tenant->record.error == NULL && strcmp(tenant->record.instance_id, spec->instance_id) == 0;
+    if (was_stopped && !tenant->is_live) {
+        error_set(err, ERROR_CONFLICT, "it was stopped");
+        return NULL;
+    }
     if (tenant->is_live || tenant->is_being_deleted) {
         error_set(err, ERROR_CONFLICT, "its user has another instance, or is being deleted");
         return NULL;

@@ -1,6 +1,7 @@
 #include "provisioner/health_probe.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ struct health_probe {
     struct event *pause;
     struct http_call *get; /* the try under way, or NULL during a pause */
     char last_failure[128];
-    bool is_refused; /* the last try was */
+    bool is_refused;  /* the last try was */
+    bool is_our_lack; /* it was not made, or failed, for what we lack */
     health_probe_done *done;
     void *argument;
 };
@@ -57,10 +59,21 @@ static void pause_or_give_up(struct health_probe *probe) {
         return;
     }
     struct error err;
-    error_set(&err, ERROR_TIMEOUT, "%s:%u did not answer /health within %lld ms: %s", probe->host, probe->port,
+    error_set(&err, probe->is_our_lack ? ERROR_CAPACITY : ERROR_TIMEOUT,
+              "%s:%u did not answer /health within %lld ms: %s", probe->host, probe->port,
               (long long)(now - probe->started_ms), probe->last_failure);
     error_veil(&err, "The instance did not answer in time");
     finish(probe, &err);
+}
+
+static bool is_our_lack(const char *failure) {
+    static const int problems[] = {EMFILE, ENFILE, ENOMEM, ENOBUFS};
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
+        if (strcmp(failure, strerrordesc_np(problems[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void on_answer(void *argument, int status, const char *body, size_t length, const char *failure) {
@@ -69,6 +82,7 @@ static void on_answer(void *argument, int status, const char *body, size_t lengt
     (void)length;
     probe->get = NULL;
     probe->is_refused = status == 0 && strcmp(failure, HTTP_CALL_REFUSED) == 0;
+    probe->is_our_lack = status == 0 && is_our_lack(failure);
     if (status == 200) {
         finish(probe, NULL);
         return;
@@ -101,6 +115,7 @@ static void on_pause_over(evutil_socket_t fd, short what, void *argument) {
     (void)what;
     if (!try_once(probe)) { /* out of descriptors or memory: perhaps not for long */
         probe->is_refused = false;
+        probe->is_our_lack = true;
         snprintf(probe->last_failure, sizeof probe->last_failure, "cannot connect");
         pause_or_give_up(probe);
     }

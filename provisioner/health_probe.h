@@ -13,7 +13,8 @@
 
 struct health_probe;
 
-/* `err` is NULL when it answered, else says what came last (ERROR_TIMEOUT). `is_refused`: that was a refused
+/* `err` is NULL when it answered, else says what came last: ERROR_TIMEOUT, or ERROR_CAPACITY where we
+ * could not ask, for want of descriptors or memory. `is_refused`: that was a refused
  * connection. Nobody listens there, while whoever is silent may be busy, stopped, or cut off from us. */
 typedef void health_probe_done(void *argument, const struct error *err, bool is_refused);
 

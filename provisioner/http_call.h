@@ -27,8 +27,7 @@ struct http_call_request {
 };
 
 /* `status` is 0, with `body` NULL and `failure` saying why, when there was no complete answer; HTTP_CALL_REFUSED, where
- * nobody listens. `body` is borrowed and
- * followed by a NUL. */
+ * nobody listens. `body` is borrowed and followed by a NUL. */
 typedef void http_call_done(void *argument, int status, const char *body, size_t length, const char *failure);
 
 /* Calls `done` once, later (never from inside this call), unless cancelled before. NULL: no memory, or not an IP

@@ -319,8 +319,8 @@ static void await_end(struct provisioner *provisioner, struct tenant *tenant) {
     const struct backend_operations *operations = provisioner->operations;
     struct error err;
     bool is_in_vain = operations->is_away != NULL && operations->is_away(provisioner->backend, &err);
-    if (!is_in_vain && tenant->start_timer == NULL &&
-        !set_timer(provisioner, tenant, provisioner->settings->start_timeout_seconds)) {
+    bool has_timer = tenant->start_timer != NULL && evtimer_pending(tenant->start_timer, NULL) != 0;
+    if (!is_in_vain && !has_timer && !set_timer(provisioner, tenant, provisioner->settings->start_timeout_seconds)) {
         error_set(&err, ERROR_INTERNAL, "out of memory");
         is_in_vain = true;
     }

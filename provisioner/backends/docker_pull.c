@@ -11,9 +11,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define LOG_PAUSE_MS  5000  /* between two lines in the log */
-#define TELL_PAUSE_MS 250   /* between two words to those who wait */
-#define SILENT_MAX_MS 60000 /* of a pull that does not hang */
+#define LOG_PAUSE_MS  5000   /* between two lines in the log */
+#define TELL_PAUSE_MS 250    /* between two words to those who wait */
+#define SILENT_MAX_MS 300000 /* of a pull that does not hang: a large layer is verified without a word */
 #define LAYER_ID_SIZE 80
 #define BYTES_PER_MB  1000000
 

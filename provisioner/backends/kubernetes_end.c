@@ -63,10 +63,10 @@ static void forget(struct kubernetes_instance *instance) {
 }
 
 static void leave_to_roundup(struct kubernetes_instance *instance) {
+    kubernetes_roundup_again(instance->backend->roundup);
     if (instance->terminal_uid[0] != '\0') { /* a roundup looks for pods */
         kubernetes_unanswered_add(instance->backend, instance->name, instance->terminal_uid);
     }
-    kubernetes_roundup_again(instance->backend->roundup);
     forget(instance);
 }
 

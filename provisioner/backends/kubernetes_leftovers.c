@@ -183,6 +183,10 @@ struct kubernetes_leftovers *kubernetes_leftovers_open(struct backend *backend) 
     return all;
 }
 
+bool kubernetes_leftovers_are_looked_at(const struct kubernetes_leftovers *leftovers) {
+    return leftovers != NULL && (leftovers->list != NULL || leftovers->leftovers != NULL);
+}
+
 void kubernetes_leftovers_close(struct kubernetes_leftovers *leftovers) {
     if (leftovers == NULL) {
         return;

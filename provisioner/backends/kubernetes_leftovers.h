@@ -10,6 +10,9 @@ struct kubernetes_leftovers;
  * lack. NULL: no memory. */
 struct kubernetes_leftovers *kubernetes_leftovers_open(struct backend *backend);
 
+/* Whether something of it is under way. NULL is fine. */
+bool kubernetes_leftovers_are_looked_at(const struct kubernetes_leftovers *leftovers);
+
 /* Gives up what is under way. NULL is fine. */
 void kubernetes_leftovers_close(struct kubernetes_leftovers *leftovers);
 

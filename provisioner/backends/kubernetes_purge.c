@@ -34,6 +34,7 @@ struct kubernetes_purge {
     bool keeps_files; /* only the Terminal goes */
     struct error err; /* what the pod came to */
     struct kubernetes_call *call;
+    bool is_stray;       /* nobody waits for it but the next start of that name */
     struct event *timer; /* while the pod works */
     int64_t made_ms;     /* monotonic: when that was made */
     void (*done)(void *argument, const struct error *err);
@@ -139,6 +140,9 @@ static void say_deleted(struct kubernetes_purge *purge) {
 }
 
 static void pod_is(struct kubernetes_purge *purge, const struct kubernetes_pod *pod, bool is_gone) {
+    if (purge->is_stray && !is_gone && pod->state == KUBERNETES_POD_TERMINATING) {
+        return; /* it may work until it is gone */
+    }
     if (is_gone || pod->state == KUBERNETES_POD_TERMINATING) {
         say_deleted(purge);
     } else if (pod->state == KUBERNETES_POD_ENDED && !pod->has_succeeded) {
@@ -468,20 +472,22 @@ static void ignore(void *argument, const struct error *err) {
 static void remove_stray(struct backend *backend, const struct kubernetes_pod *pod) {
     char name[KUBERNETES_NAME_SIZE];
     bool works = pod->state != KUBERNETES_POD_ENDED && pod->state != KUBERNETES_POD_STUCK && !finds_no_node(pod);
-    if (works || !name_of(pod, name)) {
-        return; /* it finishes what it was told to do first; the next start waits for that */
-    }
-    struct kubernetes_purge *stray = calloc(1, sizeof *stray);
+    struct kubernetes_purge *stray = name_of(pod, name) ? calloc(1, sizeof *stray) : NULL;
     if (stray == NULL) {
         return;
     }
     strcpy(stray->name, name);
     stray->backend = backend;
+    stray->is_stray = true;
     stray->done = ignore;
     strcpy(stray->pod, pod->item.name);
     strcpy(stray->uid, pod->item.uid);
     DL_APPEND(backend->purges, stray);
-    remove_pod(stray, finds_no_node(pod) ? 1 : 0);
+    if (works) {
+        set_timer(stray); /* it finishes what it was told to do first; the next start waits for that */
+    } else {
+        remove_pod(stray, finds_no_node(pod) ? 1 : 0);
+    }
 }
 
 /* Its pod may outlive a purge: another process began it, or nobody heard what became of it. */

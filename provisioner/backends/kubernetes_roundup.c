@@ -179,14 +179,19 @@ static void probe(struct stranger *stranger) {
 
 static void on_secret(void *argument, const struct kubernetes_answer *answer) {
     struct stranger *stranger = argument;
+    struct error err;
     stranger->call = NULL;
     stranger->key = kubernetes_secret_key_of(answer->json, stranger->secret_key);
     if (stranger->key != NULL) {
         probe(stranger);
     } else if (answer->status == 200 || answer->status == 404) {
         send_away(stranger, "its secret holds no key");
-    } else {
+    } else if (kubernetes_answer_is_for_later(answer)) {
         leave_for_later(stranger);
+    } else {
+        kubernetes_answer_error(answer, &err, "read the key of a pod that nobody knows");
+        log_warning(NULL, "pod `%s` is left alone: %s", stranger->name, err.message);
+        stranger_free(stranger);
     }
 }
 
@@ -309,10 +314,15 @@ void kubernetes_roundup_begin(struct kubernetes_roundup *roundup) {
     }
     kubernetes_unanswered_ask(backend);
     kubernetes_watch_each(backend->pods, look_at_one, roundup);
-    if (!backend->has_operator) {
-        kubernetes_leftovers_close(roundup->leftovers);
-        roundup->leftovers = kubernetes_leftovers_open(backend);
+    if (backend->has_operator) {
+        return;
     }
+    if (kubernetes_leftovers_are_looked_at(roundup->leftovers)) {
+        kubernetes_roundup_again(roundup);
+        return;
+    }
+    kubernetes_leftovers_close(roundup->leftovers);
+    roundup->leftovers = kubernetes_leftovers_open(backend);
 }
 
 static void on_again(evutil_socket_t fd, short what, void *argument) {

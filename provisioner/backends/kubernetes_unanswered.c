@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "common/cleanup.h"
@@ -35,7 +36,6 @@ void kubernetes_unanswered_add(struct backend *backend, const char *name, const 
     snprintf(one->name, sizeof one->name, "%s", name);
     snprintf(one->uid, sizeof one->uid, "%s", uid);
     DL_APPEND(backend->unanswered, one);
-    kubernetes_roundup_again(backend->roundup);
 }
 
 static void on_removed(void *argument, const struct kubernetes_answer *answer) {
@@ -73,8 +73,11 @@ void kubernetes_unanswered_ask(struct backend *backend) {
     struct kubernetes_unanswered *one = NULL;
     struct kubernetes_unanswered *next = NULL;
     DL_FOREACH_SAFE(backend->unanswered, one, next) {
-        if (kubernetes_instance_holder(backend, one->name) != NULL) {
+        const struct kubernetes_instance *holder = kubernetes_instance_holder(backend, one->name);
+        if (holder != NULL && strcmp(holder->terminal_uid, one->uid) == 0) {
             drop(one);
+        } else if (holder != NULL) {
+            kubernetes_roundup_again(backend->roundup); /* it may take this one yet */
         } else if (one->call == NULL && backend_may_end_strangers(&backend->events)) {
             ask(one);
         } else if (one->call == NULL) {

@@ -5,12 +5,12 @@
 
 #include "provisioner/backends/kubernetes_backend.h"
 
-/* The Terminal of this name and uid shall go: its deletion is asked for again when the roundup looks again. Without
+/* The Terminal of this name and uid shall go: its deletion is asked for when the roundup looks again. Without
  * memory it is left to whoever looks for what nobody owns. */
 void kubernetes_unanswered_add(struct backend *backend, const char *name, const char *uid);
 
-/* The API server may be asked: for all there are, unless an instance has taken the name meanwhile, which then uses
- * that Terminal or has seen its end. */
+/* The API server may be asked: for all there are, but not while an instance has the name, which may use that
+ * Terminal; once it does, it is that instance's to end. */
 void kubernetes_unanswered_ask(struct backend *backend);
 
 /* At the end: forgets them. */

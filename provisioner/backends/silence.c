@@ -13,6 +13,9 @@ enum silence silence_after(int *silent_ms, const struct error *err, bool is_refu
         }
         return SILENCE_NONE;
     }
+    if (err->code == ERROR_CAPACITY) {
+        return before_ms == 0 ? SILENCE_NONE : SILENCE_BORNE; /* we could not ask */
+    }
     *silent_ms = before_ms + (before_ms == 0 ? SILENCE_CHECK_MS : SILENCE_WATCH_MS);
     if (is_refused || *silent_ms >= UNRESPONSIVE_MS) {
         return SILENCE_TOO_LONG;

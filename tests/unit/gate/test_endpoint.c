@@ -39,7 +39,7 @@ static int setup(void **state) {
     int pair[2];
     assert_non_null(world);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    world->base = event_base_new();
+    world->base = endpoint_base_new();
     assert_non_null(world->base);
     world->peer = pair[1];
     assert_true(endpoint_open(&world->endpoint, world->base, pair[0], on_event, world));
@@ -115,12 +115,52 @@ static void test_the_end_is_seen_whether_writing_matters_or_not(void **state) {
     assert_true(endpoint_is_hung_up(&world->endpoint));
 }
 
+/* ---- turns ---- */
+
+#define FAR_TOO_OFTEN 100000
+
+struct greedy {
+    struct world *world;
+    struct endpoint endpoint;
+    int calls;
+};
+
+/* Wakes itself each time, and once it has begun, something happens elsewhere. */
+static void on_greedy(evutil_socket_t fd, short what, void *context) {
+    struct greedy *greedy = context;
+    (void)fd;
+    endpoint_note(&greedy->endpoint, what);
+    if (greedy->calls++ == 0) {
+        assert_int_equal(write(greedy->world->peer, "x", 1), 1);
+    }
+    if (greedy->world->calls == 0 && greedy->calls < FAR_TOO_OFTEN) {
+        endpoint_wake(&greedy->endpoint);
+    }
+}
+
+static void test_one_that_wakes_itself_leaves_the_others_their_turn(void **state) {
+    struct world *world = *state;
+    struct greedy greedy = {.world = world};
+    int pair[2];
+    calls(world); /* that it can be written to */
+    world->calls = 0;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    assert_true(endpoint_open(&greedy.endpoint, world->base, pair[0], on_greedy, &greedy));
+    for (int rounds = 0; rounds < 100 && world->calls == 0 && greedy.calls < FAR_TOO_OFTEN; rounds++) {
+        assert_true(event_base_loop(world->base, EVLOOP_ONCE | EVLOOP_NONBLOCK) >= 0);
+    }
+    endpoint_close(&greedy.endpoint);
+    close(pair[1]);
+    assert_true(world->calls > 0 && greedy.calls < FAR_TOO_OFTEN);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_new_one_can_be_written_to, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_peer_that_reads_wakes_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_one_calls_when_there_is_room_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_is_seen_whether_writing_matters_or_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_wakes_itself_leaves_the_others_their_turn, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

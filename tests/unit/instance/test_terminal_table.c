@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,7 @@ static void test_a_job_that_goes_on_writing_does_not_outlive_its_shell(void **st
     assert_non_null(instance.loop);
     assert_int_equal(pipe2(reports, O_CLOEXEC | O_NONBLOCK), 0);
     assert_int_equal(write(reports[1], &end, sizeof end), sizeof end);
+    signal(SIGHUP, SIG_DFL); /* nohup(1) had us ignore it, and what we fork */
     pid_t guardian = fork();
     if (guardian == 0) {
         pause();

@@ -57,6 +57,22 @@ static void test_a_stopped_tenant_gets_it_back(void **state) {
     assert_int_equal(world_find(world, "alice")->record.status, INSTANCE_STOPPED);
 }
 
+/* Its end was believed while nobody could look at it. */
+static void test_one_that_was_stopped_is_not_wanted(void **state) {
+    struct world *world = *state;
+    struct error err = {0};
+    struct told told = {0};
+    assert_true(find("alice", NAME_DEFAULT, &err));
+    world_stop(world, "alice", &told);
+    assert_false(find("alice", NAME_DEFAULT, &err));
+    assert_true(backend_nobody_wants(&err));
+    assert_int_equal(world_find(world, "alice")->record.status, INSTANCE_STOPPED);
+
+    assert_true(find("bob", NAME_DEFAULT, &err));
+    fake_backend.events.gone(fake_backend.events.owner, ID, "it was paused");
+    assert_true(find("bob", NAME_DEFAULT, &err));
+}
+
 static void test_whose_place_is_taken_is_not_wanted(void **state) {
     struct world *world = *state;
     struct error err = {0};
@@ -124,6 +140,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_nobody_knew_becomes_the_users, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_a_stopped_tenant_gets_it_back, world_make, world_remove),
+        cmocka_unit_test_setup_teardown(test_one_that_was_stopped_is_not_wanted, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_whose_place_is_taken_is_not_wanted, world_make, world_remove),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_written_down_is_not_ours_and_not_ended, world_make,
                                         world_remove),

@@ -42,6 +42,20 @@ static void test_one_that_hangs_is_at_its_end_after_a_minute(void **state) {
     assert_int_equal(hear(&silent_ms, &silent, false), SILENCE_TOO_LONG);
 }
 
+/* Without descriptors, say. */
+static void test_whom_we_could_not_ask_is_not_silent(void **state) {
+    static const struct error unasked = {.code = ERROR_CAPACITY, .message = "we could not ask"};
+    int silent_ms = 0;
+    (void)state;
+    assert_int_equal(hear(&silent_ms, &unasked, false), SILENCE_NONE);
+    assert_int_equal(hear(&silent_ms, &silent, false), SILENCE_BORNE);
+    int before_ms = silent_ms;
+    for (int waited_ms = 0; waited_ms < 2 * UNRESPONSIVE_MS; waited_ms += SILENCE_WATCH_MS) {
+        assert_int_equal(hear(&silent_ms, &unasked, false), SILENCE_BORNE);
+    }
+    assert_int_equal(silent_ms, before_ms);
+}
+
 static void test_an_answer_between_two_silences_ends_the_first(void **state) {
     int silent_ms = UNRESPONSIVE_MS - 1;
     (void)state;
@@ -55,6 +69,7 @@ int main(void) {
         cmocka_unit_test(test_one_that_answers_is_not_silent),
         cmocka_unit_test(test_one_where_nobody_listens_is_at_its_end),
         cmocka_unit_test(test_one_that_hangs_is_at_its_end_after_a_minute),
+        cmocka_unit_test(test_whom_we_could_not_ask_is_not_silent),
         cmocka_unit_test(test_an_answer_between_two_silences_ends_the_first),
     };
     return cmocka_run_group_tests_name("silence", tests, NULL, NULL);
