@@ -309,7 +309,7 @@ static inline int open_world(void **state) {
     world->settings = (struct settings){.run_dir = world->run_dir,
                                         .data_dir = world->folder,
                                         .local_binary = own_program,
-                                        .local_port_range_start = 19400,
+                                        .local_port_range_start = FIRST_PORT,
                                         .local_sandbox = sandbox_of_tests,
                                         .start_timeout_seconds = 10};
     open_backend(world);

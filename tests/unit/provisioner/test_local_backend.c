@@ -1,4 +1,5 @@
 /* A local instance must live as long as it is wanted and not a moment longer, and see nothing of anybody else. */
+#define FIRST_PORT 19400 /* of a hundred, which are this program's: those of the others run beside it */
 #include "tests/unit/provisioner/local_world.h"
 
 static void test_an_instance_starts_answers_and_stops(void **state) {
@@ -6,7 +7,7 @@ static void test_an_instance_starts_answers_and_stops(void **state) {
     start_and_await(world);
     assert_string_equal(world->address.host, "127.0.0.1");
     assert_string_equal(world->address.key, KEY);
-    assert_in_range(world->address.port, 19400, 19500);
+    assert_in_range(world->address.port, FIRST_PORT, FIRST_PORT + 99);
     assert_true(processes(world) > 0);
     stop_and_await(world);
     assert_int_equal(world->events[GONE] + world->events[FAILED], 0);
@@ -277,14 +278,14 @@ static void test_a_check_tells_the_living_from_the_dead(void **state) {
 static void test_a_taken_port_is_not_used(void **state) {
     struct world *world = *state;
     struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(19400), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+        .sin_family = AF_INET, .sin_port = htons(FIRST_PORT), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     const int yes = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(fd, 1), 0);
     start_and_await(world);
-    assert_int_not_equal(world->address.port, 19400);
+    assert_int_not_equal(world->address.port, FIRST_PORT);
     close(fd);
 }
 

@@ -1,5 +1,6 @@
 /* A provisioner that is out of descriptors sees nothing in /proc: that must neither end what runs nor pass for its end.
  */
+#define FIRST_PORT 19500 /* of a hundred, which are this program's: those of the others run beside it */
 #include "tests/unit/provisioner/local_world.h"
 
 static struct rlimit usual;
