@@ -175,12 +175,15 @@ static bool move_in(struct provisioner *provisioner, struct tenant *tenant, cons
     if (!tenant_set_backend(provisioner, tenant, err) || !tenant_set_key(provisioner, tenant, address->key, err)) {
         return false;
     }
+    /* What place_for() goes by is as it was where this fails. */
+    char id_before[sizeof record->instance_id];
+    cleanup_free char *error_before = steal_pointer(&record->error);
+    strcpy(id_before, record->instance_id);
     strcpy(record->instance_id, spec->instance_id);
     memcpy(record->host, address->host, sizeof record->host);
     record->port = address->port;
     free(record->backend_reference);
     record->backend_reference = steal_pointer(&copy);
-    tenant_set_error(tenant, NULL);
     tenant_set_live(provisioner, tenant, true);
     lifetime_begin(tenant);
     const char *action = tenant->has_row ? "tenant_started" : "tenant_created";
@@ -193,6 +196,8 @@ static bool move_in(struct provisioner *provisioner, struct tenant *tenant, cons
     audit_unstage(provisioner, row);
     record->status = before;
     tenant_set_live(provisioner, tenant, false);
+    strcpy(record->instance_id, id_before);
+    record->error = steal_pointer(&error_before);
     return false;
 }
 

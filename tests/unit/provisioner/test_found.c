@@ -70,7 +70,19 @@ static void test_one_that_was_stopped_is_not_wanted(void **state) {
 
     assert_true(find("bob", NAME_DEFAULT, &err));
     fake_backend.events.gone(fake_backend.events.owner, ID, "it was paused");
+    world_set_database_full(world, true);
+    assert_false(find("bob", NAME_DEFAULT, &err));
+    assert_false(backend_nobody_wants(&err));
+    world_set_database_full(world, false);
     assert_true(find("bob", NAME_DEFAULT, &err));
+
+    world_start(world, "carol", &told); /* another instance of hers is found */
+    world_stop(world, "carol", &told);
+    world_stop(world, "bob", &told);
+    world_set_database_full(world, true);
+    assert_false(find("carol", NAME_DEFAULT, &err));
+    world_set_database_full(world, false);
+    assert_true(find("carol", NAME_DEFAULT, &err));
 }
 
 static void test_whose_place_is_taken_is_not_wanted(void **state) {
