@@ -6,8 +6,8 @@
 #include "common/secret.h"
 #include "gate/terminal_internal.h"
 
-/* A client may send control frames, and empty ones, for ever: it gets one read in each round of the loop, which others
- * are served in, and only so much of all that until its first message is there. */
+/* A client may send control frames, and empty ones, for ever: it gets one read in each of its turns, between which
+ * others have theirs (endpoint_base_new()), and only so much of all that until its first message is there. */
 #define READ_BYTES     (16 * 1024)
 #define HELD_MAX_BYTES (2 * FIRST_MESSAGE_MAX_BYTES)
 

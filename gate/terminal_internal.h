@@ -32,7 +32,7 @@ void terminal_tell_audit(const struct connection *connection, const char *action
  * False: the connection must end. */
 bool terminal_inspect_first_message(struct connection *connection);
 
-/* Whether to call it once more, in the next round of the loop: it reads a little at a time, and nothing while the
+/* Whether to call it once more, when others have had their turn: it reads a little at a time, and nothing while the
  * instance takes nothing, since a client may send control frames for ever. */
 bool terminal_may_inspect_more(const struct connection *connection);
 

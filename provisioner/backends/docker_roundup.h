@@ -3,7 +3,9 @@
  *
  *   an instance of ours whose container ended meanwhile                       gone
  *   a container with our mark (the deployment label) that nobody knows:
- *       it runs and answers, and the owner has a place for it                 found, and adopted
+ *       it runs, and answers or is silent, and the owner has a place for it   found, and adopted
+ *       it runs, and the owner cannot write that down at the moment           left, and looked at again
+ *       it runs, and nobody listens in it                                     stopped and removed
  *       it runs, and the owner has none (its policy is gone, …)               stopped and removed
  *       it does not run (half-created, ended)                                 removed
  *       it is paused                                                          left: somebody paused it, and may go on

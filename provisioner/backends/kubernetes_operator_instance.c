@@ -443,14 +443,14 @@ void kubernetes_operator_adopt(struct kubernetes_instance *instance) {
     come(instance);
 }
 
-/* Its pod does not run, or the API server does not say its key. */
+/* Its pod does not run, or its key is not told: by the API server, or by a Terminal that does not name its secret. */
 static void has_no_more_patience(struct kubernetes_instance *instance, const struct kubernetes_pod *pod) {
     bool runs = pod != NULL && pod->state == KUBERNETES_POD_RUNNING && strcmp(pod->item.uid, instance->uid) == 0;
     struct error err;
-    if (runs && instance->call != NULL) {
+    if (runs) {
         kubernetes_call_cancel(instance->call);
         instance->call = NULL;
-        error_set(&err, ERROR_BACKEND, "the API server does not say the instance's key");
+        error_set(&err, ERROR_BACKEND, "nobody says the instance's key");
         kubernetes_instance_adopt_blindly(instance, &err);
     } else {
         error_set(&err, ERROR_BACKEND, "its pod does not run");

@@ -4,11 +4,6 @@
 
 #include <stdbool.h>
 
-/* An instance that runs, and from which no check has had an answer for so long, hangs and is ended. Not before: a
- * machine without memory makes everybody on it silent for a while, and what a user runs there must outlive that. (A
- * refused connection says that nobody listens, and is the end at once.) */
-#define UNRESPONSIVE_MS 60000
-
 struct waiting_check; /* a list; NULL: nobody waits */
 
 /* False: no memory, and `checked` will not be called. */

@@ -1,6 +1,7 @@
 /* A machine without memory makes all instances silent for a while: nobody may lose what runs in his by that. Whether
  * there is a sandbox makes no difference here. */
 #define FIRST_PORT 19600 /* of a hundred, which are this program's: those of the others run beside it */
+#include "provisioner/backends/silence.h"
 #include "tests/unit/provisioner/local_world.h"
 
 static struct local_instance *the_instance(const struct world *world) {
