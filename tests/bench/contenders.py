@@ -36,6 +36,13 @@ def listening(port):
     return True
 
 
+def listening_at(path):
+    """The same of a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+    return True
+
+
 @contextlib.contextmanager
 def running(command, port, environment=None, timeout=30):
     """A server until the end of the block; it has accepted a connection before it begins."""
@@ -149,4 +156,6 @@ def haproxy_alone(routes, wrapper=(), more="", configuration=CONFIGURATION):
         environment = {**clean, "TERMINALS_HOST": "127.0.0.1", "TERMINALS_PORT": str(port), "TERMINALS_RUN_DIR": folder}
         command = [*wrapper, HAPROXY, "-db", "-f", str(configuration), "-f", str(run_dir / "more.cfg")]
         with running(command, port, environment, timeout=300) as process:
+            # HAProxy listens to clients a moment before its runtime socket has its name.
+            eventually(lambda: listening_at(run_dir / "haproxy.sock"), what="HAProxy's runtime socket", interval=0.002)
             yield Endpoint("Terminals", port, [("Authorization", f"Bearer {KEY}"), ("X-User-Id", USER)], [process.pid], folder)
