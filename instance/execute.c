@@ -15,7 +15,8 @@
 #include "instance/session_folders.h"
 #include "instance/utf8.h"
 
-#define WAIT_MAX_SECONDS 300.0
+#define WAIT_MAX_SECONDS   300.0
+#define SMALL_ANSWER_BYTES 16384 /* sent in one piece, with its head */
 
 /* ---- the answer: what is known of a process, with the part of its output that was asked for ---- */
 
@@ -102,6 +103,20 @@ static bool choose_entries(struct status_body *body, const struct part *part, bo
     return true;
 }
 
+/* Reads the whole body, of so many bytes, and takes it. */
+static void respond_at_once(struct http_request *request, struct status_body *body, size_t length) {
+    cleanup_buffer struct buffer answer = {0};
+    char *space = buffer_reserve(&answer, length);
+    ssize_t taken = 0;
+    while (space != NULL && answer.length < length &&
+           (taken = read_status(body, space + answer.length, length - answer.length)) > 0) {
+        answer.length += (size_t)taken;
+    }
+    answer.failed = answer.length < length;
+    release_status(body);
+    http_respond_buffer(request, 200, "application/json", &answer);
+}
+
 static void respond_status(struct http_request *request, struct process *process, const struct part *part) {
     struct status_body *body = calloc(1, sizeof *body);
     if (body == NULL) {
@@ -123,7 +138,11 @@ static void respond_status(struct http_request *request, struct process *process
         return;
     }
     uint64_t length = body->head.length + (uint64_t)(body->end - body->position) + body->foot.length;
-    http_respond_source(request, 200, "application/json", length, read_status, body, release_status);
+    if (length <= SMALL_ANSWER_BYTES) {
+        respond_at_once(request, body, length);
+    } else {
+        http_respond_source(request, 200, "application/json", length, read_status, body, release_status);
+    }
 }
 
 /* ---- waiting: an event, not a poll ---- */
@@ -166,6 +185,7 @@ static void on_wait_timeout(struct loop_timer *timer) {
 static void release_wait(void *state) {
     struct wait *wait = state;
     stop_waiting(wait);
+    process_settle(wait->process); /* whoever asked knows where its log is, and may ask for that next */
     process_release(wait->process);
     free(wait);
 }
@@ -306,6 +326,7 @@ static void list_commands(struct http_request *request) {
     buffer_append_string(&body, "[");
     for (struct process *process = process_table_first(http_instance(request)->processes); process != NULL;
          process = process->next) {
+        process_settle(process);
         append_summary(&body, process);
         append_log_path(&body, process);
         if (process->next != NULL) {

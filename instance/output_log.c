@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -20,7 +21,8 @@ static const char limit_reached[] =
 struct output_log {
     int fd;
     bool is_in_memory; /* a memfd */
-    off_t max_bytes;
+    char *path;        /* NULL once it has been settled */
+    off_t max_bytes;   /* of a file */
     off_t size;
     uint64_t count;
     bool is_full;
@@ -31,55 +33,88 @@ struct output_log {
     size_t mark_capacity;
 };
 
-static int make_memory_file(void) {
-    cleanup_close int fd = memfd_create("output", MFD_CLOEXEC);
-    return fd >= 0 && fcntl(fd, F_SETFL, O_APPEND) == 0 ? steal_fd(&fd) : -1;
-}
-
 struct output_log *output_log_new(const char *path, uint64_t max_bytes, struct error *err) {
-    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
-    bool is_in_memory = fd < 0 && errno != EEXIST;
-    if (is_in_memory) {
-        fd = make_memory_file();
-    }
-    if (fd < 0) {
+    cleanup_close int fd = memfd_create("output", MFD_CLOEXEC);
+    if (fd < 0 || fcntl(fd, F_SETFL, O_APPEND) != 0) {
         error_set_errno(err, ERROR_INTERNAL, "make the log `%s`", path);
         return NULL;
     }
     struct output_log *log = calloc(1, sizeof *log);
-    if (log == NULL) {
+    if (log == NULL || (log->path = strdup(path)) == NULL) {
+        free(log);
         error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
     log->fd = steal_fd(&fd);
-    log->is_in_memory = is_in_memory;
-    log->max_bytes = is_in_memory ? OUTPUT_LOG_MEMORY_MAX_BYTES : (off_t)max_bytes;
+    log->is_in_memory = true;
+    log->max_bytes = (off_t)max_bytes;
     return log;
 }
 
-/* The disk is full: goes on in memory, with what is there so far. False: that is too much already, or cannot be read.
- */
-static bool move_to_memory(struct output_log *log) {
-    cleanup_close int fd = log->is_in_memory || log->size > OUTPUT_LOG_MEMORY_MAX_BYTES / 2 ? -1 : make_memory_file();
+/* Makes the folders above `path`. */
+static void make_folders(char *path) {
+    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        (void)mkdir(path, 0700); /* open(2) finds out whether it is there */
+        *slash = '/';
+    }
+}
+
+static int make_file(char *path) {
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+    int fd = open(path, flags, 0600);
+    if (fd < 0 && errno == ENOENT) {
+        make_folders(path);
+        fd = open(path, flags, 0600);
+    }
+    return fd;
+}
+
+/* Goes on in `to`, an empty file that is taken, with what is there so far. False: nothing has changed. */
+static bool move_to(struct output_log *log, int to, bool is_in_memory) {
+    cleanup_close int fd = to;
     off_t from = 0;
-    while (fd >= 0 && from < log->size) {
+    while (from < log->size) {
         if (sendfile(fd, log->fd, &from, (size_t)(log->size - from)) <= 0) {
             return false;
         }
     }
-    if (fd < 0) {
+    if (fcntl(fd, F_SETFL, O_APPEND) != 0) { /* not before: sendfile(2) wants a file without */
         return false;
     }
     close(log->fd);
     log->fd = steal_fd(&fd);
-    log->is_in_memory = true;
-    log->max_bytes = OUTPUT_LOG_MEMORY_MAX_BYTES;
+    log->is_in_memory = is_in_memory;
     return true;
+}
+
+void output_log_settle(struct output_log *log) {
+    cleanup_free char *path = log->path;
+    log->path = NULL;
+    int fd = path != NULL ? make_file(path) : -1;
+    if (fd >= 0 && !move_to(log, fd, false)) {
+        unlink(path);
+    }
+}
+
+/* The disk is full. False: it is in memory already, too long for that, or cannot be read. */
+static bool move_to_memory(struct output_log *log) {
+    if (log->is_in_memory || log->size > OUTPUT_LOG_MEMORY_MAX_BYTES / 2) {
+        return false;
+    }
+    int fd = memfd_create("output", MFD_CLOEXEC);
+    return fd >= 0 && move_to(log, fd, true);
+}
+
+static off_t limit_of(const struct output_log *log) {
+    return log->is_in_memory && log->max_bytes > OUTPUT_LOG_MEMORY_MAX_BYTES ? OUTPUT_LOG_MEMORY_MAX_BYTES
+                                                                             : log->max_bytes;
 }
 
 void output_log_free(struct output_log *log) {
     if (log != NULL) {
         close(log->fd);
+        free(log->path);
         free(log->marks);
         free(log);
     }
@@ -129,7 +164,10 @@ static void write_entry(struct output_log *log, struct buffer *text) {
     cleanup_buffer struct buffer line = {0};
     buffer_append(&line, head, sizeof head - 1);
     bool is_made = utf8_append_json(&line, text->data, text->length) && buffer_append(&line, "}\n", 2);
-    bool fits = log->size + (off_t)(line.length + sizeof limit_reached) <= log->max_bytes;
+    if (log->size + (off_t)line.length > OUTPUT_LOG_UNSETTLED_MAX_BYTES) {
+        output_log_settle(log);
+    }
+    bool fits = log->size + (off_t)(line.length + sizeof limit_reached) <= limit_of(log);
     if (!is_made || line.failed || !fits || !write_line(log, line.data, line.length)) {
         log->is_full = true;
         write_line(log, limit_reached, sizeof limit_reached - 1);

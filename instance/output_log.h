@@ -1,6 +1,7 @@
 /* output_log.h - what a command wrote, as entries in a file: one line {"type":"output","data":"…"} each.
  *
- * On disk, not in memory, and of a given size at most: what comes after that is dropped, and a last entry says so.
+ * On disk, not in memory, and of a given size at most: what comes after that is dropped, and a last entry says so. Only
+ * at first it is in memory, so that nobody waits for a file system before a short command is answered.
  * Bytes that are not UTF-8 become U+FFFD; a character cut in two by reading is put together again. */
 #ifndef TERMINALS_INSTANCE_OUTPUT_LOG_H
 #define TERMINALS_INSTANCE_OUTPUT_LOG_H
@@ -13,11 +14,17 @@
 
 struct output_log;
 
-/* Makes the file (0600; it must not exist), of `max_bytes` at most. Where no file can be made, or written any more
- * because the disk is full, the entries are kept in memory, OUTPUT_LOG_MEMORY_MAX_BYTES at most: whoever filled the
- * disk needs commands, and their output, to tidy up. NULL with *err. */
-#define OUTPUT_LOG_MEMORY_MAX_BYTES (256 * 1024)
+/* An empty log, in memory; `path` is copied. NULL with *err. */
 struct output_log *output_log_new(const char *path, uint64_t max_bytes, struct error *err);
+
+/* Moves the log to its file (0600; it must not exist), with the folders that are missing above it (0700), unless it is
+ * there: on the first call, or once OUTPUT_LOG_UNSETTLED_MAX_BYTES are exceeded. Where no file can be made, or written
+ * any more because the disk is full, the entries are kept in memory, OUTPUT_LOG_MEMORY_MAX_BYTES at most: whoever
+ * filled the disk needs commands, and their output, to tidy up. */
+#define OUTPUT_LOG_UNSETTLED_MAX_BYTES (64 * 1024)
+#define OUTPUT_LOG_MEMORY_MAX_BYTES    (256 * 1024)
+void output_log_settle(struct output_log *log);
+
 /* Closes the file and frees. */
 void output_log_free(struct output_log *log);
 

@@ -12,6 +12,7 @@
 #define READ_BYTES          4096 /* also the most that the kernel gives at once */
 #define READS_AT_ONCE       16   /* then it is somebody else's turn */
 #define READS_AT_END        1024
+#define SETTLE_MS           100 /* most commands have been answered by then */
 #define TERMINAL_ROWS       24
 #define TERMINAL_COLUMNS    80
 #define KILLED_WITHOUT_WORD (-SIGKILL) /* the exit code when the guardian died and nobody could tell */
@@ -26,6 +27,7 @@ struct running_process {
     struct loop_watch terminal;
     struct loop_watch reports;
     struct loop_timer kill_timer;
+    struct loop_timer settle_timer; /* has a reference while it is set */
     struct buffer input;
     struct process_waiter *waiters;
 };
@@ -67,6 +69,21 @@ void process_stop_waiting(struct process *process, struct process_waiter *waiter
         at = &(*at)->next;
     }
     *at = waiter->next;
+}
+
+void process_settle(struct process *process) {
+    struct running_process *running = inside(process);
+    if (running->settle_timer.is_set) {
+        loop_timer_clear(running->loop, &running->settle_timer);
+        output_log_settle(process->log);
+        process_release(process);
+    }
+}
+
+static void on_settle_timer(struct loop_timer *timer) {
+    struct running_process *running = loop_owner(timer, struct running_process, settle_timer);
+    output_log_settle(running->process.log);
+    process_release(&running->process);
 }
 
 static void close_terminal(struct running_process *running) {
@@ -232,12 +249,12 @@ struct process *process_start(struct loop *loop, const struct process_options *o
     process->log = output_log_new(options->log_path, options->max_log_size, err);
     if (process->log == NULL || process->command == NULL || process->log_path == NULL ||
         !launch(running, options, err)) {
-        if (process->log != NULL) {
-            unlink(options->log_path);
-        }
         process_release(process);
         return NULL;
     }
+    process_reference(process);
+    running->settle_timer.expired = on_settle_timer;
+    loop_timer_set(loop, &running->settle_timer, SETTLE_MS);
     return process;
 }
 

@@ -49,6 +49,10 @@ struct process *process_start(struct loop *loop, const struct process_options *o
 struct process *process_reference(struct process *process);
 void process_release(struct process *process);
 
+/* Sees to it that what it has written so far is in its log file (output_log_settle()), which otherwise happens a moment
+ * after its start: for who has told somebody where that is. */
+void process_settle(struct process *process);
+
 /* Has `waiter` called when the command ends, which it has not yet; and not any more. */
 void process_wait(struct process *process, struct process_waiter *waiter);
 void process_stop_waiting(struct process *process, struct process_waiter *waiter);

@@ -1,7 +1,6 @@
 #include "instance/process_table.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,14 +10,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/buffer.h"
 #include "common/cleanup.h"
 #include "instance/options.h"
+
+#define LOG_FOLDER "processes"
+#define LOG_ENDING ".jsonl"
 
 struct process_table {
     struct instance *instance;
     struct process *first;
     size_t count;
-    bool has_log_folder;
+    bool has_looked_for_old_logs;
 };
 
 struct process_table *process_table_new(struct instance *instance) {
@@ -36,6 +39,7 @@ void process_table_free(struct process_table *table) {
     while (table->first != NULL) {
         struct process *process = process_reference(table->first);
         process_table_remove(table, process);
+        process_settle(process);
         process_abandon(process);
         process_release(process);
     }
@@ -71,6 +75,7 @@ static bool make_room(struct process_table *table, struct error *err) {
     }
     for (struct process *process = table->first; process != NULL; process = process->next) {
         if (process->has_ended) {
+            process_settle(process); /* or its log might come later */
             unlink(process->log_path);
             process_table_remove(table, process);
             return true;
@@ -80,60 +85,24 @@ static bool make_room(struct process_table *table, struct error *err) {
 }
 
 /* Logs of runs before this one, which no table knows any more. */
-static void delete_old_logs(const char *folder, double max_age_seconds) {
-    DIR *directory = opendir(folder);
-    if (directory == NULL) {
+static void delete_old_logs(const struct options *options) {
+    cleanup_buffer struct buffer path = {0};
+    DIR *folder = buffer_append_format(&path, "%s/" LOG_FOLDER, options->log_dir) ? opendir(path.data) : NULL;
+    if (folder == NULL) {
         return;
     }
-    time_t oldest = time(NULL) - (time_t)max_age_seconds;
+    time_t oldest = time(NULL) - (time_t)options->log_retention;
     const struct dirent *entry;
-    while ((entry = readdir(directory)) != NULL) {
+    while ((entry = readdir(folder)) != NULL) {
         const char *ending = strrchr(entry->d_name, '.');
         struct stat status;
-        if (ending != NULL && strcmp(ending, ".jsonl") == 0 &&
-            fstatat(dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&
+        if (ending != NULL && strcmp(ending, LOG_ENDING) == 0 &&
+            fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&
             status.st_mtime < oldest) {
-            unlinkat(dirfd(directory), entry->d_name, 0);
+            unlinkat(dirfd(folder), entry->d_name, 0);
         }
     }
-    closedir(directory);
-}
-
-/* Makes `path` and what is missing above it. */
-static bool make_folders(char *path) {
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash != NULL) {
-            *slash = '\0';
-        }
-        if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-            return false;
-        }
-        if (slash == NULL) {
-            return true;
-        }
-        *slash = '/';
-    }
-}
-
-static char *log_path(struct process_table *table, const char *id, struct error *err) {
-    cleanup_free char *folder = NULL;
-    if (asprintf(&folder, "%s/processes", table->instance->options->log_dir) < 0) {
-        folder = NULL;
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return NULL;
-    }
-    /* Without a folder the log is kept in memory (output_log.h). */
-    bool is_there = access(folder, W_OK) == 0 || make_folders(folder);
-    if (is_there && !table->has_log_folder) {
-        table->has_log_folder = true;
-        delete_old_logs(folder, table->instance->options->log_retention);
-    }
-    char *path = NULL;
-    if (asprintf(&path, "%s/%s.jsonl", folder, id) < 0) {
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return NULL;
-    }
-    return path;
+    closedir(folder);
 }
 
 /* "20261123-093352-351291": when it was started, in UTC, and something random. */
@@ -158,12 +127,13 @@ struct process *process_table_start(struct process_table *table, const char *com
     do {
         make_id(id);
     } while (process_table_find(table, id) != NULL);
-    cleanup_free char *path = log_path(table, id, err);
-    if (path == NULL) {
+    cleanup_buffer struct buffer path = {0};
+    if (!buffer_append_format(&path, "%s/" LOG_FOLDER "/%s" LOG_ENDING, table->instance->options->log_dir, id)) {
+        error_set(err, ERROR_INTERNAL, "out of memory");
         return NULL;
     }
     struct process_options options = {
-        id, command, path, table->instance->options->max_log_size, folder, environment,
+        id, command, path.data, table->instance->options->max_log_size, folder, environment,
     };
     struct process *process = process_start(table->instance->loop, &options, err);
     if (process == NULL) {
@@ -175,5 +145,9 @@ struct process *process_table_start(struct process_table *table, const char *com
     }
     *last = process;
     table->count++;
+    if (!table->has_looked_for_old_logs) {
+        table->has_looked_for_old_logs = true;
+        delete_old_logs(table->instance->options);
+    }
     return process;
 }

@@ -90,6 +90,7 @@ def test_whoever_filled_the_disk_can_still_look_and_tidy_up():
         assert "No space left" in small.text("cat /dev/zero > fill; echo later")
         full = small.text("echo still; df /mnt | tail -1; i=0; while [ $i -lt 3000 ]; do echo $((i=i+1)); done")
         assert full.startswith("still\r\n") and "100%" in full and "\r\n3000\r\n" in full
+        assert small.text("rm fill; seq 5000 | head -c 20000; sleep 0.3; cat /dev/zero > fill; seq 5000; echo all").endswith("\r\n5000\r\nall\r\n")
         assert small.call("POST", "/files/write", {"path": "more", "content": "x" * 100000}).status in (400, 500, 507)
         assert small.call("GET", "/files/list").status == 200
         assert small.text("rm fill; echo removed") == "removed\r\n"

@@ -106,7 +106,7 @@ def test_a_shell_that_nobody_comes_back_to_ends_after_that_time():
         asyncio.run(visit(2))  # being there longer than that ends nothing
         assert exists(short, id)
         eventually(lambda: not exists(short, id), "it is gone", 10)
-        assert not [line for line in short.descendants().values() if "bash" in line]
+        eventually(lambda: not [line for line in short.descendants().values() if "bash" in line], "its processes are, too", 10)
 
 
 def test_the_shell_left_longest_makes_room_for_a_new_one():

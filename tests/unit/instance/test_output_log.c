@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fcntl.h>
@@ -15,20 +16,35 @@
 
 #define MAX_BYTES (50 * 1024 * 1024)
 
+static char folder[32];
 static char path[64];
 
-static int set_up(void **state) {
+/* A log that is still in memory; its file's folder is missing. */
+static int set_up_unsettled(void **state) {
     struct error err;
-    strcpy(path, "/tmp/output-log-XXXXXX");
-    close(mkstemp(path));
-    unlink(path);
+    strcpy(folder, "/tmp/output-log-XXXXXX");
+    if (mkdtemp(folder) == NULL) {
+        return -1;
+    }
+    snprintf(path, sizeof path, "%s/logs/1.jsonl", folder);
     *state = output_log_new(path, MAX_BYTES, &err);
     return *state == NULL;
 }
 
+static int set_up(void **state) {
+    if (set_up_unsettled(state) != 0) {
+        return -1;
+    }
+    output_log_settle(*state);
+    return access(path, F_OK);
+}
+
 static int tear_down(void **state) {
     output_log_free(*state);
-    return unlink(path);
+    unlink(path);
+    *strrchr(path, '/') = '\0';
+    rmdir(path);
+    return rmdir(folder);
 }
 
 /* The entries from `first` on, as the inside of a JSON array. */
@@ -106,11 +122,46 @@ static void test_a_full_log_says_so_and_stays_within_its_limit(void **state) {
     close(fd);
 }
 
-static void test_a_log_is_never_written_over_another_file(void **state) {
-    (void)state;
+static off_t file_size(void) {
+    struct stat status;
+    return stat(path, &status) == 0 ? status.st_size : -1;
+}
+
+static void test_a_log_is_in_memory_until_it_is_settled_and_goes_on_in_its_file(void **state) {
+    struct output_log *log = *state;
+    append(log, "before");
+    assert_string_equal(read_from(log, 0), ENTRY("before"));
+    assert_int_equal(file_size(), -1);
+
+    output_log_settle(log);
+    assert_int_equal(file_size(), strlen(ENTRY("before")) + 1);
+    append(log, "after");
+    output_log_settle(log); /* nothing more to do */
+    assert_string_equal(read_from(log, 0), ENTRY("before") "," ENTRY("after"));
+    assert_int_equal(file_size(), strlen(ENTRY("before") ENTRY("after")) + 2);
+}
+
+static void test_a_long_log_does_not_wait_to_be_settled(void **state) {
+    struct output_log *log = *state;
+    char block[4096];
+    memset(block, 'x', sizeof block);
+    for (size_t length = 0; length < OUTPUT_LOG_UNSETTLED_MAX_BYTES; length += sizeof block) {
+        output_log_append(log, block, sizeof block);
+    }
+    assert_true(file_size() > OUTPUT_LOG_UNSETTLED_MAX_BYTES);
+}
+
+static void test_a_log_is_never_written_over_another_file_and_stays_in_memory(void **state) {
     struct error err;
-    assert_null(output_log_new(path, MAX_BYTES, &err));
-    assert_non_null(strstr(err.message, path));
+    append(*state, "the first");
+    struct output_log *other = output_log_new(path, MAX_BYTES, &err);
+    assert_non_null(other);
+    append(other, "another");
+    output_log_settle(other);
+    assert_string_equal(read_from(other, 0), ENTRY("another"));
+    assert_string_equal(read_from(*state, 0), ENTRY("the first"));
+    assert_int_equal(file_size(), strlen(ENTRY("the first")) + 1);
+    output_log_free(other);
 }
 
 int main(void) {
@@ -120,7 +171,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_character_cut_in_two_is_put_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bytes_that_are_no_text_are_replaced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_log_says_so_and_stays_within_its_limit, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_log_is_never_written_over_another_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_log_is_in_memory_until_it_is_settled_and_goes_on_in_its_file,
+                                        set_up_unsettled, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_long_log_does_not_wait_to_be_settled, set_up_unsettled, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_log_is_never_written_over_another_file_and_stays_in_memory, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
