@@ -140,6 +140,17 @@ static void stop(struct program *program) {
     free(program->instance.description);
 }
 
+/* Whether who started us says that we may begin. The descriptor is closed. */
+static bool await_word(int fd) {
+    char word;
+    ssize_t length;
+    do {
+        length = read(fd, &word, 1);
+    } while (length < 0 && errno == EINTR);
+    close(fd);
+    return length == 1;
+}
+
 int main(int argc, char **argv) {
     struct options options;
     struct error err = {0};
@@ -157,6 +168,10 @@ int main(int argc, char **argv) {
     }
     log_configure("instance", options.is_access_logged ? LOG_INFO : LOG_WARNING,
                   options.is_log_json ? LOG_JSON : LOG_TEXT);
+    if (options.wait_fd != 0 && !await_word((int)options.wait_fd)) {
+        options_free(&options);
+        return 0;
+    }
     if (options.is_key_generated) {
         printf("API key: %s\n", options.api_key);
         fflush(stdout);

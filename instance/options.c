@@ -30,7 +30,10 @@ const char options_usage[] =
     "  --cwd       where relative paths and commands start (default: HOME)\n"
     "  --config    a TOML file of settings, instead of ~/.config/open-terminal/config.toml and\n"
     "              /etc/open-terminal/config.toml\n"
-    "  --cors-allowed-origins  comma-separated web origins, default *\n";
+    "  --cors-allowed-origins  comma-separated web origins, default *\n"
+    "  --wait-fd   begins once something can be read from this descriptor, and ends if nothing ever can: for who has "
+    "to\n"
+    "              write down first that it runs\n";
 
 /* "--max-sessions" or "OPEN_TERMINAL_MAX_SESSIONS" */
 static void spell(const char *prefix, const char *name, bool is_flag, char out[NAME_SIZE]) {

@@ -32,8 +32,9 @@ struct options {
     bool is_system_prompt_enabled;
     bool is_access_logged; /* a line for each request that is over */
     bool is_log_json;
-    bool is_mcp;   /* `mcp` instead of `run`: /mcp is there too */
-    bool is_stdio; /* MCP on standard input and output, and nothing listens */
+    uint64_t wait_fd; /* nothing is done before something comes through it; 0: at once */
+    bool is_mcp;      /* `mcp` instead of `run`: /mcp is there too */
+    bool is_stdio;    /* MCP on standard input and output, and nothing listens */
     bool is_help_wanted;
 };
 

@@ -16,6 +16,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
     [OPTION_MULTI_USER] = {"multi_user", OPTION_VARIABLE, OPTION_SPECIAL, 0, NULL, 0, 0},
     [OPTION_LOG_DIR] = {"log_dir", OPTION_ANYWHERE, OPTION_SPECIAL, 0, NULL, 0, 0},
     [OPTION_LOG_FORMAT] = {"log_format", OPTION_ANYWHERE, OPTION_SPECIAL, 0, NULL, 0, 0},
+    {"wait_fd", OPTION_FLAG, OPTION_WHOLE, offsetof(struct options, wait_fd), "0", 0, 1e6},
     {"term", OPTION_ANYWHERE, TEXT(term), "xterm-256color", 0, 0},
     {"info", OPTION_ANYWHERE, TEXT(info), NULL, 0, 0},
     {"system_prompt", OPTION_ANYWHERE, TEXT(system_prompt), NULL, 0, 0},

@@ -28,7 +28,7 @@ enum option {
     OPTION_LOG_DIR,
     OPTION_LOG_FORMAT,
     OPTION_FIRST_PLAIN, /* from here on nobody needs to name them */
-    OPTION_COUNT = OPTION_FIRST_PLAIN + 15,
+    OPTION_COUNT = OPTION_FIRST_PLAIN + 16,
 };
 
 struct option_row {

@@ -108,6 +108,7 @@ static bool open_parts(struct backend *backend, const struct settings *settings,
                          "TERMINALS_LOCAL_BINARY `%s` is neither beside our own program nor in PATH",
                          settings->local_binary);
     }
+    backend->binary_waits = program_is_ours(backend->binary, "open-terminal");
     if (!process_boot_id(backend->boot_id) || !digest_sha256_hex_lower(run_dir, strlen(run_dir), digest)) {
         return error_set(err, ERROR_INTERNAL, "read the boot id");
     }

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "provisioner/backends/spawn.h"
+
 #define BINARY_FOLDERS "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 bool local_command_may_set(const char *variable) {
@@ -82,6 +84,12 @@ void local_command_build(const struct local_command *command, struct string_list
     } else {
         string_list_add(arguments, command->binary);
     }
-    string_list_add(arguments, "run", "--host", "127.0.0.1", "--port");
+    string_list_add(arguments, "run");
+    if (command->sandbox == NULL && command->waits) {
+        string_list_add(arguments, "--wait-fd");
+        string_list_add_format(arguments, "%d", SPAWN_WORDS_FD);
+        string_list_add(words, "go");
+    }
+    string_list_add(arguments, "--host", "127.0.0.1", "--port");
     string_list_add_format(arguments, "%u", command->port);
 }

@@ -15,6 +15,7 @@
 struct local_command {
     const struct bubblewrap *sandbox; /* NULL: none */
     const char *binary;
+    bool waits; /* it is ours, and knows --wait-fd */
     const char *home;
     const char *key;
     struct json_object *env; /* what the policy adds to the environment, an object of texts; NULL: nothing */
@@ -28,8 +29,8 @@ struct local_command {
  * out. */
 bool local_command_may_set(const char *variable);
 
-/* Fills three empty lists; check their `failed`. `words` are for a sandbox (bubblewrap.h) and stay empty without. The
- * key is in the environment only: arguments show in ps. */
+/* Fills three empty lists; check their `failed`. `words` are what the program waits for itself (spawn.h), and stay
+ * empty where it does not. The key is in the environment only: arguments show in ps. */
 void local_command_build(const struct local_command *command, struct string_list *arguments, struct string_list *words,
                          struct string_list *environment);
 

@@ -60,7 +60,8 @@ struct backend {
     struct event_base *base;
     struct backend_events events;
     char *binary;
-    char *warm_dir; /* homes of warm instances without a sandbox (local_warm.h) */
+    bool binary_waits; /* by itself, until it may begin (spawn.h) */
+    char *warm_dir;    /* homes of warm instances without a sandbox (local_warm.h) */
     struct bubblewrap sandbox;
     bool sandboxed;
     struct event *refresh_timer; /* of what sandboxes see of /etc */

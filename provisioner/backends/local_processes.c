@@ -138,6 +138,7 @@ static bool spawn(struct local_instance *instance, int info_write_fd, void (*on_
     const struct local_command command = {
         .sandbox = backend->sandboxed ? &backend->sandbox : NULL,
         .binary = backend->binary,
+        .waits = backend->binary_waits,
         .home = instance->home,
         .key = instance->key,
         .env = instance->env,
@@ -150,7 +151,7 @@ static bool spawn(struct local_instance *instance, int info_write_fd, void (*on_
         return error_set(err, ERROR_INTERNAL, "out of memory");
     }
     const struct spawn_request request = {.arguments = arguments.strings,
-                                          .words = backend->sandboxed ? &words : NULL,
+                                          .words = words.count > 0 ? &words : NULL,
                                           .environment = environment.strings,
                                           .folder = instance->home == NULL ? "/" : instance->home,
                                           .output_fd = instance->output_fd,

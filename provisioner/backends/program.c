@@ -35,6 +35,14 @@ static char *find_beside_us(const char *name) {
     return slash == NULL ? NULL : executable_at(self, (int)(slash - self), name);
 }
 
+bool program_is_ours(const char *path, const char *name) {
+    cleanup_free char *beside_us = find_beside_us(name);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char magic[4];
+    return beside_us != NULL && strcmp(beside_us, path) == 0 && fd >= 0 &&
+           read(fd, magic, sizeof magic) == sizeof magic && memcmp(magic, "\177ELF", sizeof magic) == 0;
+}
+
 char *program_find(const char *name) {
     if (strchr(name, '/') != NULL) {
         return executable_at("", 0, name);

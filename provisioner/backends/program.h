@@ -10,6 +10,10 @@
  * program, then in PATH. NULL: there is none (or no memory). The caller frees it. */
 char *program_find(const char *name);
 
+/* Whether `path`, from program_find(), is the program `name` beside our own that we were built together with, and no
+ * script that something else has put there. */
+bool program_is_ours(const char *path, const char *name);
+
 /* What a script needs besides itself and /usr: if `path` starts with `#!` and its interpreter is that of a Python
  * virtual environment elsewhere, that environment's folder, which the caller frees; else NULL. False with ERROR_BACKEND
  * if its interpreter is elsewhere without being that: there is no telling what it would need. */

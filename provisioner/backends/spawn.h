@@ -3,9 +3,10 @@
  * Between spawn_held() and spawn_release() the caller writes down that the process exists. If we die meanwhile, the
  * socket that the process waits on closes and it exits: nothing runs that nobody knows of.
  *
- * A program that reads arguments from a descriptor (bwrap --args) runs at once and waits itself, for these `words`: it
- * shares our memory until its execve(2) (vfork), so that a start costs the same however large we are. Without them it
- * has nothing to do and ends. Any other program is waited for by a copy of us (fork). */
+ * A program that reads arguments or a word from a descriptor (bwrap --args, our open-terminal --wait-fd) runs at once
+ * and waits itself, for these `words`: it shares our memory until its execve(2) (vfork), so that a start costs the same
+ * however large we are. Without them it has nothing to do and ends. Any other program is waited for by a copy of us
+ * (fork). */
 #ifndef TERMINALS_PROVISIONER_BACKENDS_SPAWN_H
 #define TERMINALS_PROVISIONER_BACKENDS_SPAWN_H
 
@@ -20,7 +21,7 @@
 
 struct spawn_request {
     char *const *arguments;          /* arguments[0] is the program's path; no secret: ps shows them */
-    const struct string_list *words; /* NULL: it reads none */
+    const struct string_list *words; /* NULL: it waits for none */
     char *const *environment;        /* all of it */
     const char *folder;              /* working folder */
     int output_fd;                   /* becomes standard output and error; -1: /dev/null */

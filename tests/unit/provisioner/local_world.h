@@ -142,6 +142,8 @@ static inline void on_stopped(void *owner, const char *id) {
     world->events[STOPPED]++;
 }
 
+static bool program_waits; /* by itself, until it may begin, as our open-terminal without a sandbox */
+
 static inline void open_backend(struct world *world) {
     const struct backend_events events = {world,      on_created, on_ready, on_failed, on_gone,
                                           on_stopped, NULL,       NULL,     NULL};
@@ -151,6 +153,7 @@ static inline void open_backend(struct world *world) {
     if (world->backend == NULL) {
         fail_msg("%s", err.message);
     }
+    world->backend->binary_waits = program_waits;
     memset(world->events, 0, sizeof world->events);
 }
 

@@ -434,13 +434,37 @@ static int run_tests_of_the_sandbox(void) {
     return run_every_test() + cmocka_run_group_tests(tests, NULL, NULL);
 }
 
+static int run_tests_of_a_program_that_waits(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_an_instance_starts_answers_and_stops),
+        TEST(test_an_instance_that_ends_at_once_says_why),
+        TEST(test_nothing_runs_that_could_not_be_written_down),
+        TEST(test_a_start_can_be_abandoned),
+        TEST(test_an_instance_outlives_the_provisioner_and_is_adopted),
+        TEST(test_a_provisioner_killed_in_a_start_leaves_no_orphan),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+/* `test run --wait-fd FD --host … --port N`, as open-terminal. */
+static int play_waiting_instance(int wait_fd, int port) {
+    char word;
+    return read(wait_fd, &word, 1) == 1 && close(wait_fd) == 0 ? play_instance(port) : 0;
+}
+
 int main(int argc, char **argv) {
     if (argc == 6 && strcmp(argv[1], "run") == 0) {
         return play_instance(atoi(argv[5]));
     }
+    if (argc == 8 && strcmp(argv[2], "--wait-fd") == 0) {
+        return play_waiting_instance(atoi(argv[3]), atoi(argv[7]));
+    }
     int failures = 0;
     sandbox_of_tests = SANDBOX_NONE;
     failures += run_every_test();
+    program_waits = true;
+    failures += run_tests_of_a_program_that_waits();
+    program_waits = false;
     sandbox_of_tests = SANDBOX_BWRAP;
     failures += run_tests_of_the_sandbox();
     if (getuid() == 0) {

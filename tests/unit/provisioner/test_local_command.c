@@ -22,6 +22,21 @@ static int count(const struct string_list *environment, const char *variable, co
     return found;
 }
 
+static void test_only_a_program_of_ours_is_told_to_wait(void **state) {
+    (void)state;
+    for (int waits = 0; waits <= 1; waits++) {
+        cleanup_string_list struct string_list arguments = {0};
+        cleanup_string_list struct string_list words = {0};
+        cleanup_string_list struct string_list environment = {0};
+        const struct local_command command = {
+            .binary = "/bin/x", .waits = waits, .home = "/h", .key = "k", .mark = "m:1", .port = 9000, .info_fd = -1};
+        local_command_build(&command, &arguments, &words, &environment);
+        assert_int_equal(words.count, waits);
+        assert_int_equal(arguments.count, waits ? 8 : 6);
+        assert_string_equal(arguments.strings[2], waits ? "--wait-fd" : "--host");
+    }
+}
+
 static void build(const char *env, struct string_list *environment) {
     cleanup_string_list struct string_list arguments = {0};
     cleanup_string_list struct string_list words = {0};
@@ -88,6 +103,7 @@ static void test_what_keeps_instances_apart_is_not_a_policy_s_to_say(void **stat
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_policy_adds_variables_and_replaces_defaults),
+        cmocka_unit_test(test_only_a_program_of_ours_is_told_to_wait),
         cmocka_unit_test(test_what_keeps_instances_apart_is_not_a_policy_s_to_say),
     };
     return cmocka_run_group_tests_name("local_command", tests, NULL, NULL);
