@@ -62,14 +62,12 @@ def crowd(stack, count, instances):
     return took
 
 
-def one_by_one(report, sandbox, label, count, pause):
+def one_by_one(report, sandbox, label, count):
     listed, ran = [], []
     with Stack(local_sandbox=sandbox, log_level="WARNING") as stack:
         first_byte(stack, "warm-up")
         for user in range(count):
-            time.sleep(pause)  # what a start leaves for later (a route, a command's log) is no part of the next one
             listed.append(first_byte(stack, f"list-{user}"))
-            time.sleep(pause)
             ran.append(first_byte(stack, f"run-{user}", "POST", "/execute?wait=5", b'{"command": "echo hello"}'))
     limit = Limit.below(FIRST_BYTE_MS[sandbox], "ms")
     report.add(f"{label}: first byte of a new user's first request, `GET /files/list`", listed, "ms", limit=limit)
@@ -80,7 +78,7 @@ def one_by_one(report, sandbox, label, count, pause):
 def local(report, quick):
     # The crowds last: ext4 makes folders more slowly for minutes after their thousands of files have been deleted.
     for sandbox, label in SANDBOXES.items():
-        one_by_one(report, sandbox, label, 3 if quick else 30, 0 if quick else 0.2)
+        one_by_one(report, sandbox, label, 3 if quick else 30)
     many = 10 if quick else 100
     for sandbox, label in SANDBOXES.items():
         took = []
