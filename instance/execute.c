@@ -25,7 +25,7 @@ struct part {
     int64_t tail;   /* entries to show at most, the newest; 0: all */
 };
 
-/* The body of an answer as it is sent: text, then a part of the log file straight from disk, then text. */
+/* The body of an answer as it is sent: text, then a part of the log, read as it is sent, then text. */
 struct status_body {
     struct process *process;
     struct buffer head;

@@ -31,10 +31,9 @@ void guardian_raise_descriptor_limit(void) {
 }
 
 /* ---- what runs in the program's process, and in the guardian's: no malloc(), since other threads may have held its
- * lock when we forked; and the program's shares the guardian's memory until its execve(2) ---- */
+ * lock when we forked ---- */
 
-static void __attribute__((noreturn))
-run_program(const struct guardian_program *program, int terminal, int folder, int channel) {
+static void run_program(const struct guardian_program *program, int terminal, int folder, int channel) {
     sigset_t none;
     sigemptyset(&none);
     setpgid(0, 0);
@@ -135,14 +134,10 @@ static void run_guardian(const struct guardian_program *program, pid_t parent, i
     close_range(CHANNEL + 1, ~0U, 0);
     setsid();
     ioctl(TERMINAL, TIOCSCTTY, 0);
-    /* Not fork(2), whose copy of us costs more than the rest of the start. */
-    /* NOLINTBEGIN(clang-analyzer-unix.Vfork,clang-analyzer-security.insecureAPI.vfork): POSIX promises less than Linux
-     */
-    pid_t pid = vfork();
+    pid_t pid = fork();
     if (pid == 0) {
         run_program(program, TERMINAL, FOLDER, CHANNEL);
     }
-    /* NOLINTEND(clang-analyzer-unix.Vfork,clang-analyzer-security.insecureAPI.vfork) */
     if (pid < 0) {
         report_no_process(REPORTS, TERMINAL, strerrordesc_np(errno)); /* strerror() might translate, with malloc() */
         _exit(1);

@@ -140,15 +140,18 @@ static void stop(struct program *program) {
     free(program->instance.description);
 }
 
-/* Whether who started us says that we may begin. The descriptor is closed. */
-static bool await_word(int fd) {
+/* Waits for the word of who started us: 1; they have closed the descriptor instead: 0; it is none: -1, errno says. It
+ * is closed. */
+static int await_word(int fd) {
     char word;
     ssize_t length;
     do {
         length = read(fd, &word, 1);
     } while (length < 0 && errno == EINTR);
+    int problem = errno;
     close(fd);
-    return length == 1;
+    errno = problem;
+    return (int)length;
 }
 
 int main(int argc, char **argv) {
@@ -168,9 +171,13 @@ int main(int argc, char **argv) {
     }
     log_configure("instance", options.is_access_logged ? LOG_INFO : LOG_WARNING,
                   options.is_log_json ? LOG_JSON : LOG_TEXT);
-    if (options.wait_fd != 0 && !await_word((int)options.wait_fd)) {
+    int word = options.wait_fd == 0 ? 1 : await_word((int)options.wait_fd);
+    if (word <= 0) {
+        if (word < 0) {
+            log_error(NULL, "--wait-fd %llu: %s", (unsigned long long)options.wait_fd, strerror(errno));
+        }
         options_free(&options);
-        return 0;
+        return word < 0 ? 2 : 0;
     }
     if (options.is_key_generated) {
         printf("API key: %s\n", options.api_key);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,24 +32,6 @@ struct output_log {
     size_t mark_capacity;
 };
 
-struct output_log *output_log_new(const char *path, uint64_t max_bytes, struct error *err) {
-    cleanup_close int fd = memfd_create("output", MFD_CLOEXEC);
-    if (fd < 0 || fcntl(fd, F_SETFL, O_APPEND) != 0) {
-        error_set_errno(err, ERROR_INTERNAL, "make the log `%s`", path);
-        return NULL;
-    }
-    struct output_log *log = calloc(1, sizeof *log);
-    if (log == NULL || (log->path = strdup(path)) == NULL) {
-        free(log);
-        error_set(err, ERROR_INTERNAL, "out of memory");
-        return NULL;
-    }
-    log->fd = steal_fd(&fd);
-    log->is_in_memory = true;
-    log->max_bytes = (off_t)max_bytes;
-    return log;
-}
-
 /* Makes the folders above `path`. */
 static void make_folders(char *path) {
     for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
@@ -61,7 +42,7 @@ static void make_folders(char *path) {
 }
 
 static int make_file(char *path) {
-    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND;
     int fd = open(path, flags, 0600);
     if (fd < 0 && errno == ENOENT) {
         make_folders(path);
@@ -70,19 +51,26 @@ static int make_file(char *path) {
     return fd;
 }
 
+static int make_memory_file(void) {
+    cleanup_close int fd = memfd_create("output", MFD_CLOEXEC);
+    return fd >= 0 && fcntl(fd, F_SETFL, O_APPEND) == 0 ? steal_fd(&fd) : -1;
+}
+
 /* Goes on in `to`, an empty file that is taken, with what is there so far. False: nothing has changed. */
 static bool move_to(struct output_log *log, int to, bool is_in_memory) {
     cleanup_close int fd = to;
-    off_t from = 0;
-    while (from < log->size) {
-        if (sendfile(fd, log->fd, &from, (size_t)(log->size - from)) <= 0) {
+    char bytes[SCAN_BYTES];
+    /* Not sendfile(2), which neither every file system nor O_APPEND lets write. */
+    for (off_t moved = 0; moved < log->size;) {
+        ssize_t length = pread(log->fd, bytes, sizeof bytes, moved);
+        if (length <= 0 || write(fd, bytes, (size_t)length) != length) {
             return false;
         }
+        moved += length;
     }
-    if (fcntl(fd, F_SETFL, O_APPEND) != 0) { /* not before: sendfile(2) wants a file without */
-        return false;
+    if (log->fd >= 0) {
+        close(log->fd);
     }
-    close(log->fd);
     log->fd = steal_fd(&fd);
     log->is_in_memory = is_in_memory;
     return true;
@@ -97,12 +85,33 @@ void output_log_settle(struct output_log *log) {
     }
 }
 
+struct output_log *output_log_new(const char *path, uint64_t max_bytes, struct error *err) {
+    struct output_log *log = calloc(1, sizeof *log);
+    if (log == NULL || (log->path = strdup(path)) == NULL) {
+        free(log);
+        error_set(err, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    log->max_bytes = (off_t)max_bytes;
+    log->fd = make_memory_file();
+    log->is_in_memory = log->fd >= 0;
+    if (!log->is_in_memory) {
+        output_log_settle(log); /* a system that allows none */
+    }
+    if (log->fd < 0) {
+        error_set_errno(err, ERROR_INTERNAL, "make the log `%s`", path);
+        output_log_free(log);
+        return NULL;
+    }
+    return log;
+}
+
 /* The disk is full. False: it is in memory already, too long for that, or cannot be read. */
 static bool move_to_memory(struct output_log *log) {
     if (log->is_in_memory || log->size > OUTPUT_LOG_MEMORY_MAX_BYTES / 2) {
         return false;
     }
-    int fd = memfd_create("output", MFD_CLOEXEC);
+    int fd = make_memory_file();
     return fd >= 0 && move_to(log, fd, true);
 }
 
@@ -113,7 +122,9 @@ static off_t limit_of(const struct output_log *log) {
 
 void output_log_free(struct output_log *log) {
     if (log != NULL) {
-        close(log->fd);
+        if (log->fd >= 0) {
+            close(log->fd);
+        }
         free(log->path);
         free(log->marks);
         free(log);

@@ -10,8 +10,8 @@
  * program, then in PATH. NULL: there is none (or no memory). The caller frees it. */
 char *program_find(const char *name);
 
-/* Whether `path`, from program_find(), is the program `name` beside our own that we were built together with, and no
- * script that something else has put there. */
+/* Whether `path`, from program_find(), is the native program `name` beside our own, and no script that something else
+ * has put there: programs in one folder are built, and replaced, together. */
 bool program_is_ours(const char *path, const char *name);
 
 /* What a script needs besides itself and /usr: if `path` starts with `#!` and its interpreter is that of a Python

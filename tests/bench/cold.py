@@ -62,23 +62,21 @@ def crowd(stack, count, instances):
     return took
 
 
-def one_by_one(report, sandbox, label, count):
-    listed, ran = [], []
-    with Stack(local_sandbox=sandbox, log_level="WARNING") as stack:
-        first_byte(stack, "warm-up")
-        for user in range(count):
-            listed.append(first_byte(stack, f"list-{user}"))
-            ran.append(first_byte(stack, f"run-{user}", "POST", "/execute?wait=5", b'{"command": "echo hello"}'))
-    limit = Limit.below(FIRST_BYTE_MS[sandbox], "ms")
-    report.add(f"{label}: first byte of a new user's first request, `GET /files/list`", listed, "ms", limit=limit)
-    report.add(f"{label}: the same, `POST /execute?wait=5` of `echo hello`", ran, "ms", limit=limit)
-    report.bars(f"first byte of a new user's first request, {label}", "ms", {"Terminals": listed}, better="less")
-
-
-def local(report, quick):
-    # The crowds last: ext4 makes folders more slowly for minutes after their thousands of files have been deleted.
+def one_by_one(report, quick):
     for sandbox, label in SANDBOXES.items():
-        one_by_one(report, sandbox, label, 3 if quick else 30)
+        listed, ran = [], []
+        with Stack(local_sandbox=sandbox, log_level="WARNING") as stack:
+            first_byte(stack, "warm-up")
+            for user in range(3 if quick else 30):
+                listed.append(first_byte(stack, f"list-{user}"))
+                ran.append(first_byte(stack, f"run-{user}", "POST", "/execute?wait=5", b'{"command": "echo hello"}'))
+        limit = Limit.below(FIRST_BYTE_MS[sandbox], "ms")
+        report.add(f"{label}: first byte of a new user's first request, `GET /files/list`", listed, "ms", limit=limit)
+        report.add(f"{label}: the same, `POST /execute?wait=5` of `echo hello`", ran, "ms", limit=limit)
+        report.bars(f"first byte of a new user's first request, {label}", "ms", {"Terminals": listed}, better="less")
+
+
+def crowds(report, quick):
     many = 10 if quick else 100
     for sandbox, label in SANDBOXES.items():
         took = []
@@ -158,6 +156,8 @@ def bench_docker(report, quick):
 
 
 def bench(report, quick):
-    local(report, quick)
+    one_by_one(report, quick)
     warm(report, quick)
     static(report, quick)
+    # Last: ext4 makes folders more slowly for minutes after their thousands of files have been deleted.
+    crowds(report, quick)

@@ -44,14 +44,14 @@ def listening_at(path):
 
 
 @contextlib.contextmanager
-def running(command, port, environment=None, timeout=30):
-    """A server until the end of the block; it has accepted a connection before it begins."""
+def running(command, port, environment=None, timeout=30, is_ready=lambda: True):
+    """A server until the end of the block; it has accepted a connection, and is ready, before it begins."""
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def ready():
         if process.poll() is not None:
             raise RuntimeError(f"{command[0]} ended with {process.returncode}")
-        return listening(port)
+        return listening(port) and is_ready()
 
     try:
         eventually(ready, timeout, what=f"a listening {command[0]}", interval=0.002)
@@ -155,7 +155,6 @@ def haproxy_alone(routes, wrapper=(), more="", configuration=CONFIGURATION):
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TERMINALS_")}
         environment = {**clean, "TERMINALS_HOST": "127.0.0.1", "TERMINALS_PORT": str(port), "TERMINALS_RUN_DIR": folder}
         command = [*wrapper, HAPROXY, "-db", "-f", str(configuration), "-f", str(run_dir / "more.cfg")]
-        with running(command, port, environment, timeout=300) as process:
-            # HAProxy listens to clients a moment before its runtime socket has its name.
-            eventually(lambda: listening_at(run_dir / "haproxy.sock"), what="HAProxy's runtime socket", interval=0.002)
+        # It listens to clients a moment before its runtime socket has its name.
+        with running(command, port, environment, timeout=300, is_ready=lambda: listening_at(run_dir / "haproxy.sock")) as process:
             yield Endpoint("Terminals", port, [("Authorization", f"Bearer {KEY}"), ("X-User-Id", USER)], [process.pid], folder)

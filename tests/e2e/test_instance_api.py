@@ -88,6 +88,32 @@ def test_a_background_job_lives_on_after_its_command(instance):
     eventually(lambda: not any("4444" in line for line in instance.descendants().values()), "the job is gone")
 
 
+def test_whoever_was_answered_finds_the_log_where_the_answer_says(instance):
+    for number in range(20):
+        log = instance.execute(f"echo number-{number}")["log_path"]
+        assert f"number-{number}\\r" in instance.execute(f"cat '{log}'")["text"]
+
+
+def test_the_log_of_a_command_that_somebody_waits_for_is_there_meanwhile(instance):
+    logs = instance.home / ".local/state/open-terminal/logs/processes"
+    waiting = threading.Thread(target=lambda: instance.execute("echo ea''rly; until [ -e go-on ]; do sleep 0.05; done", wait=60))
+    waiting.start()
+    try:
+        eventually(lambda: any("early" in log.read_text() for log in logs.glob("*.jsonl")), "it is there", 20)
+        assert waiting.is_alive()
+    finally:
+        (instance.home / "go-on").touch()
+        waiting.join()
+
+
+def test_a_stop_typed_before_a_command_runs_keeps_nobody_from_killing_it(instance):
+    for _ in range(30):
+        id = instance.execute("sleep 4711", wait=0)["id"]
+        instance.call("POST", f"/execute/{id}/input", {"input": "\x1a"})
+        assert instance.call("DELETE", f"/execute/{id}?force=true").json() == {"status": "killed"}
+    eventually(lambda: not any("4711" in line for line in instance.descendants().values()), "all are gone", 8)
+
+
 def test_endless_output_fills_neither_disk_nor_memory(instance):
     result = instance.execute("yes 'a line of text that repeats and repeats' | head -c 70000000; echo end", wait=120)
     assert result["status"] == "done"
@@ -291,13 +317,22 @@ def test_it_waits_until_it_may_begin_and_ends_if_it_never_may(may_begin):
     port = free_port()
     with subprocess.Popen([BIN / "open-terminal", "run", "--wait-fd", str(read_end), "--host", "127.0.0.1", "--port", str(port)],
                           env={**os.environ, "OPEN_TERMINAL_API_KEY": KEY}, pass_fds=[read_end]) as process:
-        os.close(read_end)
-        eventually(lambda: is_asleep(process.pid), "it waits", 20)
-        assert not listens(port)
-        if may_begin:
-            os.write(write_end, b"!")
-            eventually(lambda: listens(port), "it listens", 20)
-            process.terminate()
-        os.close(write_end)
-        assert process.wait(20) == 0
+        try:
+            os.close(read_end)
+            eventually(lambda: is_asleep(process.pid), "it waits", 20)
+            assert not listens(port)
+            if may_begin:
+                os.write(write_end, b"!")
+                eventually(lambda: listens(port), "it listens", 20)
+                process.terminate()
+            os.close(write_end)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
     assert not listens(port)
+
+
+def test_a_descriptor_to_wait_on_that_is_none_is_a_mistake():
+    done = subprocess.run([BIN / "open-terminal", "run", "--wait-fd", "77"], env={**os.environ, "OPEN_TERMINAL_API_KEY": KEY}, text=True,
+                          capture_output=True, timeout=60)
+    assert done.returncode == 2 and "--wait-fd 77: Bad file descriptor" in done.stderr
