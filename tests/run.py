@@ -9,8 +9,8 @@ Each stage says how many of its tests passed and failed; a stage that dies count
 once more before that line, and what each stage cost, in seconds of the clock and of a processor. In CI (CI=true) a skipped
 test is a failure too. Where only a few tests of a stage fail, they are run once more, with none of its others beside them: one that
 passes then counts as passed, and is listed with what it failed with, because there is a race in it or in what it tests.
-The end-to-end tests wait more than they compute: so the engine's, which one worker runs, and then a moment of the benchmarks, are beside
-the others', and fuzz and lint beside everything at the lowest priority.
+The end-to-end tests wait more than they compute: so the engine's, which one worker runs, then a moment of the benchmarks, and what runs on
+PostgreSQL once more, are beside the others', and fuzz and lint beside everything at the lowest priority.
 """
 import argparse
 import concurrent.futures
@@ -33,7 +33,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CI = os.environ.get("CI") == "true"
 JOBS = str(os.cpu_count() or 2)
 E2E_WORKERS = str(2 * int(JOBS) + 1)  # they wait more than they compute
-# Below the ephemeral range, for instances (tests/e2e/stack.py): the engine's tests and the benchmarks run at the same time as others.
+# Below the ephemeral range, for instances (tests/e2e/stack.py): the engine's tests and what follows them run at the same time as others.
 E2E_PORTS, ENGINE_PORTS = "10000-28000", "28000-30000"
 EVIDENCE_MAX_CHARACTERS = 2000  # of one failure, in the list at the end
 EVIDENCE_MAX_LINES = 20  # of one unit test
@@ -317,9 +317,12 @@ ON_POSTGRES = ["tests/e2e/test_tenants.py", "tests/e2e/test_keys_at_rest.py", "t
                "not docker and not compose and not static and not bwrap and not receiver and not body and not mistake"]
 
 
-def e2e_on_postgres(tally):
+def stage_postgres(tally, _):
+    if not make("build/release", "all"):
+        tally.check("the release build", False)
+        return
     with postgres_server.PostgresServer() as server:
-        pytest(tally, "build/release", "e2e-postgres", ON_POSTGRES, postgres=server.url())
+        pytest(tally, "build/release", "e2e-postgres", ON_POSTGRES, postgres=server.url(), workers="2", ports=ENGINE_PORTS)
 
 
 def stage_engine(tally, sanitize):
@@ -344,8 +347,6 @@ def stage_e2e(tally, sanitize):
         if make("build/release", "all"):
             with costs.of("e2e: release"):
                 pytest(tally, "build/release", "e2e", ["tests/e2e", "-m", "not engine"])
-            with costs.of("e2e: PostgreSQL"):
-                e2e_on_postgres(tally)
         else:
             tally.check("the release build", False)
     if make("build/sanitize", "all", sanitize=True):
@@ -381,7 +382,7 @@ def stage_bench(tally, _):
 
 
 STAGES = {"build": stage_build, "engine": stage_engine, "fuzz": stage_fuzz, "lint": stage_lint, "unit": stage_unit, "e2e": stage_e2e,
-          "bench": stage_bench}
+          "bench": stage_bench, "postgres": stage_postgres}
 
 
 class Aside:
@@ -443,7 +444,7 @@ def main():
     if arguments.in_turn:
         beside = []
     else:
-        beside = [(names, niceness) for group, niceness, of in [(("engine", "bench"), 0, "e2e"), (("fuzz", "lint"), 19, "build")]
+        beside = [(names, niceness) for group, niceness, of in [(("engine", "bench", "postgres"), 0, "e2e"), (("fuzz", "lint"), 19, "build")]
                   if of in wanted and (names := [name for name in group if name in wanted])]
     for name in [name for name in STAGES if name in wanted]:
         if any(name in names for names, _ in beside):
