@@ -109,7 +109,7 @@ struct backend_operations {
      * stop. A start under way is abandoned, with `stopped` and without `failed`. */
     void (*stop)(struct backend *backend, const char *instance_id);
     /* Asks a ready instance whether it still answers (the recovery path): raises `gone` if nobody listens there, or it
-     * has been silent for too long (backends/silence.h); `checked` is called once, after that, with whether it
+     * has been silent for too long (backends/liveness.h); `checked` is called once, after that, with whether it
      * answers: one that is silent for now does not, and is not gone either. */
     void (*check)(struct backend *backend, const char *instance_id, void (*checked)(void *argument, bool alive),
                   void *argument);

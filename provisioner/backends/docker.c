@@ -154,7 +154,7 @@ static void docker_check(struct backend *backend, const char *instance_id, void 
     if (instance == NULL || instance->state != DOCKER_READY) {
         checked(argument, false);
     } else {
-        docker_instance_check(instance, checked, argument);
+        liveness_check(&instance->liveness, checked, argument);
     }
 }
 

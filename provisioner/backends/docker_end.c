@@ -106,7 +106,7 @@ void docker_instance_stop(struct docker_instance *instance) {
         return; /* it is on its way */
     }
     docker_warm_fail(instance);
-    waiting_checks_answer(&instance->checks, false);
+    liveness_answer(&instance->liveness, false);
     if (instance->call != NULL && (instance->state == DOCKER_CREATING || instance->state == DOCKER_STARTING)) {
         instance->is_stop_wanted = true; /* only when that is answered it is known what there is to stop */
         return;
@@ -193,7 +193,7 @@ static void end_ready(struct docker_instance *instance, const char *reason) {
     docker_instance_drop_calls(instance);
     instance->tries = 0;
     events->gone(events->owner, id, text);
-    waiting_checks_answer(&instance->checks, false);
+    liveness_answer(&instance->liveness, false);
     step_remove(instance);
 }
 
@@ -233,7 +233,7 @@ void docker_instance_paused(struct docker_instance *instance) {
         return; /* to whom it was being handed wants it stopped now */
     }
     docker_instance_drop_calls(instance);
-    waiting_checks_answer(&instance->checks, false);
+    liveness_answer(&instance->liveness, false);
     docker_instance_free(instance);
     events->gone(events->owner, id, "its container was paused");
 }

@@ -14,6 +14,24 @@
 
 static void on_timer(evutil_socket_t fd, short what, void *argument);
 
+/* --- whether it still answers ------------------------------------------------------------------------------------- */
+
+static struct health_probe *start_probe(const void *instance, int timeout_ms, health_probe_done *done, void *argument) {
+    const struct docker_instance *asked = instance;
+    return health_probe_start(asked->backend->base, asked->address.host, asked->address.port, asked->spec.key,
+                              timeout_ms, done, argument);
+}
+
+static void end_unresponsive(void *instance) {
+    docker_instance_ended(instance, -1, "it runs but does not answer");
+}
+
+static const char *name_of(const void *instance) {
+    return docker_instance_container(instance);
+}
+
+static const struct liveness_kind liveness_kind = {.probe = start_probe, .end = end_unresponsive, .name = name_of};
+
 /* --- entries ------------------------------------------------------------------------------------------------------ */
 
 const char *docker_instance_container(const struct docker_instance *instance) {
@@ -67,6 +85,7 @@ struct docker_instance *docker_instance_new(struct backend *backend, const struc
         return NULL;
     }
     instance->backend = backend;
+    instance->liveness = (struct liveness){.kind = &liveness_kind, .instance = instance};
     instance->exit_code = -1;
     snprintf(instance->id, sizeof instance->id, "%s", spec->instance_id);
     HASH_ADD_STR(backend->instances, id, instance);
@@ -83,6 +102,7 @@ void docker_instance_drop_calls(struct docker_instance *instance) {
     docker_pull_leave(instance->pull);
     docker_network_cancel(instance->network);
     health_probe_cancel(instance->probe);
+    liveness_cancel(&instance->liveness);
     evtimer_del(instance->timer);
     instance->call = NULL;
     instance->pull = NULL;
@@ -98,7 +118,7 @@ void docker_instance_free(struct docker_instance *instance) {
     docker_warm_cancel(instance);
     docker_instance_set_container(instance, "");
     HASH_DEL(instance->backend->instances, instance);
-    waiting_checks_drop(&instance->checks);
+    liveness_drop(&instance->liveness);
     if (instance->spec.policy != NULL) {
         json_object_put(instance->policy.data);
     }
@@ -186,7 +206,7 @@ static void on_probed(void *argument, const struct error *err, bool is_refused) 
     } else {
         if (err != NULL) {
             log_warning(NULL, "container `%s` is kept, though %s", docker_instance_container(instance), err->message);
-            docker_instance_watch_silence(instance, ADOPT_TIMEOUT_MS);
+            liveness_watch(&instance->liveness, ADOPT_TIMEOUT_MS);
         }
         become_ready(instance);
     }
@@ -195,8 +215,7 @@ static void on_probed(void *argument, const struct error *err, bool is_refused) 
 void docker_instance_await_answer(struct docker_instance *instance, int timeout_ms) {
     struct error err;
     instance->state = DOCKER_PROBING;
-    instance->probe = health_probe_start(instance->backend->base, instance->address.host, instance->address.port,
-                                         instance->spec.key, timeout_ms, on_probed, instance);
+    instance->probe = start_probe(instance, timeout_ms, on_probed, instance);
     if (instance->probe == NULL) {
         error_set(&err, ERROR_INTERNAL, "out of memory or descriptors");
         if (instance->is_adoption) {

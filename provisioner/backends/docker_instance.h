@@ -19,7 +19,7 @@
 
 #include "provisioner/backends/docker_backend.h"
 #include "provisioner/backends/docker_container.h"
-#include "provisioner/backends/waiting_checks.h"
+#include "provisioner/backends/liveness.h"
 #include "provisioner/health_probe.h"
 
 #define DOCKER_INSTANCE_ID_SIZE 65
@@ -60,8 +60,7 @@ struct docker_instance {
     bool has_ended;      /* the events say so, and a call is under way */
     bool was_unlisted;   /* while a list is awaited: it has not been seen in it */
     int64_t exit_code;
-    int tries;     /* of the step in hand */
-    int silent_ms; /* for so long probes have waited in vain since it answered last (docker_check.c) */
+    int tries; /* of the step in hand */
 
     char *image_user; /* the image's own user; NULL: not known yet */
     char *image_id;
@@ -71,9 +70,9 @@ struct docker_instance {
     struct docker_call *call; /* one at most */
     struct docker_pull_wait *pull;
     struct docker_network_call *network;
-    struct health_probe *probe;
+    struct health_probe *probe; /* until it is ready */
+    struct liveness liveness;   /* from then on */
     struct event *timer;
-    struct waiting_check *checks;
     pid_t pid;                        /* of its container, as the engine says it; 0: not known */
     struct docker_handover *handover; /* under way, or NULL: docker_warm.c */
     struct docker_call *rename;
@@ -102,10 +101,6 @@ void docker_instance_adopt(struct docker_instance *instance);
 /* In any state. `stopped` follows when nothing of it is left, and then the entry is no more. */
 void docker_instance_stop(struct docker_instance *instance);
 
-/* Only while READY. What backend.h says of check(): docker_check.c. */
-void docker_instance_check(struct docker_instance *instance, void (*checked)(void *argument, bool alive),
-                           void *argument);
-
 /* A warm one gets an owner and a home. Only while READY. */
 void docker_instance_hand_over(struct docker_instance *instance, const struct instance_spec *spec,
                                void (*done)(void *argument, const struct error *err), void *argument);
@@ -120,10 +115,6 @@ void docker_instance_ended(struct docker_instance *instance, int64_t exit_code, 
 
 /* Somebody paused it: its route goes, the container stays. */
 void docker_instance_paused(struct docker_instance *instance);
-
-/* It runs, but has been silent for so long. Goes on asking until it answers, or ends it after UNRESPONSIVE_MS. Only
- * while READY, or about to be. */
-void docker_instance_watch_silence(struct docker_instance *instance, int silent_ms);
 
 /* --- between docker_instance.c, docker_start.c, docker_clear.c, docker_adopt.c and docker_end.c */
 

@@ -163,7 +163,7 @@ static void offer(struct stranger *stranger, int silent_ms) {
     docker_instance_set_container(instance, stranger->container_id);
     snprintf(stranger->address.key, sizeof stranger->address.key, "%s", stranger->key);
     if (silent_ms > 0) {
-        docker_instance_watch_silence(instance, silent_ms);
+        liveness_watch(&instance->liveness, silent_ms);
     }
     if (backend->events.found != NULL &&
         backend->events.found(backend->events.owner, &spec, stranger->container_id, &stranger->address, &err)) {

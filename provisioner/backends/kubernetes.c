@@ -255,7 +255,7 @@ static void kubernetes_check(struct backend *backend, const char *instance_id,
     if (instance == NULL || instance->state != KUBERNETES_READY) {
         checked(argument, false);
     } else {
-        kubernetes_instance_check(instance, checked, argument);
+        liveness_check(&instance->liveness, checked, argument);
     }
 }
 

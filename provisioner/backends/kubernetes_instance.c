@@ -15,6 +15,24 @@
 
 static void on_timer(evutil_socket_t fd, short what, void *argument);
 
+/* --- whether it still answers ------------------------------------------------------------------------------------- */
+
+static struct health_probe *start_probe(const void *instance, int timeout_ms, health_probe_done *done, void *argument) {
+    const struct kubernetes_instance *asked = instance;
+    return health_probe_start(asked->backend->base, asked->address.host, asked->address.port, asked->spec.key,
+                              timeout_ms, done, argument);
+}
+
+static void end_unresponsive(void *instance) {
+    kubernetes_instance_end_ready(instance, "its pod runs but does not answer");
+}
+
+static const char *name_of(const void *instance) {
+    return ((const struct kubernetes_instance *)instance)->name;
+}
+
+static const struct liveness_kind liveness_kind = {.probe = start_probe, .end = end_unresponsive, .name = name_of};
+
 /* --- entries ------------------------------------------------------------------------------------------------------ */
 
 static bool copy_spec(struct kubernetes_instance *instance, const struct instance_spec *spec) {
@@ -45,6 +63,7 @@ struct kubernetes_instance *kubernetes_instance_new(struct backend *backend, con
         return NULL;
     }
     instance->backend = backend;
+    instance->liveness = (struct liveness){.kind = &liveness_kind, .instance = instance};
     snprintf(instance->id, sizeof instance->id, "%s", spec->instance_id);
     HASH_ADD_STR(backend->instances, id, instance);
     instance->timer = evtimer_new(backend->base, on_timer, instance);
@@ -59,6 +78,7 @@ struct kubernetes_instance *kubernetes_instance_new(struct backend *backend, con
 void kubernetes_instance_drop_calls(struct kubernetes_instance *instance) {
     kubernetes_call_cancel(instance->call);
     health_probe_cancel(instance->probe);
+    liveness_cancel(&instance->liveness);
     evtimer_del(instance->timer);
     instance->call = NULL;
     instance->probe = NULL;
@@ -75,7 +95,7 @@ void kubernetes_instance_free(struct kubernetes_instance *instance) {
     }
     HASH_DEL(backend->instances, instance);
     backend->freed++;
-    waiting_checks_drop(&instance->checks);
+    liveness_drop(&instance->liveness);
     if (instance->spec.policy != NULL) {
         json_object_put(instance->policy.data);
     }
@@ -181,7 +201,7 @@ void kubernetes_instance_end_ready(struct kubernetes_instance *instance, const c
     instance->state = KUBERNETES_REMOVING; /* whoever is told now may not take it for ready, but may want it stopped */
     instance->outcome = KUBERNETES_OUTCOME_SAID;
     events->gone(events->owner, id, reason);
-    waiting_checks_answer(&instance->checks, false);
+    liveness_answer(&instance->liveness, false);
     kubernetes_end_begin(instance, instance->outcome);
 }
 
@@ -200,7 +220,7 @@ static void on_probed(void *argument, const struct error *err, bool is_refused) 
     } else {
         if (err != NULL) {
             log_warning(NULL, "pod `%s` is kept, though %s", instance->name, err->message);
-            kubernetes_instance_watch_silence(instance, ADOPT_TIMEOUT_MS);
+            liveness_watch(&instance->liveness, ADOPT_TIMEOUT_MS);
         }
         instance->has_objects = true;
         become_ready(instance);
@@ -214,8 +234,7 @@ void kubernetes_instance_probe(struct kubernetes_instance *instance, const char 
         instance->address.port = KUBERNETES_PORT;
     }
     instance->state = KUBERNETES_PROBING;
-    instance->probe = health_probe_start(instance->backend->base, instance->address.host, instance->address.port,
-                                         instance->spec.key, timeout_ms, on_probed, instance);
+    instance->probe = start_probe(instance, timeout_ms, on_probed, instance);
     if (instance->probe == NULL) {
         error_set(&err, ERROR_INTERNAL, "out of memory or descriptors");
         kubernetes_instance_fail(instance, &err);
@@ -393,7 +412,7 @@ void kubernetes_instance_stop(struct kubernetes_instance *instance) {
         instance->outcome = KUBERNETES_OUTCOME_STOPPED; /* it is on its way */
         return;
     }
-    waiting_checks_answer(&instance->checks, false);
+    liveness_answer(&instance->liveness, false);
     if (instance->call != NULL && instance->state != KUBERNETES_CLAIM && instance->state != KUBERNETES_READY) {
         instance->is_stop_wanted = true; /* only when that is answered it is known what there is to stop */
         return;

@@ -16,7 +16,7 @@
 #include "provisioner/backends/kubernetes_backend.h"
 #include "provisioner/backends/kubernetes_manifest.h"
 #include "provisioner/backends/kubernetes_names.h"
-#include "provisioner/backends/waiting_checks.h"
+#include "provisioner/backends/liveness.h"
 #include "provisioner/health_probe.h"
 
 #define KUBERNETES_INSTANCE_ID_SIZE 65
@@ -69,13 +69,12 @@ struct kubernetes_instance {
     int removal;         /* the step of REMOVING */
     bool pod_is_gone;    /* while it is removed: the watch has said so */
     int tries;           /* of the step in hand */
-    int silent_ms;       /* for so long probes have waited in vain since it answered last (kubernetes_check.c) */
     unsigned round;      /* kubernetes.c has dealt with it in this round */
 
     struct kubernetes_call *call; /* one at most */
-    struct health_probe *probe;
+    struct health_probe *probe;   /* until it is ready */
+    struct liveness liveness;     /* from then on */
     struct event *timer;
-    struct waiting_check *checks;
     UT_hash_handle hh;
     UT_hash_handle by_name; /* while it holds its name */
 };
@@ -95,14 +94,6 @@ bool kubernetes_instance_hold(struct kubernetes_instance *instance);
 /* `ready` or `failed` follows. */
 void kubernetes_instance_begin(struct kubernetes_instance *instance);
 void kubernetes_instance_stop(struct kubernetes_instance *instance);
-
-/* Only while READY. What backend.h says of check(): kubernetes_check.c. */
-void kubernetes_instance_check(struct kubernetes_instance *instance, void (*checked)(void *argument, bool alive),
-                               void *argument);
-
-/* It runs, but has been silent for so long. Goes on asking until it answers, or ends it after UNRESPONSIVE_MS. Only
- * while READY, or about to be. */
-void kubernetes_instance_watch_silence(struct kubernetes_instance *instance, int silent_ms);
 
 /* --- what happens around it */
 

@@ -133,7 +133,7 @@ static void offer(struct stranger *stranger, int silent_ms) {
     snprintf(address.key, sizeof address.key, "%s", stranger->key);
     snprintf(reference, sizeof reference, "%s/%s", backend->settings->kubernetes_namespace, stranger->name);
     if (silent_ms > 0) {
-        kubernetes_instance_watch_silence(instance, silent_ms);
+        liveness_watch(&instance->liveness, silent_ms);
     }
     if (events->found != NULL && events->found(events->owner, &spec, reference, &address, &err)) {
         stranger_free(stranger);

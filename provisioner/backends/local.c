@@ -311,7 +311,7 @@ static void local_check(struct backend *backend, const char *instance_id, void (
     if (instance == NULL || instance->state != LOCAL_READY) {
         checked(argument, false);
     } else {
-        local_instance_check(instance, checked, argument);
+        liveness_check(&instance->liveness, checked, argument);
     }
 }
 

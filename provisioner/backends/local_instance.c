@@ -32,12 +32,33 @@ void local_instance_mark(const struct local_instance *instance, char out[LOCAL_M
     snprintf(out, LOCAL_MARK_SIZE, "%s%s", instance->backend->mark_prefix, instance->id);
 }
 
+/* --- whether it still answers ------------------------------------------------------------------------------------- */
+
+static struct health_probe *start_probe(const void *instance, int timeout_ms, health_probe_done *done, void *argument) {
+    const struct local_instance *asked = instance;
+    return health_probe_start(asked->backend->base, LOOPBACK, asked->reference.port, asked->key, timeout_ms, done,
+                              argument);
+}
+
+static void end_unresponsive(void *instance) {
+    local_instance_end(instance, "it runs but does not answer");
+}
+
+static const char *name_of(const void *instance) {
+    return ((const struct local_instance *)instance)->id;
+}
+
+static const struct liveness_kind liveness_kind = {.probe = start_probe, .end = end_unresponsive, .name = name_of};
+
+/* --- entries ------------------------------------------------------------------------------------------------------ */
+
 struct local_instance *local_instance_new(struct backend *backend, const char *id) {
     struct local_instance *instance = calloc(1, sizeof *instance);
     if (instance == NULL) {
         return NULL;
     }
     instance->backend = backend;
+    instance->liveness = (struct liveness){.kind = &liveness_kind, .instance = instance};
     instance->output_fd = -1;
     instance->info_fd = -1;
     snprintf(instance->id, sizeof instance->id, "%s", id);
@@ -60,7 +81,7 @@ void local_instance_free(struct local_instance *instance) {
     local_hunt_cancel(instance);
     health_probe_cancel(instance->probe);
     forget_processes(instance);
-    waiting_checks_drop(&instance->checks);
+    liveness_drop(&instance->liveness);
     event_free(instance->timer);
     free(instance->failure);
     free(instance->home);
@@ -148,9 +169,10 @@ static void begin_ending(struct local_instance *instance, enum local_outcome out
     local_warm_fail(instance);
     health_probe_cancel(instance->probe);
     instance->probe = NULL;
+    liveness_cancel(&instance->liveness);
     evtimer_del(instance->timer);
     local_processes_kill(instance);
-    waiting_checks_answer(&instance->checks, false);
+    liveness_answer(&instance->liveness, false);
     continue_ending(instance);
 }
 
@@ -239,13 +261,6 @@ void local_instances_close(struct backend *backend) {
 
 /* --- the beginning ------------------------------------------------------------------------------------------------ */
 
-bool local_instance_probe(struct local_instance *instance, int timeout_ms, const char *key, health_probe_done *done,
-                          struct error *err) {
-    instance->probe = health_probe_start(instance->backend->base, LOOPBACK, instance->reference.port, key, timeout_ms,
-                                         done, instance);
-    return instance->probe != NULL || error_set(err, ERROR_INTERNAL, "out of memory or descriptors");
-}
-
 static void become_ready(struct local_instance *instance) {
     const struct backend_events *events = &instance->backend->events;
     struct instance_address address = {.port = instance->reference.port};
@@ -290,7 +305,7 @@ static void accept_silence(struct local_instance *instance, const struct error *
     accept_answer(instance);
     if (instance->state == LOCAL_READY) {
         log_warning(NULL, "instance %s is kept, though %s", instance->id, err->message);
-        local_instance_watch_silence(instance, ADOPT_TIMEOUT_MS);
+        liveness_watch(&instance->liveness, ADOPT_TIMEOUT_MS);
     }
 }
 
@@ -306,12 +321,19 @@ static void on_probed(void *argument, const struct error *err, bool is_refused) 
     }
 }
 
+/* Asks whether it answers. False with *err: no memory or descriptors. */
+static bool probe(struct local_instance *instance, int timeout_ms, const char *key, struct error *err) {
+    instance->probe = health_probe_start(instance->backend->base, LOOPBACK, instance->reference.port, key, timeout_ms,
+                                         on_probed, instance);
+    return instance->probe != NULL || error_set(err, ERROR_INTERNAL, "out of memory or descriptors");
+}
+
 void local_instance_launch(struct local_instance *instance) {
     struct error err;
     instance->state = LOCAL_STARTING;
-    instance->silent_ms = 0;
+    instance->liveness.silent_ms = 0;
     if (!local_processes_start(instance, on_process_end, &err) ||
-        !local_instance_probe(instance, instance->backend->start_timeout_ms, NULL, on_probed, &err)) {
+        !probe(instance, instance->backend->start_timeout_ms, NULL, &err)) {
         local_instance_fail(instance, &err);
     }
 }
@@ -332,8 +354,7 @@ void local_instance_adopt(struct local_instance *instance, const struct local_re
     instance->state = LOCAL_ADOPTING;
     instance->has_leftovers = true;
     enum local_adoption adoption = local_processes_adopt(instance, reference, on_process_end, &err);
-    if (adoption == ADOPTION_DONE &&
-        !local_instance_probe(instance, ADOPT_TIMEOUT_MS, instance->key, on_probed, &err)) {
+    if (adoption == ADOPTION_DONE && !probe(instance, ADOPT_TIMEOUT_MS, instance->key, &err)) {
         adoption = ADOPTION_UNSEEN;
     }
     if (adoption == ADOPTION_UNSEEN) {
@@ -359,8 +380,9 @@ void local_instance_stop(struct local_instance *instance) {
     local_warm_fail(instance);
     health_probe_cancel(instance->probe);
     instance->probe = NULL;
+    liveness_cancel(&instance->liveness);
     evtimer_del(instance->timer);
-    waiting_checks_answer(&instance->checks, false);
+    liveness_answer(&instance->liveness, false);
     if (local_processes_terminate(instance)) {
         set_timer(instance, STOP_GRACE_MS);
     } else {

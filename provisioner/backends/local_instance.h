@@ -14,10 +14,10 @@
 
 #include "provisioner/backend.h"
 #include "provisioner/backends/bubblewrap.h"
+#include "provisioner/backends/liveness.h"
 #include "provisioner/backends/local_ports.h"
 #include "provisioner/backends/local_reference.h"
 #include "provisioner/backends/process_watch.h"
-#include "provisioner/backends/waiting_checks.h"
 #include "provisioner/health_probe.h"
 
 #define LOCAL_INSTANCE_ID_SIZE 65
@@ -46,10 +46,9 @@ struct local_instance {
     bool has_leftovers;           /* processes that only their mark betrays may be running */
     bool is_hunted;               /* they are being ended (local_hunt.h) */
     bool has_nothing_left;        /* as far as the look under way has seen */
-    struct health_probe *probe;
-    int silent_ms; /* for so long probes have waited in vain since it answered last (local_check.c) */
+    struct health_probe *probe;   /* until it is ready */
+    struct liveness liveness;     /* from then on */
     struct event *timer;
-    struct waiting_check *checks;
     struct local_handover *handover;    /* under way, or NULL */
     struct local_instance *prev, *next; /* of the hunted */
     UT_hash_handle hh;
@@ -99,10 +98,6 @@ void local_instance_launch(struct local_instance *instance);
 /* ADOPTING, given a reference whose process may be alive. `ready` or `failed` follows, once we can look at it. */
 void local_instance_adopt(struct local_instance *instance, const struct local_reference *reference);
 
-/* Asks its /health, as instance->probe. False with *err: no memory or descriptors. */
-bool local_instance_probe(struct local_instance *instance, int timeout_ms, const char *key, health_probe_done *done,
-                          struct error *err);
-
 /* ENDING with `failed`. */
 void local_instance_fail(struct local_instance *instance, const struct error *err);
 
@@ -115,13 +110,6 @@ void local_instance_hand_over(struct local_instance *instance, const struct inst
 
 /* ENDING with `gone`. Only while READY. */
 void local_instance_end(struct local_instance *instance, const char *reason);
-
-/* What backend.h says of check(): local_check.c. Only while READY. */
-void local_instance_check(struct local_instance *instance, void (*checked)(void *argument, bool alive), void *argument);
-
-/* It runs, but has been silent for so long. Goes on asking until it answers, or ends it after UNRESPONSIVE_MS. Only
- * while READY. */
-void local_instance_watch_silence(struct local_instance *instance, int silent_ms);
 
 /* The value of LOCAL_MARK for its processes. */
 void local_instance_mark(const struct local_instance *instance, char out[LOCAL_MARK_SIZE]);

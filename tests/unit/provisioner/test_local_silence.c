@@ -1,7 +1,6 @@
 /* A machine without memory makes all instances silent for a while: nobody may lose what runs in his by that. Whether
  * there is a sandbox makes no difference here. */
 #define FIRST_PORT 19600 /* of a hundred, which are this program's: those of the others run beside it */
-#include "provisioner/backends/silence.h"
 #include "tests/unit/provisioner/local_world.h"
 
 static struct local_instance *the_instance(const struct world *world) {
@@ -13,7 +12,7 @@ static struct local_instance *the_instance(const struct world *world) {
 
 static bool has_answered(struct world *world, int argument) {
     (void)argument;
-    return the_instance(world)->silent_ms == 0;
+    return the_instance(world)->liveness.silent_ms == 0;
 }
 
 /* It goes on as the same process, with what it runs, and nobody was told that it is gone. */
@@ -30,7 +29,7 @@ static void test_an_instance_that_stands_still_for_a_while_lives_on(void **state
     pid_t pid = instance_pid(world);
     kill(pid, SIGSTOP);
     assert_int_equal(check(world), 0); /* HAProxy could not connect, and the gate asks */
-    assert_true(the_instance(world)->silent_ms > 0);
+    assert_true(the_instance(world)->liveness.silent_ms > 0);
     int64_t started = clock_monotonic_ms();
     assert_int_equal(check(world), 0); /* as it is being watched already, nobody waits */
     assert_true(clock_monotonic_ms() - started < 1000);
@@ -49,7 +48,7 @@ static void test_an_instance_that_stands_still_when_it_is_adopted_is_kept(void *
     if (!await(world, was_raised, READY, 30000)) {
         fail_msg("it was not adopted: %s", world->failure.message);
     }
-    assert_true(the_instance(world)->silent_ms > 0);
+    assert_true(the_instance(world)->liveness.silent_ms > 0);
     kill(pid, SIGCONT);
     expect_to_have_lived(world, pid);
 }
@@ -60,7 +59,7 @@ static void test_an_instance_that_hangs_is_ended(void **state) {
     kill(instance_pid(world), SIGSTOP);
     assert_int_equal(check(world), 0);
     assert_int_equal(world->events[GONE], 0);
-    the_instance(world)->silent_ms = UNRESPONSIVE_MS - 1;
+    the_instance(world)->liveness.silent_ms = UNRESPONSIVE_MS - 1;
     if (!await(world, was_raised, GONE, 30000)) {
         fail_msg("it was not ended");
     }
