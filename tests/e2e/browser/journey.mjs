@@ -66,8 +66,11 @@ export default async function journey(session) {
   await page.getByRole("tab", { name: "Form" }).click();
   await page.getByLabel("Memory", { exact: true }).fill("512Mi");
   await page.getByRole("button", { name: "Save", exact: true }).click();
+  await session.eventually(async () => { // it said that it is saved when it was made, too
+    assert.deepEqual((await session.api("GET", "/api/v1/policies/gpu")).data, { cpu_limit: "2", memory_limit: "512Mi", own: { kept: true } });
+    return true;
+  });
   await page.getByText("Policy gpu is saved").waitFor();
-  assert.deepEqual((await session.api("GET", "/api/v1/policies/gpu")).data, { cpu_limit: "2", memory_limit: "512Mi", own: { kept: true } });
 
   // Its resets: the next five dates.
   await page.getByLabel("Schedule", { exact: true }).fill("every now and then");
