@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from report import RESULTS
-from stack import BIN, REPOSITORY, eventually, free_port, route_key
+from ports import free_port
+from stack import BIN, REPOSITORY, eventually, route_key
 
 USER, KEY, INSTANCE_KEY = "bench", "key-of-the-orchestrator", "0123456789abcdef" * 2
 LOCK = Path(__file__).with_name("configurable-http-proxy")

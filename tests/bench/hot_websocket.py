@@ -15,7 +15,8 @@ from hot_http import CONTROL, DIRECT, FIXED, OURS, route_of
 from measure import Limit, differences, median, ratios, rounds, unsteady
 from processes import cpu_seconds, pss_bytes
 from report import number
-from stack import Stack, eventually, free_port
+from ports import free_port
+from stack import Stack, eventually
 
 PASSED = ("haproxy", "terminals-gate")  # what a shell's bytes pass through
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import base_image
 import docker_engine
-from stack import REPOSITORY, Stack, eventually, free_port
+from ports import free_port
+from stack import REPOSITORY, Stack, eventually
 
 COPIED = ["Dockerfile", "docker-compose.yml", ".dockerignore", "Makefile", "LICENSE", "cli", "common", "dashboard", "fcgi-api", "gate",
           "haproxy", "instance", "provisioner", "scripts", "sql"]

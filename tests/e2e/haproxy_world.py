@@ -1,6 +1,5 @@
 """haproxy.cfg run by the real HAProxy against scripted peers, for the tests of what it decides, rewrites, refuses and answers by itself."""
 import os
-import random
 import shutil
 import signal
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from haproxy_peers import Client, FastCgiPeer, Peer, answer, route_key, upper_hex
+from ports import free_port
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "haproxy" / "haproxy.cfg"
 HAPROXY = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -22,18 +22,6 @@ SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 )
-
-
-def free_port():
-    """Below the ports that the kernel hands out to clients, so that nobody takes it meanwhile."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
 
 
 class World:

@@ -10,18 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("TERMINALS_BIN", ROOT / "build" / "release" / "bin"))
 REFERENCE = Path(__file__).parent / "reference"
 KEY = "k"
 ORDINARY_USER = 1000
 SLOW = 6 if os.environ.get("TERMINALS_TEST_SLOW") == "1" else 1  # as in stack.py
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def is_sanitized():

@@ -25,6 +25,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
+from ports import free_port
 from postgres_server import psql_program
 from wsclient import WebSocket
 
@@ -86,12 +87,6 @@ def reaper_program():
         subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", made, source], check=True)
         made.rename(program)
     return program
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def route_key(user, policy="default", context="default"):

@@ -14,7 +14,8 @@ import docker_engine
 import postgres_image
 import pytest
 from compose_stack import SERVICES, ComposeStack, docker, engine_environment
-from stack import REPOSITORY, eventually, free_port, route_key
+from ports import free_port
+from stack import REPOSITORY, eventually, route_key
 from test_readme import NOT_RUN, blocks
 
 # It builds and runs the release, whatever TERMINALS_BIN is.

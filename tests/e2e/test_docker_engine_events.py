@@ -11,7 +11,8 @@ import pytest
 from conftest import Stack
 from docker_world import name_of, restart_provisioner, status
 from engine_proxy import EngineProxy
-from stack import SLOW, eventually, free_port, route_key
+from ports import free_port
+from stack import SLOW, eventually, route_key
 
 
 @pytest.fixture(scope="module")

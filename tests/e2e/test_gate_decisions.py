@@ -6,7 +6,8 @@ import threading
 import pytest
 from api_peers import record
 from gate_peers import INSTANCE_KEY, ROUTE, TOKEN, Answer, Gate, allowed, case, fcgi_answer, header, read_all, refused, suppress
-from stack import SLOW, eventually, free_port
+from ports import free_port
+from stack import SLOW, eventually
 
 
 # --- heads ---

@@ -7,7 +7,8 @@ import time
 import pytest
 from gate_peers import (BINARY, CLOSE, INSTANCE_KEY, PING, PONG, ROUTE, TEXT, TOKEN, UPGRADE, Gate, allowed, auth, case, echo, frame,
                         read_exactly, refused, suppress, terminal)
-from stack import SLOW, eventually, free_port
+from ports import free_port
+from stack import SLOW, eventually
 
 
 def opens(frames):

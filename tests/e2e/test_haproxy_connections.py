@@ -2,11 +2,12 @@
 import json
 import re
 import signal
+import subprocess
 import time
 
 import pytest
 from haproxy_peers import Client, answer, route_key
-from haproxy_world import CONFIGURATION, INSTANCE_KEY, KEY, SWITCHING, UPGRADE
+from haproxy_world import CONFIGURATION, HAPROXY, INSTANCE_KEY, KEY, SWITCHING, UPGRADE
 from haproxy_world import make_world, shared, world  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.release_only  # HAProxy and scripted peers: nothing of ours runs
@@ -74,6 +75,13 @@ def test_only_what_reaches_an_instance_counts_as_activity(make_world):
 
 
 # ---- Operation
+
+
+def test_a_second_one_on_the_same_port_is_told_so_and_takes_no_share_of_the_requests(make_world):
+    world = make_world().start()
+    other = make_world(PORT=str(world.port))
+    second = subprocess.run([HAPROXY, "-W", "-f", str(other.configuration)], env=other.environment, capture_output=True, text=True, timeout=60)
+    assert second.returncode != 0 and "Address already in use" in second.stderr
 
 
 def test_a_reload_drops_nothing(make_world):

@@ -8,7 +8,8 @@ import time
 import pytest
 from certificates import make_certificate
 from haproxy_peers import Client, Peer, answer, route_key, upper_hex
-from haproxy_world import CONFIGURATION, INSTANCE_ID, INSTANCE_KEY, KEY, free_port
+from haproxy_world import CONFIGURATION, INSTANCE_ID, INSTANCE_KEY, KEY
+from ports import free_port
 from haproxy_world import make_world, shared, world  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.release_only  # HAProxy and scripted peers: nothing of ours runs

@@ -8,7 +8,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from stack import BIN, REPOSITORY, free_port
+from ports import free_port
+from stack import BIN, REPOSITORY
 
 pytestmark = pytest.mark.release_only  # it installs what `make` builds by default
 

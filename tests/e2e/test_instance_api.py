@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from instance_process import BIN, KEY, InstanceProcess, eventually, free_port, is_sanitized, memory_kib
+from instance_process import BIN, KEY, InstanceProcess, eventually, is_sanitized, memory_kib
+from ports import free_port
 from instance_shell import open_shell
 
 

@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from instance_process import BIN, KEY, InstanceProcess, StartedByHand, eventually, free_port, is_sanitized, memory_kib
+from instance_process import BIN, KEY, InstanceProcess, StartedByHand, eventually, is_sanitized, memory_kib
+from ports import free_port
 from instance_shell import Shell, open_shell
 
 SHELLS = 64

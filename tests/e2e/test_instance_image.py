@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from instance_process import BIN, KEY, ROOT, StartedByHand, eventually, free_port
+from instance_process import BIN, KEY, ROOT, StartedByHand, eventually
+from ports import free_port
 
 pytestmark = pytest.mark.release_only
 MIB = 1 << 20

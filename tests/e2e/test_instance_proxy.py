@@ -41,7 +41,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 
 @pytest.fixture(scope="module")
 def echo_port(instance):
-    from instance_process import free_port
+    from ports import free_port
     port = free_port()
     (instance.home / "echo.py").write_text(ECHO_SERVER)
     id = instance.execute(f"exec python3 echo.py {port}", wait=0)["id"]

@@ -7,7 +7,8 @@ import pytest
 from compose_stack import ComposeStack
 from conftest import SANDBOXES
 from kubernetes_world import kubernetes_stack
-from stack import BIN, OURS, SLOW, Stack, eventually, free_port, route_key
+from ports import free_port
+from stack import BIN, OURS, SLOW, Stack, eventually, route_key
 
 
 def run_open_terminal(folder):

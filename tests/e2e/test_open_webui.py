@@ -5,7 +5,8 @@ import os
 import threading
 
 import websockets
-from stack import SLOW, eventually, free_port
+from ports import free_port
+from stack import SLOW, eventually
 
 
 def open_webui_session(stack, user):

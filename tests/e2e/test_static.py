@@ -1,6 +1,7 @@
 """`static`: what reaches the one instance of everybody, byte for byte, first through the gate and then past it."""
 from fake_instance import FakeInstance
-from stack import OURS, eventually, free_port
+from ports import free_port
+from stack import OURS, eventually
 
 
 def both(stack, fake, user, method, path, **rest):

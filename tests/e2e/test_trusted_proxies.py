@@ -1,7 +1,8 @@
 """Who the client is, behind proxies: everybody behind HAProxy is told the same, and a client cannot choose."""
 import pytest
 from haproxy_peers import Client
-from haproxy_world import KEY, World, free_port
+from haproxy_world import KEY, World
+from ports import free_port
 
 TRUSTED = "127.0.0.1 10.0.0.0/8 fd00::/8"  # separated by spaces, as `terminals serve` passes it on
 
