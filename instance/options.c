@@ -16,7 +16,7 @@
 
 const char options_usage[] =
     "usage: open-terminal run [--host ADDRESS] [--port PORT] [--api-key KEY] [--cwd FOLDER] [--config FILE]\n"
-    "                         [--cors-allowed-origins LIST]\n"
+    "                         [--cors-allowed-origins LIST] [--wait-fd NUMBER]\n"
     "       open-terminal mcp [--transport stdio|streamable-http] [the flags of `run`]\n"
     "\n"
     "run: serves commands, files and shells of one user over HTTP and WebSocket.\n"

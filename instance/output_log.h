@@ -14,7 +14,8 @@
 
 struct output_log;
 
-/* An empty log, in memory; `path` is copied. NULL with *err. */
+/* An empty log, in memory, or at once in its file where the system has no memfd_create(2); `path` is copied. NULL with
+ * *err. */
 struct output_log *output_log_new(const char *path, uint64_t max_bytes, struct error *err);
 
 /* Moves the log to its file (0600; it must not exist), with the folders that are missing above it (0700), unless it is

@@ -12,8 +12,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from report import RESULTS
 from ports import free_port
+from report import RESULTS
 from stack import BIN, REPOSITORY, eventually, route_key
 
 USER, KEY, INSTANCE_KEY = "bench", "key-of-the-orchestrator", "0123456789abcdef" * 2

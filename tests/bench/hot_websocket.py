@@ -13,9 +13,9 @@ import shells
 from contenders import haproxy_fixed, listening
 from hot_http import CONTROL, DIRECT, FIXED, OURS, route_of
 from measure import Limit, differences, median, ratios, rounds, unsteady
+from ports import free_port
 from processes import cpu_seconds, pss_bytes
 from report import number
-from ports import free_port
 from stack import Stack, eventually
 
 PASSED = ("haproxy", "terminals-gate")  # what a shell's bytes pass through
